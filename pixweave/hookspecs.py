@@ -1,0 +1,41 @@
+"""The hooks. Each takes no argument and returns `{name: Component subclass}`.
+
+A plugin is a module with any of these functions, marked with `@pixweave.hookimpl`. What the
+component's `build(run)` must return is in `pixweave.protocols`, a class for each hook.
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from pixweave.component import Component
+
+hookspec = pluggy.HookspecMarker("pixweave")
+hookimpl = pluggy.HookimplMarker("pixweave")
+
+Offers = dict[str, type[Component]]
+
+
+@hookspec
+def register_generators() -> Offers:  # type: ignore[empty-body]
+    """What makes the picture: parameters that an optimiser moves, and the image they give."""
+
+
+@hookspec
+def register_perceptors() -> Offers:  # type: ignore[empty-body]
+    """What understands pictures and words: an image and a text encoder into one space."""
+
+
+@hookspec
+def register_losses() -> Offers:  # type: ignore[empty-body]
+    """What is wanted of the picture: a number that goes down as the wish comes true."""
+
+
+@hookspec
+def register_augmentations() -> Offers:  # type: ignore[empty-body]
+    """What is done to the crops before a perceptor sees them."""
+
+
+@hookspec
+def register_exporters() -> Offers:  # type: ignore[empty-body]
+    """What writes the result: pictures and films."""

@@ -1,0 +1,101 @@
+"""What `build(run)` returns, for each kind of part.
+
+An image is float32 `[B, 3, H, W]`, RGB, 0..1, on `run.device`; a part that needs another range
+converts inside itself. Nothing here is inherited: a part only has to look like its protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Generator as Rng
+    from torch import Tensor
+
+    from pixweave.view import View
+
+
+class Generator(Protocol):
+    """Makes the picture.
+
+    Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
+    one of K colours (exporters then write indexed files); `advance(step)`, called instead of
+    nothing before each step; `info`, a short line about what was built.
+    """
+
+    def parameters(self) -> Iterable[Tensor]:
+        """The leaves that the optimiser moves."""
+
+    def image(self) -> Tensor:
+        """The picture now: `[B, 3, H, W]`, or `[B, 4, H, W]` with straight alpha; differentiable."""
+
+    def constrain(self) -> None:
+        """Bring the parameters back into their legal range; called after each step."""
+
+    def start_from(self, image: Tensor) -> None:
+        """Set the parameters so that `image()` is as near to `image` `[B, 3, H, W]` as it can be."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """All that is needed to go on from here, as tensors and plain values."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+
+
+class Perceptor(Protocol):
+    """Maps pictures and texts into one space.
+
+    Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
+    `overflow(text)`, the words of a text that its context cannot hold ('' when all fit).
+    """
+
+    size: int
+    """Side in pixels of the square pictures that it looks at."""
+
+    def encode_image(self, crops: Tensor) -> Tensor:
+        """Unit vectors `[N, D]` of the pictures `[N, 3, size, size]`; differentiable."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors `[P, D]` of the texts."""
+
+
+class Loss(Protocol):
+    """A wish: gives a scalar that is smaller the better the view fulfils it."""
+
+    def __call__(self, view: View) -> Tensor: ...
+
+
+class Augmentation(Protocol):
+    """Changes crops `[N, 3, S, S]` at random; draws from `rng` (a CPU generator) and nothing else."""
+
+    def __call__(self, crops: Tensor, rng: Rng) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one step of the loop gave.
+
+    `image` is `[B, 3, H, W]` or, with alpha, `[B, 4, H, W]`, detached; `losses` are weighted
+    scalars, detached and still on the device, so that reading them is the reader's choice.
+    """
+
+    step: int
+    image: Tensor
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Exporter(Protocol):
+    """Writes the run to one place, a frame at a time; files appear whole.
+
+    `write` gets every frame and takes what it needs; `close` finishes what was written so far and
+    gives the paths; `abort` leaves nothing behind under the final name.
+    """
+
+    def write(self, frame: Frame) -> None: ...
+
+    def close(self) -> Sequence[Path]: ...
+
+    def abort(self) -> None: ...

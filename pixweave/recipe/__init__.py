@@ -1,0 +1,1 @@
+"""Recipes: YAML text to a validated, frozen `Recipe`, without importing torch."""
