@@ -1,0 +1,293 @@
+"""Find the plugins, load them one by one, and know who offers which name."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from pixweave import hookspecs
+from pixweave.component import Component
+from pixweave.errors import PluginError, did_you_mean
+
+HOOKS = {
+    name.removeprefix("register_").removesuffix("s"): name
+    for name in vars(hookspecs)
+    if name.startswith("register_")
+}
+"""Kind of part -> name of the hook that registers it, in the order of `hookspecs`."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One component and the plugin that it came from."""
+
+    kind: str
+    name: str
+    component: type[Component]
+    plugin: str
+
+
+@dataclass
+class Plugin:
+    """One plugin: where it came from, what it offers, or why it is broken."""
+
+    name: str
+    origin: str
+    """`bundled`, the name of the installed package, or the file it was read from."""
+    version: str = ""
+    offers: list[Offer] = field(default_factory=list)
+    broken: str = ""
+    heavy: bool = False
+    """True when importing the module imported torch, which slows every list down."""
+
+
+class Plugins:
+    """The plugins at hand. A broken one is kept with its reason and hurts nothing else."""
+
+    def __init__(self) -> None:
+        self._pm = pluggy.PluginManager("pixweave")
+        self._pm.add_hookspecs(hookspecs)
+        self.loaded: dict[str, Plugin] = {}
+        self.without: tuple[str, ...] = ()
+
+    @classmethod
+    def discover(
+        cls,
+        folders: Iterable[str | Path] = (),
+        without: Iterable[str] = (),
+        entry_points: bool = True,
+    ) -> Plugins:
+        """Load every installed plugin and every plugin file in `folders`, except `without`."""
+        plugins = cls()
+        plugins.without = tuple(without)
+        if entry_points:
+            for point in sorted(importlib.metadata.entry_points(group="pixweave")):
+                plugins._load(point.name, _origin(point), point.load, _version(point))
+        for folder in folders:
+            for path in _plugin_files(Path(folder)):
+                name = path.parent.name if path.name == "__init__.py" else path.stem
+                plugins._load(name, str(path), functools.partial(_import_file, path))
+        return plugins
+
+    def add(self, module: Any, name: str, origin: str = "added") -> Plugin:
+        """Register a module or any object with hook functions; raise PluginError if it is wrong."""
+        plugin = Plugin(name, origin)
+        if name in self.loaded and not self.loaded[name].broken:
+            raise PluginError(
+                f"plugin '{name}' ({origin}) has the name of a plugin already loaded from "
+                f"{self.loaded[name].origin}; rename one or use --without {name}"
+            )
+        _check_hooks(module, name)
+        try:
+            self._pm.register(module, name)
+        except pluggy.PluginValidationError as error:
+            self._pm.unregister(name=name)  # pluggy keeps a half-registered plugin
+            raise PluginError(_wrong_argument(error, name)) from None
+        try:
+            plugin.offers = list(self._offers_of(module, name))
+        except Exception:
+            self._pm.unregister(name=name)
+            raise
+        self.loaded[name] = plugin
+        return plugin
+
+    def offers(self, kind: str) -> dict[str, Offer]:
+        """All components of a kind by name; a name that two plugins claim is left out."""
+        return {name: claims[0] for name, claims in self._claims(kind).items() if len(claims) == 1}
+
+    def find(self, kind: str, name: str) -> Offer:
+        """The component of that name, or `plugin/name`; LookupError(message, hint) if none."""
+        claims = self._claims(kind)
+        if "/" in name:
+            plugin, _, short = name.partition("/")
+            for offer in claims.get(short, ()):
+                if offer.plugin == plugin:
+                    return offer
+        found = claims.get(name, [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(f"'{offer.plugin}'" for offer in found)
+            message = f"{kind} '{name}' is offered by the plugins {names}"
+            raise LookupError(message, f"write '{found[0].plugin}/{name}', or use --without")
+        raise LookupError(f"{kind} '{name}' is not known", self._hint(kind, name, claims))
+
+    def exporter_for(self, suffix: str) -> Offer:
+        """The exporter that writes files with that ending; LookupError(message, hint) if none."""
+        known: dict[str, Offer] = {}
+        for offer in self.offers("exporter").values():
+            for ending in getattr(offer.component, "suffixes", ()):
+                known.setdefault(ending, offer)
+        if suffix in known:
+            return known[suffix]
+        raise LookupError(f"no exporter writes '{suffix}' files", did_you_mean(suffix, known))
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Name of each broken plugin -> the reason."""
+        return {p.name: p.broken for p in self.loaded.values() if p.broken}
+
+    def _claims(self, kind: str) -> dict[str, list[Offer]]:
+        claims: dict[str, list[Offer]] = {}
+        for plugin in self.loaded.values():
+            for offer in plugin.offers:
+                if offer.kind == kind:
+                    claims.setdefault(offer.name, []).append(offer)
+        return claims
+
+    def _hint(self, kind: str, name: str, claims: dict[str, list[Offer]]) -> str:
+        for other in HOOKS:
+            if other != kind and name in self._claims(other):
+                return f"it is {_a(other)}, not {_a(kind)}"
+        for plugin, reason in self.broken.items():
+            if name in plugin:
+                return f"the plugin '{plugin}' failed to load: {reason}"
+        hint = did_you_mean(name, claims)
+        if self.broken and not hint.startswith("did you mean"):
+            hint += f" (broken plugins: {', '.join(self.broken)}; see `pixweave plugins`)"
+        return hint
+
+    def _load(self, name: str, origin: str, load: Any, version: str = "") -> None:
+        if name in self.without:
+            return
+        had_torch = "torch" in sys.modules
+        try:
+            plugin = self.add(load(), name, origin)
+        except Exception as error:  # whatever a stranger's module raises must not hurt the others
+            if os.environ.get("PIXWEAVE_STRICT"):
+                raise
+            reason = str(error) if isinstance(error, PluginError) else _reason(error)
+            if name in self.loaded:  # keep the one that works under its name
+                name = f"{name} ({origin})"
+            self.loaded[name] = Plugin(name, origin, version, broken=reason)
+            return
+        plugin.version = version
+        plugin.heavy = not had_torch and "torch" in sys.modules
+
+    def _offers_of(self, module: Any, plugin: str) -> Iterator[Offer]:
+        for kind, hook in HOOKS.items():
+            function = getattr(module, hook, None)
+            if function is None:
+                continue
+            returned = function()
+            if not isinstance(returned, dict):
+                raise PluginError(
+                    f"{hook}() of plugin '{plugin}' must return {{name: Component}}, "
+                    f"it returned {_a(type(returned).__name__)}"
+                )
+            for name, component in returned.items():
+                yield Offer(kind, name, _checked(name, component, hook, plugin), plugin)
+
+
+def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Component]:
+    """The component, or PluginError naming the rule that it breaks."""
+    said = f"{hook}() of plugin '{plugin}'"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise PluginError(f"{said}: {name!r} is no name; use lower case letters, digits and _")
+    if not (inspect.isclass(component) and issubclass(component, Component)):
+        raise PluginError(
+            f"{said}: '{name}' must be a subclass of pixweave.Component, not {component!r}"
+        )
+    if not (component.__doc__ or "").strip():
+        raise PluginError(f"{said}: {component.__name__} has no docstring; say what it does")
+    if component.build is Component.build:
+        near = did_you_mean("build", [k for k in vars(component) if callable(vars(component)[k])])
+        hint = f" ({near})" if near.startswith("did") else ""
+        raise PluginError(f"{said}: {component.__name__} has no build(self, run){hint}")
+    if list(inspect.signature(component.build).parameters) != ["self", "run"]:
+        raise PluginError(f"{said}: {component.__name__}.build must take exactly (self, run)")
+    for reserved in component.reserved & set(component.model_fields):
+        raise PluginError(
+            f"{said}: {component.__name__} has a setting '{reserved}', which belongs to the recipe"
+        )
+    return component
+
+
+def _check_hooks(module: Any, plugin: str) -> None:
+    """Raise PluginError for a hook that pluggy would silently pass over."""
+    marked = []
+    for name, value in inspect.getmembers(module, inspect.isroutine):
+        if name in HOOKS.values() and not hasattr(value, "pixweave_impl"):
+            raise PluginError(
+                f"{name}() of plugin '{plugin}' is not marked; put @pixweave.hookimpl above it"
+            )
+        if hasattr(value, "pixweave_impl"):
+            marked.append(name)
+            if name not in HOOKS.values():
+                hint = did_you_mean(name, HOOKS.values())
+                raise PluginError(f"plugin '{plugin}' has an unknown hook {name}(); {hint}")
+    if not marked:
+        hooks = ", ".join(HOOKS.values())
+        raise PluginError(f"plugin '{plugin}' has no hook; a plugin has one or more of {hooks}")
+
+
+def _wrong_argument(error: pluggy.PluginValidationError, plugin: str) -> str:
+    found = re.search(r"hook '(\w+)'\nargument[^{]*(\{[^}]*\})", str(error))
+    if found:
+        names = ", ".join(re.findall(r"'(\w+)'", found[2]))
+        return f"{found[1]}({names}) of plugin '{plugin}' must take no argument"
+    return f"plugin '{plugin}': {error}"
+
+
+def _reason(error: BaseException) -> str:
+    """One line that says what went wrong and in which line of whose file."""
+    text = str(error).strip().splitlines()
+    frames = [f for f in _frames(error) if f[0] != __file__ and "importlib" not in f[0]]
+    place = f" ({Path(frames[-1][0]).name}:{frames[-1][1]})" if frames else ""
+    return f"{type(error).__name__}: {text[0] if text else ''}{place}".replace(": (", " (")
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _plugin_files(folder: Path) -> Sequence[Path]:
+    if not folder.is_dir():
+        raise PluginError(f"the plugin folder '{folder}' does not exist; see --plugins-dir")
+    files = [p for p in folder.glob("*.py") if not p.name.startswith("_")]
+    return sorted([*files, *folder.glob("[!_]*/__init__.py")])
+
+
+def _import_file(path: Path) -> ModuleType:
+    stem = path.parent.name if path.name == "__init__.py" else path.stem
+    name = f"pixweave_plugin_{stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: annotations are resolved through sys.modules
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> str:
+    name = point.dist.name if point.dist else "unknown"
+    return "bundled" if name == "pixweave" else name
+
+
+def _version(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.version if point.dist else ""
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
