@@ -1,0 +1,196 @@
+"""Run: a recipe with its live parts, its device and its random streams."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pixweave.device import choose_device, choose_precision
+from pixweave.errors import PluginError, RunError
+from pixweave.protocols import Augmentation, Exporter, Generator, Loss, Perceptor
+from pixweave.view import View
+
+if TYPE_CHECKING:
+    from pixweave.recipe import Part, Recipe
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """A live loss under the name and the weight that the recipe gives it."""
+
+    name: str
+    part: Part
+    loss: Loss
+    run: Run
+
+    def weight(self, step: int) -> float:
+        """The weight at that step."""
+        return self.part.weight.at(self.run.recipe.moment(step))
+
+    def __call__(self, view: View) -> Tensor:
+        with self.run.blame(self.part):
+            value = self.loss(view)
+        if not isinstance(value, Tensor) or value.ndim:
+            raise PluginError(f"loss '{self.name}' must return a scalar tensor, not {value!r}")
+        return value
+
+
+class Run:
+    """A recipe made live: build it with `open_run`.
+
+    `generator`, `perceptors`, `augmentations` and `losses` are the built parts; `folder` is where
+    exporters write; `part` is the entry of the recipe that is being built.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
+        self.recipe = recipe
+        self.folder = folder or Path()
+        self.size = recipe.size
+        self.stamp: dict[str, str] = {}
+        self.device = choose_device(recipe.device)
+        self.dtype = choose_precision(recipe.precision, self.device)
+        # grid_sample uses one thread per batch entry on the CPU
+        self.lanes = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.step = 0
+        self.part: Part = recipe.generator
+        self.generator: Generator = self.build(recipe.generator)
+        self.perceptors: dict[str, Perceptor] = {p.id: self.build(p) for p in recipe.perceptors}
+        self.augmentations: dict[str, Augmentation] = {
+            p.id: self.build(p) for p in recipe.augmentations
+        }
+        self.losses = [WeightedLoss(p.id, p, self.build(p), self) for p in recipe.losses]
+        self.optimizer = self._optimizer(self.generator.parameters())
+
+    def build(self, part: Part) -> Any:
+        """Make one live part; random weights come from the part's own stream."""
+        self.part = part
+        with torch.random.fork_rng(), self.blame(part):
+            torch.manual_seed(self._seed(f"build/{part.kind}/{part.id}", None))
+            return part.settings.build(self)
+
+    def exporters(self) -> list[Exporter]:
+        """Open every exporter of the recipe in the run folder."""
+        return [self.build(part) for part in self.recipe.exports]
+
+    def rng(self, name: str, step: int | None = None) -> torch.Generator:
+        """A fresh CPU generator for a named purpose: the same name, step and seed, the same draws.
+
+        Streams do not touch each other: adding a loss or a preview changes no other draw.
+        """
+        return torch.Generator().manual_seed(self._seed(name, step))
+
+    def steps(self) -> range:
+        """The steps that are still to do."""
+        return range(self.step, self.recipe.steps)
+
+    def look(self, step: int) -> View:
+        """The picture of this step, for losses to look at."""
+        if advance := getattr(self.generator, "advance", None):
+            advance(step)
+        return View(self, step)
+
+    def advance(self, step: int) -> None:
+        """Move the parameters by the gradients that they hold, at this step's learning rate."""
+        rate = self._rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.generator.constrain()
+        self.step = step + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on; streams need no state, they know their step."""
+        return {
+            "step": self.step,
+            "generator": dict(self.generator.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "losses": {p.name: p.loss.state_dict() for p in self.losses if _has_state(p.loss)},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` of a run of the same recipe."""
+        self.step = int(state["step"])
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for part in self.losses:
+            if part.name in state["losses"]:
+                part.loss.load_state_dict(state["losses"][part.name])  # type: ignore[attr-defined]
+
+    def blame(self, part: Part) -> _Blame:
+        """A context in which errors name the part, and global state must stay as it was."""
+        return _Blame(part)
+
+    def _seed(self, name: str, step: int | None) -> int:
+        text = f"{self.recipe.seed}/{name}/{step}"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+    def _rate(self, step: int) -> float:
+        rate = self.recipe.optimizer.rate
+        if rate is not None:
+            return rate.at(self.recipe.moment(step))
+        return float(getattr(self.recipe.generator.settings, "natural_rate", 0.05))
+
+    def _optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        settings = self.recipe.optimizer
+        leaves = list(parameters)
+        common: dict[str, Any] = {"lr": self._rate(0), "weight_decay": settings.decay}
+        if settings.use in ("adam", "adamw", "nadam", "radam"):
+            common["betas"] = settings.betas
+        elif settings.use in ("sgd", "rmsprop"):
+            common["momentum"] = settings.momentum
+        names = {"adam": "Adam", "adamw": "AdamW", "nadam": "NAdam", "radam": "RAdam",
+                 "rmsprop": "RMSprop", "adagrad": "Adagrad", "sgd": "SGD"}
+        make: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, names[settings.use])
+        return make(leaves, **common)
+
+
+class _Blame:
+    """Names the part in errors that pass, and refuses changes to torch's and Python's globals."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+    def __enter__(self) -> None:
+        self.before = self._globals()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        part = f"{self.part.kind} '{self.part.id}' ({self.part.mark}, plugin {self.part.plugin})"
+        if error is not None:
+            error.add_note(f"in {part}")
+            return
+        for what, now in self._globals().items():
+            if now != self.before[what]:
+                remedy = _REMEDIES[what]
+                raise RunError(f"{part} changed {what}; {remedy}")
+
+    def _globals(self) -> dict[str, Any]:
+        return {
+            "torch's global random state": torch.get_rng_state().numpy().tobytes(),
+            "Python's global random state": random.getstate(),
+            "torch's grad mode": torch.is_grad_enabled(),
+            "torch's thread count": torch.get_num_threads(),
+        }
+
+
+_REMEDIES = {
+    "torch's global random state": "draw from run.rng(name, step) instead",
+    "Python's global random state": "draw from run.rng(name, step) instead",
+    "torch's grad mode": "use `with torch.no_grad():` around what needs it",
+    "torch's thread count": "leave it to the user (OMP_NUM_THREADS)",
+}
+
+
+def _has_state(loss: Any) -> bool:
+    return hasattr(loss, "state_dict") and hasattr(loss, "load_state_dict")
+
+
+def open_run(recipe: Recipe, folder: str | Path | None = None) -> Run:
+    """Build every part of a recipe, ready for `generate`; `folder` is where exporters write."""
+    return Run(recipe, Path(folder) if folder is not None else None)
