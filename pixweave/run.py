@@ -71,7 +71,8 @@ class Run:
     def build(self, part: Part) -> Any:
         """Make one live part; random weights come from the part's own stream."""
         self.part = part
-        with torch.random.fork_rng(), self.blame(part):
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with self.blame(part), torch.random.fork_rng(cuda):
             torch.manual_seed(self._seed(f"build/{part.kind}/{part.id}", None))
             return part.settings.build(self)
 

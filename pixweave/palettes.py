@@ -1,0 +1,170 @@
+"""Palettes: named sets, lists of colours, .gpl and .hex files, or the colours of a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from pixweave.errors import did_you_mean
+
+Rgb = tuple[int, int, int]
+
+_HEX = {
+    "1bit": "000000 ffffff",
+    "gameboy": "0f380f 306230 8bac0f 9bbc0f",
+    "grey-4": "000000 555555 aaaaaa ffffff",
+    "grey-8": "000000 242424 494949 6d6d6d 929292 b6b6b6 dbdbdb ffffff",
+    "cga": "000000 55ffff ff55ff ffffff",
+    "cga-16": "000000 0000aa 00aa00 00aaaa aa0000 aa00aa aa5500 aaaaaa "
+    "555555 5555ff 55ff55 55ffff ff5555 ff55ff ffff55 ffffff",
+    "zx-spectrum": "000000 0000d7 d70000 d700d7 00d700 00d7d7 d7d700 d7d7d7 "
+    "0000ff ff0000 ff00ff 00ff00 00ffff ffff00 ffffff",
+    "c64": "000000 ffffff 880000 aaffee cc44cc 00cc55 0000aa eeee77 "
+    "dd8855 664400 ff7777 333333 777777 aaff66 0088ff bbbbbb",
+    "pico-8": "000000 1d2b53 7e2553 008751 ab5236 5f574f c2c3c7 fff1e8 "
+    "ff004d ffa300 ffec27 00e436 29adff 83769c ff77a8 ffccaa",
+    "sweetie-16": "1a1c2c 5d275d b13e53 ef7d57 ffcd75 a7f070 38b764 257179 "
+    "29366f 3b5dc9 41a6f6 73eff7 f4f4f4 94b0c2 566c86 333c57",
+    "db16": "140c1c 442434 30346d 4e4a4e 854c30 346524 d04648 757161 "
+    "597dce d27d2c 8595a1 6daa2c d2aa99 6dc2cb dad45e deeed6",
+}
+SETS: dict[str, tuple[Rgb, ...]] = {
+    name: tuple((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in text.split())
+    for name, text in _HEX.items()
+}
+"""The named palettes, 8 bits a channel."""
+
+_FILES = (".gpl", ".hex", ".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp")
+MOST = 256
+
+
+def colour(text: str) -> Rgb:
+    """A colour from `#rgb`, `#rrggbb`, `rrggbb` or a CSS name, 0..255 a channel."""
+    if re.fullmatch(r"[0-9a-fA-F]{6}", text):
+        text = f"#{text}"
+    from PIL import ImageColor
+
+    try:
+        found = ImageColor.getrgb(text)
+    except ValueError:
+        hint = did_you_mean(text.lower(), ImageColor.colormap)
+        near = f"; {hint}" if hint.startswith("did") else ""
+        raise ValueError(
+            f"'{text}' is no colour; write '#rrggbb', '#rgb' or a CSS name{near}"
+        ) from None
+    return found[0], found[1], found[2]
+
+
+def read_palette(written: Any) -> tuple[Rgb, ...]:
+    """The colours that a recipe means: a named set, a file or a list; ValueError if none."""
+    if isinstance(written, str):
+        path = _path(written)
+        if path is not None:
+            return _from_file(path)
+        if written in SETS:
+            return SETS[written]
+        raise ValueError(
+            f"palette '{written}' is not known; {did_you_mean(written, SETS)}; "
+            f"or name a file that ends in {', '.join(_FILES)}, or list colours"
+        )
+    if not isinstance(written, Sequence):
+        raise ValueError("a palette is a name, a file or a list of colours")
+    colours = tuple(_one(c) for c in written)
+    return _checked(colours, "the list")
+
+
+def _one(written: Any) -> Rgb:
+    if isinstance(written, str):
+        return colour(written)
+    if isinstance(written, Sequence) and len(written) == 3:
+        r, g, b = written
+        if all(isinstance(c, int) and 0 <= c <= 255 for c in (r, g, b)):
+            return r, g, b
+    raise ValueError(
+        f"{written!r} is no colour; write '#rrggbb' in quotes, a CSS name or [r, g, b] in 0..255"
+    )
+
+
+def _path(written: str) -> Path | None:
+    if not written.lower().endswith(_FILES):
+        return None
+    path = Path(getattr(written, "folder", ".")) / Path(written).expanduser()
+    if not path.is_file():
+        raise ValueError(f"there is no palette file '{written}'")
+    return path
+
+
+def _from_file(path: Path) -> tuple[Rgb, ...]:
+    if path.suffix.lower() == ".gpl":
+        rows = path.read_text("utf-8", "replace").splitlines()
+        if not rows or not rows[0].startswith("GIMP Palette"):
+            raise ValueError(f"'{path.name}' does not begin with 'GIMP Palette'")
+        found = [re.match(r"\s*(\d+)\s+(\d+)\s+(\d+)", row) for row in rows[1:]]
+        colours = [(int(m[1]), int(m[2]), int(m[3])) for m in found if m]
+        if any(max(c) > 255 for c in colours):
+            raise ValueError(f"'{path.name}' has a value over 255")
+    elif path.suffix.lower() == ".hex":
+        words = path.read_text("utf-8", "replace").split()
+        colours = [colour(word.lstrip("#")) for word in words]
+    else:
+        colours = _from_picture(path)
+    return _checked(tuple(colours), f"'{path.name}'")
+
+
+def _from_picture(path: Path) -> list[Rgb]:
+    """Its own colours when there are at most 256, else 16 by median cut."""
+    from PIL import Image
+
+    try:
+        picture = Image.open(path).convert("RGB")
+    except OSError as error:
+        raise ValueError(f"'{path.name}' is no picture ({error})") from None
+    own = picture.getcolors(MOST)
+    if own is None:
+        picture = picture.quantize(16, Image.Quantize.MEDIANCUT).convert("RGB")
+        own = picture.getcolors(MOST)
+    assert own is not None
+    return sorted((c for _, c in own if isinstance(c, tuple)), key=sum)  # type: ignore[misc]
+
+
+def _checked(colours: tuple[Rgb, ...], source: str) -> tuple[Rgb, ...]:
+    unique = tuple(dict.fromkeys(colours))
+    if not 2 <= len(unique) <= MOST:
+        raise ValueError(f"a palette has 2 to {MOST} different colours; {source} has {len(unique)}")
+    return unique
+
+
+Palette = Annotated[
+    tuple[Rgb, ...],
+    BeforeValidator(read_palette),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": sorted(SETS)},
+                {"type": "string", "pattern": r"\.(gpl|hex|png|gif|jpg|jpeg|webp|bmp)$"},
+                {
+                    "type": "array",
+                    "minItems": 2,
+                    "maxItems": MOST,
+                    "items": {
+                        "anyOf": [
+                            {"type": "string"},
+                            {
+                                "type": "array",
+                                "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                                "minItems": 3,
+                                "maxItems": 3,
+                            },
+                        ]
+                    },
+                },
+            ],
+            "description": "a named set, a .gpl, .hex or picture file, or a list of colours",
+        }
+    ),
+]
+"""Type of a setting that takes a palette; its value is a tuple of (r, g, b) in 0..255."""

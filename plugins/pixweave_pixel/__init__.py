@@ -1,0 +1,78 @@
+"""Generator `pixel`: a grid of coloured cells, coarse to fine, with or without a palette."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pixweave import Complaint, Component, Field, hookimpl
+from pixweave.palettes import Palette
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pixweave.recipe import Recipe
+    from pixweave.run import Run
+
+
+class Pixel(Component):
+    """A picture of w x h cells, drawn crisp at any size: pixel art, mosaics, sprites.
+
+    The colours are the sum of a pyramid of grids from coarse to fine, so that large shapes form
+    before details. With a palette every cell shows its nearest palette colour and the gradient
+    passes straight through.
+    """
+
+    natural_rate: ClassVar[float] = 0.06
+
+    grid: tuple[int, int] | None = Field(
+        None, description="cells across and down; by default about 64 on the long side"
+    )
+    cell: Literal["square", "hex", "diamond"] = Field("square", description="shape of the cells")
+    palette: Palette | None = Field(
+        None, description="a named set, a .gpl, .hex or picture file, or a list of colours"
+    )
+    alpha: bool = Field(False, description="cells may be transparent, for sprites")
+    coarsest: int = Field(
+        3, ge=1, description="cells on the short side of the coarsest grid of the pyramid; the size "
+        "of the grid itself, or more, for no pyramid"
+    )
+    start: float = Field(0.05, ge=0, le=1, description="contrast of the noise it starts from")
+
+    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The picture size at which all cells are equal squares of whole pixels."""
+        if self.cell != "square":
+            return size
+        columns, rows = self.cells(size)
+        side = max(1, min(size[0] // columns, size[1] // rows))
+        return columns * side, rows * side
+
+    def cells(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Columns and rows of the grid for a picture of that size."""
+        if self.grid is not None:
+            return self.grid
+        side = max(1, round(max(size) / 64))
+        return max(1, size[0] // side), max(1, size[1] // side)
+
+    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+        """The grid must have at least a cell and fit into the picture."""
+        columns, rows = self.cells(recipe.size)
+        if min(columns, rows) < 1:
+            yield Complaint("grid", f"a grid of {columns}x{rows} has no cell", "use 1 or more")
+        elif columns > recipe.size[0] or rows > recipe.size[1]:
+            width, height = recipe.size
+            yield Complaint(
+                "grid", f"a grid of {columns}x{rows} cells does not fit into {width}x{height} pixels",
+                f"set size to at least [{columns}, {rows}]",
+            )
+
+    def build(self, run: Run) -> Any:
+        """The live grid; see `pixweave_pixel.grid`."""
+        from pixweave_pixel.grid import PixelGrid
+
+        return PixelGrid(self, run)
+
+
+@hookimpl
+def register_generators() -> dict[str, type[Component]]:
+    """Offer `pixel`."""
+    return {"pixel": Pixel}

@@ -1,0 +1,114 @@
+"""Loss `prompt`: come nearer to, or away from, a text or an image in a perceptor's space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import model_validator
+
+from pixweave import Complaint, Component, Field, hookimpl
+from pixweave.recipe import InputFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
+
+    from pixweave.protocols import Perceptor
+    from pixweave.recipe import Recipe
+    from pixweave.run import Run
+    from pixweave.view import View
+
+
+class Prompt(Component):
+    """Pull the picture towards a text or an image; with a negative weight, push it away.
+
+    The squared great-circle distance between the crops' embeddings and the target's (Crowson's
+    spherical distance, VQGAN+CLIP 2021), averaged over crops and over perceptors by their weights.
+    """
+
+    text: str | None = Field(None, min_length=1, description="what the picture should show")
+    image: InputFile | None = Field(None, description="a picture to come near to in meaning")
+    stop: float | None = Field(
+        None, ge=0, le=2.5, description="distance at which the pull ends; with a negative weight, "
+        "at which the push ends"
+    )
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="share of the loss that asks to be told apart from the other "
+        "captions that the perceptor knows, where it brings such a bank"
+    )
+    perceptors: tuple[str, ...] | None = Field(
+        None, description="ids of the perceptors that judge it; by default all"
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Prompt:
+        if (self.text is None) == (self.image is None):
+            raise ValueError("a prompt has either text or image")
+        return self
+
+    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+        """Perceptors that it names must be there."""
+        from pixweave.errors import did_you_mean
+
+        known = [part.id for part in recipe.perceptors]
+        for name in self.perceptors or ():
+            if name not in known:
+                message = f"the recipe has no perceptor with the id '{name}'"
+                yield Complaint("perceptors", message, did_you_mean(name, known))
+
+    def build(self, run: Run) -> Any:
+        """A function of the view; targets are encoded here, once."""
+        import torch
+
+        from pixweave.perceive import contrast, distance
+
+        part, judges = run.part, self._judges(run)
+        with torch.no_grad():
+            targets = {name: self._target(judge, run) for name, judge in judges.items()}
+            banks = {
+                name: judge.encode_text(bank)
+                for name, judge in judges.items()
+                if self.contrast and (bank := getattr(judge, "bank", None))
+            }
+
+        def apart(view: View, name: str) -> Tensor:
+            embedding = view.embedding(name)
+            gap = distance(embedding, targets[name])
+            if self.stop is not None:
+                away = part.weight.at(view.moment) < 0
+                gap = gap.clamp(max=self.stop) if away else gap.clamp(min=self.stop)
+            if name not in banks:
+                return gap.mean()
+            told = contrast(embedding, targets[name], banks[name])
+            return torch.lerp(gap.mean(), told.mean(), self.contrast)
+
+        def loss(view: View) -> Tensor:
+            shares = _shares(run, judges, view)
+            return torch.stack([shares[name] * apart(view, name) for name in judges]).sum()
+
+        return loss
+
+    def _judges(self, run: Run) -> dict[str, Perceptor]:
+        return {name: run.perceptors[name] for name in self.perceptors or run.perceptors}
+
+    def _target(self, perceptor: Perceptor, run: Run) -> Tensor:
+        from pixweave.perceive import embed_picture
+
+        if self.text is not None:
+            return perceptor.encode_text([self.text]).float()
+        assert self.image is not None
+        return embed_picture(self.image, perceptor, run.device)
+
+
+def _shares(run: Run, names: Iterable[str], view: View) -> dict[str, float]:
+    """Weights of the perceptors at this moment, summing to 1."""
+    weights = {p.id: p.weight.at(view.moment) for p in run.recipe.perceptors if p.id in names}
+    total = sum(weights.values()) or 1.0
+    return {name: weight / total for name, weight in weights.items()}
+
+
+@hookimpl
+def register_losses() -> dict[str, type[Component]]:
+    """Offer `prompt`."""
+    return {"prompt": Prompt}
