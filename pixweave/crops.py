@@ -229,7 +229,7 @@ def _fold(t: Tensor, outside: Tensor) -> Tensor:
     """Bring coordinates beyond -1..1 back into the picture."""
     if not ((outside == REFLECT) | (outside == TILE)).any():
         return t.clamp(-1, 1)
-    reflected = 1 - (torch.remainder(t - 1, 4) - 2).abs()
+    reflected = 1 - (torch.remainder(t + 1, 4) - 2).abs()
     wrapped = torch.remainder(t + 1, 2) - 1
     folded = torch.where(outside == TILE, wrapped, reflected)
     return torch.where((outside == REFLECT) | (outside == TILE), folded, t.clamp(-1, 1))
