@@ -1,0 +1,126 @@
+"""The command line: verbs, global options, and one way to report an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixweave import __version__
+from pixweave.errors import PixweaveError, RecipeError
+
+if TYPE_CHECKING:
+    from pixweave.plugins import Plugins
+
+
+class State:
+    """What the verbs share: which plugins the user asked for, found when first needed."""
+
+    def __init__(self) -> None:
+        self.folders: list[str] = _split(os.environ.get("PIXWEAVE_PLUGINS_DIR"), os.pathsep)
+        self.without: list[str] = _split(os.environ.get("PIXWEAVE_WITHOUT"), ",")
+        self._plugins: Plugins | None = None
+
+    def plugins(self) -> Plugins:
+        """The plugins at hand."""
+        if self._plugins is None:
+            from pixweave.plugins import Plugins
+
+            self._plugins = Plugins.discover(self.folders, self.without)
+        return self._plugins
+
+
+class Verbs(click.Group):
+    """A group whose verbs all take the plugin options and report pixweave's errors alike."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a verb, with `--plugins-dir` and `--without`."""
+        cmd.params += [
+            click.Option(["--plugins-dir"], multiple=True, metavar="DIR", expose_value=False,
+                         callback=_remember("folders"),
+                         help="Also load every plugin file in DIR (PIXWEAVE_PLUGINS_DIR)."),
+            click.Option(["--without"], multiple=True, metavar="NAME", expose_value=False,
+                         callback=_remember("without"),
+                         help="Leave the plugin NAME out (PIXWEAVE_WITHOUT)."),
+        ]
+        super().add_command(cmd, name)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; an error that pixweave raised on purpose is printed, not traced."""
+        try:
+            return super().invoke(ctx)
+        except PixweaveError as error:
+            if os.environ.get("PIXWEAVE_RAISE"):
+                raise
+            report(error, "--json" in sys.argv)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            ctx.exit(130)
+
+
+def report(error: PixweaveError, as_json: bool) -> None:
+    """Print an error: lines on stderr, or with --json one object on stdout."""
+    if not as_json:
+        click.echo(f"{_prefix(error)}{error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"  {note}", err=True)
+        return
+    body: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if isinstance(error, RecipeError):
+        body["problems"] = [
+            {"file": p.where.source, "line": p.where.line, "column": p.where.column,
+             "message": p.message, "hint": p.hint}
+            for p in error.problems
+        ]
+    click.echo(json.dumps({"event": "result", "ok": False, "error": body}))
+
+
+def _prefix(error: PixweaveError) -> str:
+    return "" if isinstance(error, RecipeError) else "pixweave: "
+
+
+def _remember(name: str) -> Any:
+    def callback(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+        state = ctx.ensure_object(State)
+        getattr(state, name).extend(values)
+
+    return callback
+
+
+def _split(text: str | None, separator: str) -> list[str]:
+    return [part for part in (text or "").split(separator) if part]
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pixweave")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Pictures and animation driven by meaning: a YAML recipe in, a picture or a film out.
+
+    \b
+    pixweave run hello                 draw the built-in recipe `hello`
+    pixweave cp hello mine.yaml        copy it, edit it, run it
+    pixweave explain mine.yaml         every value and where it comes from
+    pixweave plugins                   what can be used in a recipe
+    """
+    ctx.ensure_object(State)
+
+
+def main() -> None:
+    """Entry point of the `pixweave` command."""
+    cli()
+
+
+def _add_verbs() -> None:
+    from pixweave.cli import look, plugin, run
+
+    for module in (run, look, plugin):
+        for verb in module.VERBS:
+            cli.add_command(verb)
+
+
+_add_verbs()

@@ -1,0 +1,180 @@
+"""The verbs `plugins` and `show`: what there is, and what one part can do."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixweave.errors import PluginError
+
+if TYPE_CHECKING:
+    from pixweave.plugins import Offer, Plugins
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def plugins(ctx: click.Context, as_json: bool) -> None:
+    """List the plugins, what they offer, and which are broken and why."""
+    found = list(ctx.obj.plugins().loaded.values())
+    if as_json:
+        click.echo(json.dumps([_plugin_json(p) for p in found], indent=2))
+        return
+    width = max((len(p.name) for p in found), default=0)
+    for plugin in found:
+        offers = "; ".join(f"{kind} {', '.join(names)}" for kind, names in _by_kind(plugin.offers))
+        if plugin.broken:
+            offers = f"BROKEN: {plugin.broken}"
+        elif plugin.heavy:
+            offers += "  (slow: imports torch when it is loaded)"
+        origin = f"{plugin.origin} {plugin.version}".strip()
+        click.echo(f"{plugin.name:<{width}}  {origin:<16}  {offers}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Describe the part NAME: what it does, its settings, where it comes from.
+
+    Where two kinds share a name, as the loss and the setting `palette`, every one is shown;
+    `loss/palette` picks one.
+    """
+    found = _named(ctx.obj.plugins(), name)
+    if as_json:
+        click.echo(json.dumps([_offer_json(offer) for offer in found], indent=2))
+        return
+    click.echo("\n\n".join(describe(offer) for offer in found))
+
+
+def describe(offer: Offer) -> str:
+    """The page of one component: heading, docstring, settings table, an example line."""
+    lines = [f"{offer.kind} {offer.name}  (plugin {offer.plugin})", ""]
+    lines += [inspect.cleandoc(offer.component.__doc__ or ""), "", "settings:"]
+    rows = settings(offer)
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
+    for name, kind, default, help_ in rows:
+        lines.append(
+            f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {default:<{widths[2]}}  {help_}".rstrip()
+        )
+    if not rows:
+        lines.append("  none")
+    return "\n".join([*lines, "", "in a recipe:", f"  {example(offer)}"])
+
+
+def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
+    """Name, type, default and help of every setting of a component."""
+    rows = []
+    schema = offer.component.model_json_schema()
+    for name, info in offer.component.model_fields.items():
+        kind = _type(schema["properties"][name], schema.get("$defs", {}))
+        default = "required" if info.is_required() else _text(info.get_default())
+        rows.append((name, kind, default, info.description or ""))
+    return rows
+
+
+def example(offer: Offer) -> str:
+    """One line of a recipe that uses the component."""
+    parts = [f"use: {offer.name}"]
+    for name, info in offer.component.model_fields.items():
+        if info.is_required():
+            parts.append(f"{name}: ...")
+        elif len(parts) < 3 and (default := info.get_default()) is not None:
+            parts.append(f"{name}: {_text(default)}")
+    entry = f"{{{', '.join(parts)}}}"
+    if offer.kind == "exporter":
+        return f"export: [{getattr(offer.component.model_fields.get('file'), 'default', entry)}]"
+    return f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
+
+
+_PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augmentations"}
+
+
+def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """A JSON schema in a few words: `number 0..1`, `square | hex`, `list of 2 numbers`."""
+    if "$ref" in schema:
+        return _type(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    if "anyOf" in schema:
+        words = [_type(s, definitions) for s in schema["anyOf"] if s.get("type") != "null"]
+        if {"number", "string", "object"} <= {w.split()[0] for w in words}:
+            return "number over time" + _range(schema)
+        return " | ".join(dict.fromkeys(words))
+    if "enum" in schema:
+        return " | ".join(str(v) for v in schema["enum"])
+    if schema.get("type") == "array":
+        items = schema.get("prefixItems") or [schema.get("items", {})]
+        count = f"{len(schema['prefixItems'])} " if "prefixItems" in schema else ""
+        return f"list of {count}{_type(items[0], definitions)}s"
+    words = {"boolean": "true | false", "string": "text"}
+    name = str(schema.get("type", "any"))
+    return words.get(name, name) + _range(schema)
+
+
+def _range(schema: dict[str, Any]) -> str:
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is None and high is None:
+        return ""
+    return f" {'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
+
+
+def _text(value: Any) -> str:
+    raw = getattr(value, "raw", value)
+    if raw is None:
+        return "none"
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    return f"[{', '.join(_text(v) for v in raw)}]" if isinstance(raw, tuple | list) else str(raw)
+
+
+def _named(plugins: Plugins, name: str) -> list[Offer]:
+    from pixweave.plugins import HOOKS
+
+    kind, _, short = name.rpartition("/")
+    kinds = [kind] if kind in HOOKS else list(HOOKS)
+    found = [o for k in kinds for o in plugins.offers(k).values() if o.name == short]
+    if found:
+        return found
+    from pixweave.errors import did_you_mean
+
+    names = [o.name for k in HOOKS for o in plugins.offers(k).values()]
+    for plugin, reason in plugins.broken.items():
+        if name in plugin:
+            raise PluginError(f"the plugin '{plugin}' is broken: {reason}")
+    raise PluginError(f"no plugin offers '{name}'; {did_you_mean(name, names)}")
+
+
+def _by_kind(offers: list[Offer]) -> list[tuple[str, list[str]]]:
+    kinds: dict[str, list[str]] = {}
+    for offer in offers:
+        kinds.setdefault(offer.kind, []).append(offer.name)
+    return list(kinds.items())
+
+
+def _plugin_json(plugin: Any) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "origin": plugin.origin,
+        "version": plugin.version,
+        "broken": plugin.broken or None,
+        "heavy": plugin.heavy,
+        "offers": {kind: names for kind, names in _by_kind(plugin.offers)},
+    }
+
+
+def _offer_json(offer: Offer) -> dict[str, Any]:
+    return {
+        "kind": offer.kind,
+        "name": offer.name,
+        "plugin": offer.plugin,
+        "doc": inspect.cleandoc(offer.component.__doc__ or ""),
+        "schema": offer.component.model_json_schema(),
+        "example": example(offer),
+    }
+
+
+VERBS = (plugins, show)
