@@ -1,0 +1,235 @@
+"""For tests of plugins, ours and yours: small doubles, tiny runs, and `check_component`.
+
+    from pixweave.testing import check_component, plugins_of
+
+    def test_my_loss():
+        check_component("loss", "vivid", plugins=plugins_of(my_plugin))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.component import Component, Field
+from pixweave.hookspecs import hookimpl
+from pixweave.plugins import Plugins
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from pixweave.recipe import Recipe
+    from pixweave.run import Run
+
+
+class FakePerceptor(Component):
+    """Sees the mean colour and contrast of a picture; a text is the colour that it names."""
+
+    side: int = Field(16, ge=4, description="side of the pictures that it looks at")
+
+    def build(self, run: Run) -> Any:
+        """The live double."""
+        return _ColourPerceptor(self.side, run.device)
+
+
+class _ColourPerceptor:
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self.bank = ["red", "green", "blue", "yellow", "black", "white"]
+        self.encoded = 0
+
+    def encode_image(self, crops: Tensor) -> Tensor:
+        """Unit vectors `[N, 3]` in the direction of the mean colour away from grey."""
+        from torch.nn.functional import normalize
+
+        self.encoded += len(crops)
+        return normalize(crops.mean((2, 3)) - 0.5 + 1e-4, dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors of the last colour that each text names, else of its letters."""
+        import torch
+        from PIL import ImageColor
+        from torch.nn.functional import normalize
+
+        rows = []
+        for text in texts:
+            named = [word for word in text.lower().split() if word in ImageColor.colormap]
+            code = sum(text.encode())
+            rgb = ImageColor.getrgb(named[-1])[:3] if named else [code * k % 255 for k in (3, 7, 11)]
+            rows.append([channel / 255 - 0.5 + 1e-4 for channel in rgb])
+        return normalize(torch.tensor(rows, device=self.device), dim=-1)
+
+    def overflow(self, text: str) -> str:
+        """It holds eight words."""
+        return " ".join(text.split()[8:])
+
+
+class FakePlugin:
+    """Offers the perceptor `fake`."""
+
+    @staticmethod
+    @hookimpl
+    def register_perceptors() -> dict[str, type[Component]]:
+        """Offer `fake`."""
+        return {"fake": FakePerceptor}
+
+
+def plugins_of(*modules: Any, installed: bool = True) -> Plugins:
+    """The installed plugins, the double `fake`, and the given modules or objects with hooks."""
+    plugins = Plugins.discover(entry_points=installed)
+    plugins.add(FakePlugin, "pixweave_fake")
+    for index, module in enumerate(modules):
+        plugins.add(module, getattr(module, "__name__", f"plugin{index}"))
+    return plugins
+
+
+def tiny_recipe(plugins: Plugins | None = None, folder: Path | None = None, **keys: Any) -> Recipe:
+    """A recipe that runs in milliseconds: 3 steps of 24x24 pixels, judged by `fake`."""
+    from pixweave.recipe import load_text
+
+    body = {
+        "pixweave": 1,
+        "size": [24, 24],
+        "steps": 3,
+        "device": "cpu",
+        "generator": {"use": "pixel", "grid": [12, 12]},
+        "perceptors": ["fake"],
+        "prompts": ["a red square"],
+        "augmentations": [],
+        "crops": {"count": 4},
+        **keys,
+    }
+    return load_text(json.dumps(body), "tiny.yaml", folder or Path(), plugins or plugins_of())
+
+
+def check_component(
+    kind: str, name: str, settings: Mapping[str, Any] | None = None, plugins: Plugins | None = None
+) -> None:
+    """Assert what every component must hold; AssertionError names what does not.
+
+    Settings are described and the example validates. A loss has a gradient and descends; a
+    generator has gradients, stays in range, starts from a picture, gives the same bytes for the
+    same seed, and its state round-trips; an augmentation keeps the shape, passes gradients and is
+    reproducible; a perceptor gives unit vectors with gradients.
+    """
+    plugins = plugins or plugins_of()
+    offer = plugins.find(kind, name)
+    for setting, info in offer.component.model_fields.items():
+        assert info.description, f"setting '{setting}' of {kind} '{name}' has no description"
+    _CHECKS[kind](name, dict(settings or {}), plugins)
+
+
+def _check_loss(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    from pixweave.loop import generate
+    from pixweave.run import open_run
+
+    entry = {"use": name, **settings}
+    recipe = tiny_recipe(plugins, prompts=[], losses=[entry], steps=40)
+    values = [float(frame.losses[recipe.losses[0].id]) for frame in generate(open_run(recipe))]
+    assert values == values, f"loss '{name}' became NaN"
+    first, last = sum(values[:5]) / 5, sum(values[-5:]) / 5
+    assert last < first, f"loss '{name}' does not descend: {first:.4g} -> {last:.4g}"
+
+
+def _check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import torch
+
+    from pixweave.loop import generate
+    from pixweave.run import open_run
+
+    recipe = tiny_recipe(plugins, generator={"use": name, **settings})
+    run = open_run(recipe)
+    image = run.generator.image()
+    width, height = recipe.size
+    assert image.shape[1] in (3, 4), f"'{name}' gives {image.shape[1]} channels, not 3 or 4"
+    assert image.shape[-2:] == (height, width), f"'{name}' gives a picture of the wrong size"
+    assert image.dtype == torch.float32, f"'{name}' gives {image.dtype}, not float32"
+    assert image.min() >= 0, f"'{name}' goes below 0"
+    assert image.max() <= 1, f"'{name}' goes above 1"
+    image.sum().backward()
+    grads = [p.grad for p in run.generator.parameters()]
+    assert any(g is not None and g.abs().sum() > 0 for g in grads), f"'{name}' has no gradient"
+    frames = [frame.image for frame in generate(open_run(recipe))]
+    again = [frame.image for frame in generate(open_run(recipe))]
+    same = all(torch.equal(a, b) for a, b in zip(frames, again, strict=True))
+    assert same, f"'{name}' gives another picture for the same seed"
+    half = open_run(recipe)
+    list(zip(range(2), generate(half), strict=False))
+    rest = open_run(recipe)
+    rest.load_state_dict(half.state_dict())
+    assert rest.step < recipe.steps
+    resumed = [frame.image for frame in generate(rest)]
+    assert torch.equal(resumed[-1], frames[-1]), f"the state of '{name}' does not round-trip"
+    half_grey = torch.full((1, 3, height, width), 0.25)
+    run.generator.start_from(half_grey)
+    near = (run.generator.image()[:, :3] - half_grey).abs().mean()
+    assert near < 0.25, f"'{name}' does not start from a picture: off by {near:.3f}"
+
+
+def _check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import torch
+
+    from pixweave.run import open_run
+
+    run = open_run(tiny_recipe(plugins, augmentations=[{"use": name, **settings}]))
+    (augment,) = run.augmentations.values()
+    crops = torch.rand(8, 3, 16, 16, generator=run.rng("test"), requires_grad=True)
+    out = augment(crops, run.rng("test", 1))
+    assert out.shape == crops.shape, f"'{name}' changes the shape of the crops"
+    out.sum().backward()
+    assert crops.grad is not None, f"'{name}' passes no gradient"
+    assert torch.equal(out, augment(crops, run.rng("test", 1))), f"'{name}' is not reproducible"
+    assert not torch.equal(out, crops), f"'{name}' does nothing"
+
+
+def _check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import torch
+
+    from pixweave.run import open_run
+
+    run = open_run(tiny_recipe(plugins, perceptors=[{"use": name, **settings}]))
+    (perceptor,) = run.perceptors.values()
+    crops = torch.rand(2, 3, perceptor.size, perceptor.size, generator=run.rng("test"))
+    image = perceptor.encode_image(crops.requires_grad_())
+    text = perceptor.encode_text(["a red square", "a blue circle", "green"])
+    assert image.shape == (2, text.shape[1]), f"'{name}' has two spaces, not one"
+    assert text.shape[0] == 3
+    for vectors in (image, text):
+        norms = vectors.float().norm(dim=1)
+        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-2), f"'{name}' is not unit"
+    image.float().sum().backward()
+    assert crops.grad is not None, f"'{name}' passes no gradient"
+    assert crops.grad.abs().sum() > 0, f"'{name}' passes no gradient"
+
+
+def _check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import tempfile
+
+    from pixweave.loop import generate
+    from pixweave.run import open_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = tiny_recipe(plugins, export=[{"use": name, **settings}])
+        run = open_run(recipe, folder)
+        (aborted,) = run.exporters()
+        aborted.write(next(generate(run)))
+        aborted.abort()
+        assert not list(Path(folder).iterdir()), f"'{name}' leaves something behind after abort()"
+        (exporter,) = run.exporters()
+        for frame in generate(open_run(recipe, folder)):
+            exporter.write(frame)
+        paths = exporter.close()
+        assert paths, f"'{name}' wrote nothing"
+        assert all(Path(path).exists() for path in paths), f"'{name}' names a file that is not there"
+
+
+_CHECKS = {
+    "loss": _check_loss,
+    "generator": _check_generator,
+    "augmentation": _check_augmentation,
+    "perceptor": _check_perceptor,
+    "exporter": _check_exporter,
+}
