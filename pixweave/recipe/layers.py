@@ -1,0 +1,256 @@
+"""The layers of a recipe: what it extends, its presets, itself; merged into one tree."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pixweave.errors import Mark, MissingError, Problem, RecipeError, did_you_mean
+from pixweave.recipe import core, files, nodes
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.values import is_keyframes
+
+MOST_LAYERS = 64
+DEFAULT = Mark("default")
+
+
+def default_layer() -> Node:
+    """The parts that a recipe has when it names none."""
+
+    def scalar(text: str) -> Node:
+        return Node(nodes.Written.make(text, DEFAULT, Path()), DEFAULT)
+
+    lists = {"perceptors": core.DEFAULT_PERCEPTORS, "augmentations": core.DEFAULT_AUGMENTATIONS,
+             "export": core.DEFAULT_EXPORT}  # fmt: skip
+    tree = {name: Node([scalar(item) for item in items], DEFAULT) for name, items in lists.items()}
+    return Node({**tree, "generator": scalar(core.DEFAULT_GENERATOR)}, DEFAULT)
+
+
+class Layers:
+    """Collects the layers of recipes, lowest first, with every fault that was found on the way.
+
+    A layer stands on what it names: its `extends`, then its `quality`, then its `presets`.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Node] = []
+        self.texts: list[tuple[str, str]] = []
+        self.labels: dict[str, str] = {}
+        self.problems: list[Problem] = []
+
+    def add_source(self, source: str | Path) -> tuple[str, Path]:
+        """Add a file, a built-in recipe or `-` (stdin); gives its name and its folder."""
+        if source == "-":
+            data = sys.stdin.buffer.read(nodes.LARGEST + 1)
+            try:
+                self.add_text(nodes.decode(data, "stdin"), "stdin", Path.cwd())
+            except RecipeError as error:
+                self.problems += error.problems
+            return "stdin", Path.cwd()
+        path = locate(str(source), Path())
+        if path is None:
+            message = f"recipe '{source}' is not there"
+            hint = _nearest(str(source), Path(str(source)).absolute())
+            raise MissingError(f"{message}; {hint}" if hint else message)
+        given = _exists(Path(str(source)).expanduser())
+        self._add_file(path, str(source) if given else _display(path), "recipe", ())
+        return path.stem, path.absolute().parent
+
+    def add_text(self, text: str, name: str, folder: Path, label: str = "recipe",
+                 chain: tuple[Path, ...] = ()) -> None:  # fmt: skip
+        """Add a recipe's text and all that it stands on."""
+        self.texts.append((name, text))
+        self.labels.setdefault(name, label)
+        try:
+            node = nodes.parse(text, name, folder)
+        except RecipeError as error:
+            self.problems += error.problems
+            return
+        self._check_format(node)
+        self.add_node(node, chain)
+
+    def add_node(self, node: Node, chain: tuple[Path, ...] = ()) -> None:
+        """Add a parsed layer and all that it stands on."""
+        for key, node_ in self._named(node):
+            self._refer(key, node_, chain)
+        if len(self.found) < MOST_LAYERS:
+            rest = {k: n for k, n in node.items() if k not in (*core.LAYERS, "pixweave")}
+            self.found.append(replace(node, value=rest))
+        elif not any("layers" in p.message for p in self.problems):
+            self.problems.append(
+                Problem(
+                    node.mark,
+                    f"the recipe has more than {MOST_LAYERS} layers",
+                    "extend fewer files",
+                )
+            )
+
+    def merged(self) -> Node:
+        """All layers as one tree."""
+        tree = default_layer()
+        for layer in self.found:
+            tree = merge(tree, layer)
+        return tree
+
+    def _check_format(self, node: Node) -> None:
+        if "pixweave" not in node:
+            self.problems.append(
+                Problem(
+                    Mark(node.mark.source, 1, 1),
+                    "the format is not stated",
+                    f"write 'pixweave: {core.FORMAT}' on top",
+                )
+            )
+            return
+        version = node["pixweave"]
+        if type(version.value) is int and version.value > core.FORMAT:
+            self.problems.append(
+                Problem(
+                    version.mark,
+                    f"the recipe has format {version.value}; this pixweave reads format "
+                    f"{core.FORMAT}",
+                    "install a newer pixweave",
+                )
+            )
+        elif version.value != core.FORMAT or type(version.value) is not int:
+            self.problems.append(
+                Problem(
+                    version.mark,
+                    f"'pixweave' is the format of the recipe, not {_shown(version)}",
+                    f"write 'pixweave: {core.FORMAT}'",
+                )
+            )
+
+    def _named(self, node: Node) -> list[tuple[str, Node]]:
+        found = []
+        for key in core.LAYERS:
+            if key not in node:
+                continue
+            value = node[key]
+            items = value.value if isinstance(value.value, list) and key != "quality" else [value]
+            for item in items:
+                if isinstance(item.value, str) and item.value:
+                    found.append((key, item))
+                else:
+                    self.problems.append(
+                        Problem(item.mark, f"'{key}' must be {_WANTED[key]}, not {_shown(item)}")
+                    )
+        return found
+
+    def _refer(self, key: str, node: Node, chain: tuple[Path, ...]) -> None:
+        if key == "quality" and node.value not in core.QUALITIES:
+            self.problems.append(
+                Problem(
+                    node.mark,
+                    f"quality '{node.value}' is not known",
+                    did_you_mean(node.value, core.QUALITIES),
+                )
+            )
+            return
+        folder = getattr(node.value, "folder", Path())
+        path = locate(node.value, folder, presets=key != "extends")
+        if path is None:
+            message = f"{_A[key]} '{node.value}' is not there"
+            hint = _nearest(node.value, folder / node.value, presets=key != "extends")
+            self.problems.append(Problem(node.mark, message, hint))
+        elif path.resolve() in chain:
+            names = " -> ".join(_display(p) for p in (*chain, path))
+            self.problems.append(
+                Problem(node.mark, f"'{key}' goes in a circle: {names}", "remove one of them")
+            )
+        elif len(self.found) < MOST_LAYERS and len(chain) < MOST_LAYERS:
+            label = "extends" if key == "extends" else f"preset {path.stem}"
+            self._add_file(path, _display(path), label, chain)
+
+    def _add_file(self, path: Path, name: str, label: str, chain: tuple[Path, ...]) -> None:
+        try:
+            text = nodes.read_text(path, name)
+        except RecipeError as error:
+            self.problems += error.problems
+            return
+        self.add_text(text, name, path.absolute().parent, label, (*chain, path.resolve()))
+
+
+_WANTED = {"extends": "the name of a file or of a built-in recipe", "presets": "names of presets",
+           "quality": "one of " + ", ".join(core.QUALITIES)}  # fmt: skip
+_A = {"extends": "recipe", "presets": "preset", "quality": "preset"}
+
+
+def locate(name: str, folder: Path, presets: bool = False) -> Path | None:
+    """The file that a name means: a path from `folder`, or a built-in recipe or preset."""
+    short = name[: -len(Path(name).suffix)] if Path(name).suffix in files.SUFFIXES else name
+    known = files.builtins()
+    if presets and f"presets/{short}" in known:
+        return known[f"presets/{short}"]
+    path = files.resolve(name, folder)
+    return path if _exists(path) else known.get(short)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _nearest(name: str, path: Path, presets: bool = False) -> str:
+    known = list(files.builtins())
+    if presets:
+        found = [k.removeprefix("presets/") for k in known if k.startswith("presets/")]
+        return did_you_mean(name, found)
+    with contextlib.suppress(OSError, ValueError):
+        known += [p.name for p in path.parent.iterdir() if p.suffix in files.SUFFIXES]
+    hint = did_you_mean(name, known)
+    if not hint.startswith("did"):
+        hint = did_you_mean(path.name, known)
+    return hint if hint.startswith("did") else "'pixweave ls' shows the built-in recipes"
+
+
+def _display(path: Path) -> str:
+    """How messages name a file: built-ins by their name, others from the current folder."""
+    for base in (files.builtin_folder(), Path.cwd()):
+        if path.resolve().is_relative_to(base.resolve()):
+            return path.resolve().relative_to(base.resolve()).as_posix()
+    return str(path)
+
+
+def _shown(node: Node) -> str:
+    if isinstance(node.value, (dict, list)):
+        return "a list" if isinstance(node.value, list) else "a mapping"
+    return "nothing" if node.value is None else repr(node.value)
+
+
+def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
+    """One tree of two: mappings merge; lists, single values and parts of another `use` replace."""
+    if tuple(path) == ("size",):
+        return _merge_size(lower, upper)
+    if isinstance(lower.value, str) and tuple(path) in (("generator",), ("optimizer",)):
+        lower = Node({"use": lower}, lower.mark, lower.key_mark)
+    if not isinstance(lower.value, dict) or not isinstance(upper.value, dict):
+        return upper
+    if is_keyframes(upper.value) or is_keyframes(lower.value):
+        return upper
+    if "use" in upper and ("use" not in lower or lower["use"].value != upper["use"].value):
+        return upper
+    merged = dict(lower.value)
+    for key, node in upper.items():
+        merged[key] = merge(merged[key], node, (*path, key)) if key in merged else node
+    return Node(merged, upper.mark, upper.key_mark)
+
+
+def _merge_size(lower: Node, upper: Node) -> Node:
+    """A shape (16:9) in one layer and a number of pixels in another make a size together."""
+    a, b = lower.plain(), upper.plain()
+    if core.is_ratio(a) and isinstance(b, int):
+        a, b = b, a
+    if not core.is_ratio(b) or core.is_ratio(a):
+        return upper
+    try:
+        width, height = core.read_size(a)
+        sides = core.read_size(b, width * height)
+    except ValueError:
+        return upper
+    return Node([Node(side, upper.mark) for side in sides], upper.mark, upper.key_mark)

@@ -1,0 +1,311 @@
+"""Recipes from files, layers and `--set` to one frozen `Recipe`, or every problem at once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from pixweave.component import Settings
+from pixweave.errors import Problem, RecipeError, did_you_mean
+from pixweave.recipe import changes, core
+from pixweave.recipe.expressions import CLOCK, CONSTANTS, Wrong
+from pixweave.recipe.layers import Layers
+from pixweave.recipe.model import Recipe
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.parts import Part, PartReader, desugar
+from pixweave.recipe.values import Bounds, Moment, Value, bounds_of
+from pixweave.recipe.words import CORE, Subject, Validator
+
+if TYPE_CHECKING:
+    from pixweave.plugins import Plugins
+
+T = TypeVar("T")
+S = TypeVar("S", bound=Settings)
+
+
+def load(sources: Sequence[str | Path], plugins: Plugins, sets: Sequence[str] = ()) -> Recipe:
+    """The recipe that files, built-in names (`hello`) or `-` (stdin) make, merged left to right.
+
+    `sets` are `--set` texts such as `steps=100`. Raises RecipeError with every problem found,
+    and MissingError when a source is not there. Imports no torch.
+    """
+    layers = Layers()
+    found = [layers.add_source(source) for source in sources]
+    name, folder = found[0] if found else ("recipe", Path.cwd())
+    return _finish(layers, name, folder, plugins, sets)
+
+
+def load_text(text: str, name: str, folder: Path, plugins: Plugins,
+              sets: Sequence[str] = ()) -> Recipe:  # fmt: skip
+    """The recipe in a text; `folder` is what its paths are relative to. Raises like `load`."""
+    layers = Layers()
+    layers.add_text(text, name, folder)
+    return _finish(layers, Path(name).stem, folder, plugins, sets)
+
+
+def _finish(
+    layers: Layers, name: str, folder: Path, plugins: Plugins, sets: Sequence[str]
+) -> Recipe:
+    problems: list[Problem] = layers.problems
+    asked = [c for text in sets if (c := _noting(problems, changes.read, text)) is not None]
+    structural = [change for change in asked if changes.is_layer(change)]
+    if layer := _noting(problems, changes.layer, structural):
+        layers.add_node(layer)
+    tree = layers.merged()
+    for change in asked:
+        if not changes.is_layer(change):
+            tree = _noting(problems, changes.apply, tree, change) or tree
+    if any(_is_fatal(problem) for problem in problems):
+        raise RecipeError(_unique(problems))
+    return _Builder(plugins, desugar(tree), tree, layers, problems).recipe(name, folder)
+
+
+def _noting(problems: list[Problem], do: Callable[..., T], *args: Any) -> T | None:
+    try:
+        return do(*args)
+    except RecipeError as error:
+        problems += error.problems
+        return None
+
+
+def _is_fatal(problem: Problem) -> bool:
+    """Whether more problems would be found only because of this one."""
+    return "the format is not stated" not in problem.message
+
+
+def _unique(problems: Sequence[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
+
+
+class _Builder:
+    """Turns one merged tree into a Recipe."""
+
+    def __init__(
+        self, plugins: Plugins, tree: Node, written: Node, layers: Layers, problems: list[Problem]
+    ) -> None:
+        self.plugins, self.tree, self.written, self.layers = plugins, tree, written, layers
+        self.check = Validator(plugins)
+        self.check.problems += problems
+
+    def recipe(self, name: str, folder: Path) -> Recipe:
+        """The recipe; RecipeError with all problems if there are any."""
+        from pixweave.settings import Crops, Optimizer  # it imports this package
+
+        self._unknown_keys()
+        head = self.check.settings(core.Core, self._only(core.Core), CORE)
+        crops = self._section("crops", Crops)
+        optimizer = self._section("optimizer", Optimizer)
+        parts = self._parts()
+        if head is not None:
+            self._check_values(head, crops, optimizer, parts)
+        if self.check.problems:
+            raise RecipeError(_unique(self.check.problems))
+        assert head is not None
+        assert crops is not None
+        assert optimizer is not None
+        recipe = Recipe(
+            title=head.title, name=name, folder=folder,
+            seed=secrets.randbits(32) if head.seed == "random" else head.seed,
+            size=head.size, steps=head.steps, fps=head.fps, device=head.device,
+            precision=head.precision, inputs=head.inputs, generator=parts["generator"][0],
+            perceptors=parts["perceptors"], losses=parts["losses"],
+            augmentations=parts["augmentations"], exports=parts["export"],
+            crops=crops, optimizer=optimizer, sources=tuple(self.layers.texts),
+            tree=self.tree, labels=self.layers.labels)  # fmt: skip
+        return self._ask_parts(self._fitted(recipe))
+
+    def _unknown_keys(self) -> None:
+        for key, node in self.written.items():
+            if key in core.TOP_LEVEL or key.startswith("x-"):
+                continue
+            home = self.check.home_of(key, CORE)
+            self.check.fail(
+                node.place,
+                f"'{key}' is not a key of recipes",
+                home or did_you_mean(key, core.TOP_LEVEL),
+            )
+
+    def _only(self, model: type[BaseModel]) -> Node:
+        held = {k: n for k, n in self.tree.items() if k in model.model_fields}
+        return replace(self.tree, value=held)
+
+    def _section(self, key: str, model: type[S]) -> S | None:
+        node = self.tree.get(key) or Node({}, self.tree.mark)
+        if not isinstance(node.value, dict):
+            self.check.fail(
+                node.mark,
+                f"'{key}' must be a mapping of settings",
+                f"write '{key}: {{{next(iter(model.model_fields))}: ...}}'",
+            )
+            return None
+        return self.check.settings(model, node, Subject(key, f"{key}.", core=True))
+
+    def _parts(self) -> dict[str, tuple[Part, ...]]:
+        reader = PartReader(self.plugins, self.check)
+        if "prompts" in self.tree:
+            self.check.fail(
+                self.tree["prompts"].mark,
+                "'prompts' must be a list of texts",
+                "write 'prompts: [a fox in snow]'",
+            )
+        parts = {key: reader.read(self.tree, key) for key in core.KINDS}
+        wished = self.tree.get("losses")
+        if (
+            not parts["losses"]
+            and (wished is None or wished.value in (None, []))
+            and ("prompts" not in self.tree)
+        ):
+            self.check.fail(
+                self.layers.found[-1].mark if self.layers.found else self.tree.mark,
+                "nothing is wished for: the recipe has no prompts and no losses",
+                "add 'prompts: [a fox in snow]'",
+            )
+        self._same_file(parts["export"])
+        return parts
+
+    def _same_file(self, exports: Sequence[Part]) -> None:
+        seen: dict[str, Part] = {}
+        for part in exports:
+            file = part.node.get("file")
+            if file is None or not isinstance(file.value, str):
+                continue
+            if file.value in seen:
+                self.check.fail(
+                    file.mark, f"'{file.value}' is exported twice", "choose another name"
+                )
+            seen.setdefault(file.value, part)
+
+    def _check_values(self, head: core.Core, crops: Any, optimizer: Any,
+                      parts: dict[str, tuple[Part, ...]]) -> None:  # fmt: skip
+        @lru_cache(maxsize=4096)
+        def moment(step: int) -> Moment:
+            return Moment(step, head.steps, head.fps, head.inputs)
+
+        broken = self._check_inputs(head, moment)
+        for value, bounds, name, where in self._values(crops, optimizer, parts):
+            if value.names & broken:
+                continue  # said once, at the input
+            try:
+                self._check_names(value, head.inputs)
+                value.check(moment, bounds)
+            except Wrong as wrong:
+                self.check.fail(where.mark, f"{name} {wrong.message}", wrong.hint)
+
+    def _check_inputs(self, head: core.Core, moment: Callable[[int], Moment]) -> set[str]:
+        broken: set[str] = set()
+        for i, (name, value) in enumerate(head.inputs.items()):
+            where = self.tree["inputs"][name]
+            earlier = list(head.inputs)[:i]
+            if value.names & broken:
+                broken.add(name)
+                continue
+            try:
+                self._check_names(value, earlier)
+                value.check(moment, Bounds())
+            except Wrong as wrong:
+                broken.add(name)
+                later = (
+                    ""
+                    if not (value.names & set(head.inputs)) - set(earlier)
+                    else ("an input can use only those above it")
+                )
+                self.check.fail(where.mark, f"'inputs.{name}' {wrong.message}", later or wrong.hint)
+        return broken
+
+    def _check_names(self, value: Value, inputs: Sequence[str] | Any) -> None:
+        for name in sorted(value.names - set(CLOCK) - set(inputs)):
+            raise Wrong(
+                f"uses '{name}', which is not known",
+                did_you_mean(name, [*CLOCK, *CONSTANTS, *inputs]),
+            )
+
+    def _values(
+        self, crops: Any, optimizer: Any, parts: dict[str, tuple[Part, ...]]
+    ) -> Iterator[tuple[Value, Bounds, str, Node]]:
+        """Every value over time: itself, its range, its name, and the node to blame."""
+        for key, model in (("crops", crops), ("optimizer", optimizer)):
+            yield from _values_in(
+                model, self.tree.get(key) or self.tree, Subject(key, f"{key}.", core=True)
+            )
+        for part in (part for group in parts.values() for part in group):
+            subject = Subject(f"{part.kind} '{part.use}'")
+            where = part.node.get("weight") or part.node
+            yield part.weight, Bounds(), subject.setting(("weight",)), where
+            yield from _values_in(part.settings, part.node, subject)
+
+    def _fitted(self, recipe: Recipe) -> Recipe:
+        """The recipe in the size that its generator can make."""
+        fit = getattr(recipe.generator.settings, "fit_size", None)
+        if fit is None:
+            return recipe
+        size = tuple(fit(recipe.size))
+        if size == recipe.size:
+            return recipe
+        where = (self.tree.get("size") or recipe.generator.node).mark
+        old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
+        said = Problem(
+            where,
+            f"size {old} becomes {new}, the nearest that generator '{recipe.generator.use}' makes",
+        )
+        return replace(recipe, size=size, warnings=(*recipe.warnings, said))
+
+    def _ask_parts(self, recipe: Recipe) -> Recipe:
+        """The recipe with its parts' warnings; RecipeError if one of them refuses it."""
+        warnings = list(recipe.warnings)
+        for part in recipe.parts:
+            try:
+                complaints = list(part.settings.check(recipe))
+            except Exception as error:  # a plugin's own check broke
+                self.check.fail(
+                    part.mark,
+                    f"{part.kind} '{part.use}' cannot check the recipe: "
+                    f"{type(error).__name__}: {error}",
+                    f"plugin {part.plugin} is at fault",
+                )
+                continue
+            for complaint in complaints:
+                said = Problem(
+                    _place(part.node, complaint.setting).mark,
+                    f"{part.kind} '{part.use}': {complaint.message}",
+                    complaint.hint,
+                )
+                (self.check.problems if complaint.fatal else warnings).append(said)
+        if self.check.problems:
+            raise RecipeError(_unique(self.check.problems))
+        return replace(recipe, warnings=tuple(_unique(warnings)))
+
+
+def _place(node: Node, setting: str) -> Node:
+    """The node of a setting (`palette`, `colors.2`), or the nearest one around it."""
+    for step in setting.split(".") if setting else ():
+        if isinstance(node.value, list) and step.isdecimal() and int(step) < len(node.value):
+            node = node[int(step)]
+        elif step in node:
+            node = node[step]
+        else:
+            break
+    return node
+
+
+def _values_in(
+    model: BaseModel | None, node: Node, subject: Subject, path: tuple[str, ...] = ()
+) -> Iterator[tuple[Value, Bounds, str, Node]]:
+    for name, info in type(model).model_fields.items() if model is not None else ():
+        value, where = getattr(model, name), node.get(name) or node
+        if isinstance(value, Value):
+            yield value, bounds_of(info), subject.setting((*path, name)), where
+        elif isinstance(value, BaseModel):
+            yield from _values_in(value, where, subject, (*path, name))
+        elif isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                at = where[i] if isinstance(where.value, list) and i < len(where.value) else where
+                if isinstance(item, Value):
+                    yield item, bounds_of(info), subject.setting((*path, name, str(i))), at
+                elif isinstance(item, BaseModel):
+                    yield from _values_in(item, at, subject, (*path, name, str(i)))

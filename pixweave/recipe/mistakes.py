@@ -1,0 +1,65 @@
+"""What PyYAML's syntax errors mean, in the words of someone who writes recipes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from pixweave.errors import Mark, Problem
+
+_BARE_COLOUR = re.compile(r"[\[,:\s]\s*(#[0-9a-fA-F]{6})\b")
+
+
+def explain_syntax(error: yaml.YAMLError, lines: Sequence[str], source: str) -> Problem:
+    """The problem that a YAML error is, at its place, with a remedy."""
+    at, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    said = str(getattr(error, "problem", None) or error)
+    about = str(getattr(error, "context", None) or "")
+    here, message, hint = _explain(said, about, at, context, lines)
+    where = Mark(source, here.line + 1, here.column + 1) if here else Mark(source, 1, 1)
+    return Problem(where, message, hint)
+
+
+def _explain(
+    said: str, about: str, at: Any, context: Any, lines: Sequence[str]
+) -> tuple[Any, str, str]:
+    line = lines[at.line] if at and at.line < len(lines) else ""
+    opened = lines[context.line] if context and context.line < len(lines) else ""
+    if at and (
+        "\t" in line[: len(line) - len(line.lstrip())] or line[at.column : at.column + 1] == "\t"
+    ):
+        return at, "a tab stands where YAML wants spaces", "replace it by spaces"
+    if "flow" in about and (match := _BARE_COLOUR.search(opened)):
+        return (
+            context,
+            f"'{match[1]}' begins a comment, so the rest of the line is lost",
+            (f'put the colour in quotes: "{match[1]}"'),
+        )
+    if "flow sequence" in about:
+        return context, "this list has no ']' at its end, or a ',' is missing in it", "add it"
+    if "flow mapping" in about:
+        return context, "this mapping has no '}' at its end, or a ',' is missing in it", "add it"
+    if "quoted scalar" in about:
+        return context, "the quote that opens here is not closed", "close it"
+    if "cannot start any token" in said:
+        return (
+            at,
+            f"a value cannot begin with '{line[at.column : at.column + 1]}'",
+            "put it in quotes",
+        )
+    if "mapping values are not allowed" in said:
+        return (
+            at,
+            "a ':' is not allowed here",
+            ("put a text that contains ': ' in quotes, or check the indentation"),
+        )
+    if "could not find expected ':'" in said:
+        return context or at, "a ':' is missing after this name", "write 'name: value'"
+    if "block sequence entries are not allowed" in said:
+        return at, "a list cannot begin on this line", "put each '- item' on a line of its own"
+    if "expected key" in said or "expected '-'" in said or "block end" in said:
+        return at, "this does not fit what stands above it", "check the indentation and the quotes"
+    return at or context, f"this is not YAML ({said})", "check the indentation and the quotes"

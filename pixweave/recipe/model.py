@@ -1,0 +1,207 @@
+"""The Recipe: everything that a run needs to know, validated and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel
+
+from pixweave.errors import Mark, Problem
+from pixweave.recipe import core
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.parts import Part
+from pixweave.recipe.values import Moment, Value
+
+if TYPE_CHECKING:
+    from pixweave.settings import Crops, Optimizer
+
+Row = tuple[str, Any, str]
+"""Path of a setting, its value, and where the value comes from."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole, valid recipe. Sizes are (width, height) in pixels; equality ignores where and how
+    it was written: name, folder, sources, warnings and marks.
+    """
+
+    title: str
+    name: str = field(compare=False)
+    folder: Path = field(compare=False)
+    seed: int
+    size: tuple[int, int]
+    steps: int
+    fps: float
+    device: str
+    precision: str
+    inputs: Mapping[str, Value] = field(hash=False)
+    generator: Part
+    perceptors: tuple[Part, ...]
+    losses: tuple[Part, ...]
+    augmentations: tuple[Part, ...]
+    exports: tuple[Part, ...]
+    crops: Crops
+    optimizer: Optimizer
+    sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def moment(self, step: float) -> Moment:
+        """The clock at a step, for `Value.at`."""
+        return Moment(step, self.steps, self.fps, self.inputs)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every part of the recipe, in the order of its keys."""
+        return (*self.perceptors, self.generator, *self.losses, *self.augmentations, *self.exports)
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default written out, as plain data that loads to an equal one."""
+        head = {name: plain(getattr(self, name)) for name in core.Core.model_fields if name != "do"}
+        return {
+            "pixweave": core.FORMAT,
+            **{k: v for k, v in head.items() if k not in ("title", "inputs") or v},
+            "perceptors": [_part(part) for part in self.perceptors],
+            "generator": _part(self.generator),
+            "losses": [_part(part) for part in self.losses],
+            "augmentations": [_part(part) for part in self.augmentations],
+            "crops": plain(self.crops),
+            "optimizer": plain(self.optimizer),
+            "export": [_part(part) for part in self.exports],
+        }
+
+    def resolved_yaml(self) -> str:
+        """`resolved()` as YAML, with the origin of each value in a comment at its line's end."""
+        lines = [*_lines(self.resolved(), (), "")]
+        width = min(max((len(text) for text, _ in lines), default=0), 60)
+        said = ((text, self.origin(path) if path else "") for text, path in lines)
+        return "".join(
+            f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in said
+        )
+
+    def explain(self, key: str | None = None) -> list[Row]:
+        """Every setting with its value and origin; only those at or under `key` if one is given.
+
+        A key is a path such as `crops.count` or `losses.0`; items also go by their id.
+        """
+        rows = [
+            (".".join(map(str, path)), value, self.origin(path))
+            for path, value in _leaves(self.resolved(), ())
+        ]
+        if key is None:
+            return rows
+        wanted = self._numbered(key)
+        return [row for row in rows if row[0] == wanted or row[0].startswith(f"{wanted}.")]
+
+    def origin(self, path: tuple[Any, ...]) -> str:
+        """Where the value at a path of `resolved()` comes from."""
+        node = self.tree
+        for step in path:
+            inside = step in node or (isinstance(node.value, list) and isinstance(step, int)
+                                      and step < len(node.value))  # fmt: skip
+            if inside:
+                node = node[step]
+            elif isinstance(node.value, (dict, list)):
+                return self._default(path)
+        return self._default(path) if isinstance(node.value, dict) and path else self._label(node)
+
+    def _label(self, node: Node) -> str:
+        mark = node.mark
+        if mark.source.startswith("--set "):
+            return "--set"
+        label = self.labels.get(mark.source, mark.source)
+        return f"{label} {mark}" if label in ("recipe", "extends") else label
+
+    def _default(self, path: tuple[Any, ...]) -> str:
+        kind = core.KINDS.get(path[0])
+        parts = [part for part in self.parts if part.kind == kind]
+        if not kind or not parts or path[-1] in ("id", "weight"):
+            return "default"
+        index = path[1] if len(path) > 1 and isinstance(path[1], int) else 0
+        return f"plugin {parts[index].plugin}"
+
+    def _numbered(self, key: str) -> str:
+        head, _, rest = key.partition(".")
+        name, _, rest = rest.partition(".")
+        parts = [part for part in self.parts if part.kind == core.KINDS.get(head)]
+        ids = [part.id for part in parts]
+        if head != "generator" and name in ids:
+            name = str(ids.index(name))
+        return ".".join(step for step in (head, name, rest) if step)
+
+
+def _part(part: Part) -> dict[str, Any]:
+    weight = {"weight": plain(part.weight)} if part.kind in core.WEIGHED else {}
+    return {"use": part.use, "id": part.id, **weight, **plain(part.settings)}
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain data: numbers, texts, lists and dictionaries."""
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Value):
+        return plain(value.raw)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return str(value) if isinstance(value, str) else value
+
+
+def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Settings and their values; a list of single values, and keyframes, count as one value."""
+    if isinstance(value, dict) and not _is_value(value, path):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for i, item in enumerate(value):
+            yield from _leaves(item, (*path, i))
+    elif path != ("pixweave",):
+        yield path, value
+
+
+def _is_value(value: dict[str, Any], path: tuple[Any, ...]) -> bool:
+    return (
+        bool(path)
+        and not any(k in value for k in ("use", "file"))
+        and any(key[:1].isdigit() or key in ("start", "end") for key in value)
+    )
+
+
+def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """YAML lines with the path of the value on each; single values and their lists stay on one."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        here = (*path, key)
+        lead = f"{indent}{_flow(key)}:" if isinstance(value, dict) else f"{indent}-"
+        if isinstance(item, dict) and item and not _is_value(item, here):
+            inner = list(_lines(item, here, indent + "  "))
+            if isinstance(value, list):  # the first line shares the line of the dash
+                yield f"{lead} {inner[0][0].strip()}", inner[0][1]
+                yield from inner[1:]
+            else:
+                yield lead, ()
+                yield from inner
+        elif isinstance(item, list) and any(isinstance(i, dict) for i in item):
+            yield lead, ()
+            yield from _lines(item, here, indent + "  ")
+        else:
+            yield f"{lead} {_flow(item)}", here if here != ("pixweave",) else ()
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, quoted so that YAML 1.1 readers understand the same."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False
+    )
+    text = text.removesuffix("\n").removesuffix("\n...")
+    return text
