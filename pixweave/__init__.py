@@ -23,6 +23,7 @@ from pixweave.hookspecs import hookimpl
 from pixweave.plugins import Plugins
 
 if TYPE_CHECKING:
+    from pixweave.drawing import Drawing
     from pixweave.loop import generate
     from pixweave.perform import perform
     from pixweave.recipe import InputFile, Recipe, Value, load, load_text, over_time
@@ -34,6 +35,7 @@ __all__ = [
     "Complaint",
     "Component",
     "DifferenceError",
+    "Drawing",
     "Field",
     "InputFile",
     "Mark",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Drawing": "pixweave.drawing",
     "generate": "pixweave.loop",
     "perform": "pixweave.perform",
     "Run": "pixweave.run",

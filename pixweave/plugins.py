@@ -22,7 +22,7 @@ from pixweave.component import Component
 from pixweave.errors import PluginError, did_you_mean
 
 HOOKS = {
-    name.removeprefix("register_").removesuffix("s"): name
+    name.removeprefix("register_").removesuffix("es" if name.endswith("sses") else "s"): name
     for name in vars(hookspecs)
     if name.startswith("register_")
 }

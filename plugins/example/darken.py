@@ -1,0 +1,22 @@
+"""Augmentation `darken`: show some crops in the dark."""
+from pixweave import Component, Field, hookimpl
+
+
+class Darken(Component):
+    """Make each crop darker by a random factor."""
+
+    most: float = Field(0.5, ge=0, lt=1, description="part of the light that may be lost")
+
+    def build(self, run):
+        import torch
+
+        def augment(crops, rng):
+            lost = self.most * torch.rand(len(crops), 1, 1, 1, generator=rng)
+            return crops * (1 - lost.to(crops.device))
+
+        return augment
+
+
+@hookimpl
+def register_augmentations():
+    return {"darken": Darken}
