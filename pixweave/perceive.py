@@ -10,8 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixweave import images
-
 if TYPE_CHECKING:
     from pixweave.protocols import Perceptor
 
@@ -41,6 +39,8 @@ def contrast(embedding: Tensor, target: Tensor, bank: Tensor, scale: float = 20.
 
 def embed_picture(path: Path, perceptor: Perceptor, device: torch.device) -> Tensor:
     """Unit vector `[1, D]` of a picture file: the mean over squares along its long side."""
+    from pixweave import images
+
     picture = images.from_file(path).to(device)
     if picture.shape[1] == 4:  # transparent parts count as white
         picture = picture[:, :3] * picture[:, 3:] + 1 - picture[:, 3:]

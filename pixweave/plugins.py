@@ -236,7 +236,7 @@ def _check_hooks(module: Any, plugin: str) -> None:
 
 
 def _wrong_argument(error: pluggy.PluginValidationError, plugin: str) -> str:
-    found = re.search(r"hook '(\w+)'\nargument[^{]*(\{[^}]*\})", str(error))
+    found = re.search(r"hook '(\w+)'.*Argument[^{]*(\{[^}]*\})", str(error), re.DOTALL)
     if found:
         names = ", ".join(re.findall(r"'(\w+)'", found[2]))
         return f"{found[1]}({names}) of plugin '{plugin}' must take no argument"

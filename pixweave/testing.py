@@ -100,6 +100,7 @@ def tiny_recipe(plugins: Plugins | None = None, folder: Path | None = None, **ke
         "prompts": ["a red square"],
         "augmentations": [],
         "crops": {"count": 4},
+        "export": [],
         **keys,
     }
     return load_text(json.dumps(body), "tiny.yaml", folder or Path(), plugins or plugins_of())

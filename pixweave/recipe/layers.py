@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixweave.errors import Mark, MissingError, Problem, RecipeError, did_you_mean
-from pixweave.recipe import core, files, nodes
+from pixweave.recipe import core, files, nodes, text
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.values import is_keyframes
 
@@ -44,9 +44,9 @@ class Layers:
     def add_source(self, source: str | Path) -> tuple[str, Path]:
         """Add a file, a built-in recipe or `-` (stdin); gives its name and its folder."""
         if source == "-":
-            data = sys.stdin.buffer.read(nodes.LARGEST + 1)
+            data = sys.stdin.buffer.read(text.LARGEST + 1)
             try:
-                self.add_text(nodes.decode(data, "stdin"), "stdin", Path.cwd())
+                self.add_text(text.decode(data, "stdin"), "stdin", Path.cwd())
             except RecipeError as error:
                 self.problems += error.problems
             return "stdin", Path.cwd()
@@ -62,10 +62,10 @@ class Layers:
     def add_text(self, text: str, name: str, folder: Path, label: str = "recipe",
                  chain: tuple[Path, ...] = ()) -> None:  # fmt: skip
         """Add a recipe's text and all that it stands on."""
-        self.texts.append((name, text))
+        self.texts.append((name, written))
         self.labels.setdefault(name, label)
         try:
-            node = nodes.parse(text, name, folder)
+            node = nodes.parse(written, name, folder)
         except RecipeError as error:
             self.problems += error.problems
             return
@@ -167,11 +167,11 @@ class Layers:
 
     def _add_file(self, path: Path, name: str, label: str, chain: tuple[Path, ...]) -> None:
         try:
-            text = nodes.read_text(path, name)
+            written = text.read_text(path, name)
         except RecipeError as error:
             self.problems += error.problems
             return
-        self.add_text(text, name, path.absolute().parent, label, (*chain, path.resolve()))
+        self.add_text(written, name, path.absolute().parent, label, (*chain, path.resolve()))
 
 
 _WANTED = {"extends": "the name of a file or of a built-in recipe", "presets": "names of presets",

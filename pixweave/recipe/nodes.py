@@ -18,8 +18,8 @@ import yaml
 
 from pixweave.errors import Mark, Problem, RecipeError
 from pixweave.recipe.mistakes import explain_syntax
+from pixweave.recipe.text import refuse_control
 
-LARGEST = 1_000_000
 DEEPEST = 40
 MOST_NODES = 50_000
 
@@ -29,9 +29,6 @@ _WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
           "null": None, "Null": None, "NULL": None, "~": None, "": None}  # fmt: skip
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _COLOUR = re.compile(r"\s*(-\s*)?(#[0-9a-fA-F]{3,8})\b")
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
-         (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -90,11 +87,12 @@ class Node:
 
 def parse(text: str, source: str, folder: Path) -> Node:
     """The mapping that a recipe's text holds; RecipeError with every fault found."""
+    refuse_control(text, source)
     reader = _Reader(text, source, folder)
     node = reader.read()
-    if node is None or (node.value is None and not reader.problems):
+    if not reader.problems and (node is None or node.value is None):
         reader.fail(Mark(source, 1, 1), "the recipe is empty", "begin with 'pixweave: 1'")
-    elif not isinstance(node.value, dict) and not reader.problems:
+    elif not reader.problems and node is not None and not isinstance(node.value, dict):
         kind = "a list" if isinstance(node.value, list) else "a single value"
         reader.fail(
             node.mark, f"a recipe is names with values, not {kind}", "begin with 'pixweave: 1'"
@@ -116,59 +114,6 @@ def parse_value(text: str, mark: Mark, folder: Path) -> Node:
     if reader.problems:
         raise RecipeError(replace(problem, where=mark) for problem in reader.problems)
     return node
-
-
-def read_text(path: Path, source: str) -> str:
-    """The text of a recipe file; RecipeError if it is too large or not text."""
-    try:
-        size = path.stat().st_size
-        if size <= LARGEST:
-            with path.open("rb") as file:
-                return decode(file.read(LARGEST + 1), source)
-    except OSError as error:
-        raise RecipeError(Problem(Mark(source), f"cannot be read: {error.strerror}")) from None
-    raise RecipeError(_too_large(source, size))
-
-
-def decode(data: bytes, source: str) -> str:
-    """The text of a recipe's bytes: UTF-8, or UTF-16/32 with a byte order mark."""
-    if len(data) > LARGEST:
-        raise RecipeError(_too_large(source, len(data)))
-    encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
-    try:
-        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
-    except UnicodeDecodeError as error:
-        before = data[: error.start].decode(encoding, errors="replace")
-        byte = f"0x{data[error.start]:02x}"
-        raise RecipeError(
-            Problem(
-                _place(source, before.lstrip("\ufeff")),
-                f"byte {byte} is not {encoding.upper()} text",
-                "save the file as UTF-8",
-            )
-        ) from None
-    if bad := _CONTROL.search(text):
-        raise RecipeError(
-            Problem(
-                _place(source, text[: bad.start()]),
-                f"the character U+{ord(bad[0]):04X} is not allowed",
-                "remove it",
-            )
-        )
-    return text
-
-
-def _place(source: str, before: str) -> Mark:
-    return Mark(source, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
-
-
-def _too_large(source: str, size: int) -> Problem:
-    return Problem(
-        Mark(source, 1, 1),
-        f"the file has {'over ' if size == LARGEST + 1 else ''}"
-        f"{size / 1e6:.3g} MB; a recipe has at most 1 MB",
-        "is it a recipe?",
-    )
 
 
 class _Stop(Exception):  # noqa: N818 - no error: the problem is noted

@@ -43,7 +43,9 @@ class Pixel(Component):
         if self.cell != "square":
             return size
         columns, rows = self.cells(size)
-        side = max(1, min(size[0] // columns, size[1] // rows))
+        if min(columns, rows) < 1 or columns > size[0] or rows > size[1]:
+            return size  # `check` says what is wrong
+        side = min(size[0] // columns, size[1] // rows)
         return columns * side, rows * side
 
     def cells(self, size: tuple[int, int]) -> tuple[int, int]:

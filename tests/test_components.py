@@ -1,0 +1,53 @@
+"""Every bundled component keeps the contract of its kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pixweave import Plugins
+from pixweave.plugins import HOOKS
+from pixweave.testing import check_component, plugins_of
+
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    ("generator", "pixel", {"grid": [12, 12]}),
+    ("generator", "pixel", {"grid": [7, 6], "cell": "hex"}),
+    ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
+    ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),
+    ("perceptor", "tiny", {}),
+    ("perceptor", "open_clip", {"model": "ViT-S-32-alt", "pretrained": "random"}),
+    ("loss", "prompt", {"text": "a red square"}),
+    ("loss", "prompt", {"text": "a red square", "contrast": 0.5}),
+    ("loss", "smoothness", {}),
+    ("loss", "smoothness", {"kind": "even"}),
+    ("loss", "saturation", {}),
+    ("loss", "palette", {"colors": "pico-8"}),
+    *[("loss", "symmetry", {"axis": axis}) for axis in ("x", "y", "both", "diagonal")],
+    ("augmentation", "jitter", {}),
+    ("augmentation", "jitter", {"brightness": 0.2, "contrast": 0.2}),
+    ("augmentation", "noise", {}),
+    ("augmentation", "erase", {}),
+    ("augmentation", "blur", {}),
+    ("exporter", "png", {"file": "a.png"}),
+    ("exporter", "jpeg", {"file": "a.jpg"}),
+    ("exporter", "gif", {"file": "a.gif"}),
+    ("exporter", "apng", {"file": "a.apng"}),
+    ("exporter", "webp", {"file": "a.webp"}),
+    ("exporter", "mp4", {"file": "a.mp4"}),
+    ("exporter", "frames", {"file": "steps/"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "settings"), CASES, ids=lambda v: str(v))
+def test_it_keeps_the_contract_of_its_kind(kind: str, name: str, settings: dict[str, Any]) -> None:
+    check_component(kind, name, settings, plugins_of())
+
+
+def test_no_bundled_component_is_left_out() -> None:
+    plugins = Plugins.discover()
+    bundled = {
+        (kind, name) for kind in HOOKS for name, offer in plugins.offers(kind).items()
+        if plugins.loaded[offer.plugin].origin == "bundled"
+    }
+    assert bundled == {(kind, name) for kind, name, _ in CASES}
