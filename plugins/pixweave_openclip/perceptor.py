@@ -1,0 +1,86 @@
+"""The live `open_clip` perceptor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixweave.errors import RunError
+from pixweave_openclip import weights
+from pixweave_openclip.fast import FastTower, fits
+
+
+class Perceptor:
+    """An open_clip model, frozen, as `pixweave.protocols.Perceptor`.
+
+    Pictures are 0..1; they are normalised here, with the mean and std of the model's training.
+    """
+
+    def __init__(
+        self, model: str, pretrained: str | None, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        made: Any = weights.load(model, pretrained).to(device)
+        self.tokenizer = weights.tokenizer(model)
+        self.device = device
+        size, pixels = made.visual.image_size, made.visual.preprocess_cfg
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        if height != width:
+            raise RunError(f"{model} looks at pictures of {width}x{height}; only square ones work")
+        self.size = int(height)
+        mean, std = pixels["mean"], pixels["std"]
+        if fits(made.visual):
+            self.tower = FastTower(made.visual, mean, std, dtype)
+            made.visual = None  # its weights live on in the fast tower
+        else:
+            self.tower = _plain_tower(made.visual.to(dtype), mean, std, dtype)
+        self.model = made
+        self.info = f"{model}, {self.size} px, {str(dtype).removeprefix('torch.')}"
+
+    def encode_image(self, crops: Tensor) -> Tensor:
+        """Unit vectors `[N, D]`, float32, of the pictures `[N, 3, size, size]`; differentiable."""
+        return F.normalize(self.tower(crops), dim=-1)
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors `[P, D]` of the texts; what does not fit the context is left out."""
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        features: Tensor = self.model.encode_text(tokens)
+        return F.normalize(features.float(), dim=-1)
+
+    def overflow(self, text: str) -> str:
+        """The words of a text that its context cannot hold, from the first one on; '' if none."""
+        words = text.split()
+        if self._fits(words):
+            return ""
+        low, high = 0, len(words)  # the most words that fit lie between
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._fits(words[:middle]) else (low, middle)
+        return " ".join(words[low:])
+
+    def _fits(self, words: Sequence[str]) -> bool:
+        text, tokenizer = " ".join(words), self.tokenizer
+        if hasattr(tokenizer, "encode"):
+            count = len(tokenizer.encode(text)) + 2  # the start and the end token
+        else:
+            cleaned = getattr(tokenizer, "clean_fn", str)(text)
+            count = len(tokenizer.tokenizer(cleaned)["input_ids"])
+        return bool(count <= tokenizer.context_length)
+
+
+def _plain_tower(
+    visual: Any, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype
+) -> Any:
+    """open_clip's own forward, for architectures that the fast tower does not know."""
+    device = next(visual.parameters()).device
+    centre, spread = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
+
+    def tower(crops: Tensor) -> Tensor:
+        features = visual(((crops - centre) / spread).to(dtype))
+        return (features[0] if isinstance(features, tuple) else features).float()
+
+    return tower
