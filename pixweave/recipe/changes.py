@@ -148,9 +148,10 @@ def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
     whole = ".".join(path)
     if name.isdecimal() and len(name) < 6:
         if int(name) > len(items):
+            count = f"{len(items)} item{'s' if len(items) != 1 else ''}"
             raise Wrong(
-                f"'{whole}' has {len(items)} items, so there is no {name}",
-                f"{len(items)} appends one",
+                f"'{whole}' has {count}, so there is no {whole}.{name}",
+                f"{whole}.{len(items)} appends one",
             )
         return int(name)
     names = [_name_of(item) for item in items]

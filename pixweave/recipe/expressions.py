@@ -72,7 +72,7 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise Wrong(
-            f"is not a number, nor an expression that can be read: '{text}'",
+            f"is not a number, nor an expression that can be read: '{_short(text)}'",
             "write one like '0.5 + 0.2 * sin(t)'",
         ) from None
     nodes = list(ast.walk(tree))
@@ -81,6 +81,10 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
     called = {id(n.func) for n in nodes if isinstance(n, ast.Call)}
     names = {n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in called}
     return tree, frozenset(names - set(CONSTANTS)), len(nodes)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _refuse(node: ast.AST, text: str) -> None:
@@ -92,7 +96,7 @@ def _refuse(node: ast.AST, text: str) -> None:
         _refuse_call(node)
     if not isinstance(node, _SYNTAX):
         raise Wrong(
-            f"is not an expression of numbers: '{text}'",
+            f"is not an expression of numbers: '{_short(text)}'",
             f"use + - * / // % **, comparisons, a if b else c, and {', '.join(sorted(FUNCTIONS))}",
         )
 
@@ -123,9 +127,11 @@ def evaluate(text: str, names: Mapping[str, float]) -> float:
             did_you_mean(error.name, [*CLOCK, *CONSTANTS, *names]),
         ) from None
     except ZeroDivisionError:
-        raise Wrong("divides by zero") from None
+        raise Wrong("divides by zero", "add a small number to the divisor") from None
     except (ArithmeticError, ValueError, TypeError, RecursionError, simpleeval.InvalidExpression):
-        raise Wrong("has no value") from None
+        raise Wrong(
+            "has no value", "a number grows too large, or the root of a negative one is asked for"
+        ) from None
     if not math.isfinite(number):
         raise Wrong(f"is not a finite number ({number})")
     return number

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pixweave.errors import Mark, MissingError, Problem, RecipeError, did_you_mean
 from pixweave.recipe import core, files, nodes, text
+from pixweave.recipe.keyframes import is_keyframes
 from pixweave.recipe.nodes import Node
-from pixweave.recipe.values import is_keyframes
 
 MOST_LAYERS = 64
 DEFAULT = Mark("default")
@@ -59,7 +59,7 @@ class Layers:
         self._add_file(path, str(source) if given else _display(path), "recipe", ())
         return path.stem, path.absolute().parent
 
-    def add_text(self, text: str, name: str, folder: Path, label: str = "recipe",
+    def add_text(self, written: str, name: str, folder: Path, label: str = "recipe",
                  chain: tuple[Path, ...] = ()) -> None:  # fmt: skip
         """Add a recipe's text and all that it stands on."""
         self.texts.append((name, written))

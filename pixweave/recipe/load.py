@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,13 +12,11 @@ from pydantic import BaseModel
 
 from pixweave.component import Settings
 from pixweave.errors import Problem, RecipeError, did_you_mean
-from pixweave.recipe import changes, core
-from pixweave.recipe.expressions import CLOCK, CONSTANTS, Wrong
+from pixweave.recipe import changes, clock, core
 from pixweave.recipe.layers import Layers
 from pixweave.recipe.model import Recipe
 from pixweave.recipe.nodes import Node
-from pixweave.recipe.parts import Part, PartReader, desugar
-from pixweave.recipe.values import Bounds, Moment, Value, bounds_of
+from pixweave.recipe.parts import Part, PartReader, bad_prompts, desugar
 from pixweave.recipe.words import CORE, Subject, Validator
 
 if TYPE_CHECKING:
@@ -103,7 +100,8 @@ class _Builder:
         optimizer = self._section("optimizer", Optimizer)
         parts = self._parts()
         if head is not None:
-            self._check_values(head, crops, optimizer, parts)
+            sections = {"crops": crops, "optimizer": optimizer}
+            clock.check_values(self.check, self.tree, head, sections, parts)
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
         assert head is not None
@@ -148,26 +146,32 @@ class _Builder:
 
     def _parts(self) -> dict[str, tuple[Part, ...]]:
         reader = PartReader(self.plugins, self.check)
-        if "prompts" in self.tree:
-            self.check.fail(
-                self.tree["prompts"].mark,
-                "'prompts' must be a list of texts",
-                "write 'prompts: [a fox in snow]'",
-            )
+        self._check_prompts()
         parts = {key: reader.read(self.tree, key) for key in core.KINDS}
-        wished = self.tree.get("losses")
-        if (
-            not parts["losses"]
-            and (wished is None or wished.value in (None, []))
-            and ("prompts" not in self.tree)
-        ):
+        wishes = [self.written.get("prompts"), self.written.get("losses")]
+        if all(node is None or node.value in (None, []) for node in wishes):
+            top = self.layers.found[-1] if self.layers.found else self.tree
             self.check.fail(
-                self.layers.found[-1].mark if self.layers.found else self.tree.mark,
+                top.mark,
                 "nothing is wished for: the recipe has no prompts and no losses",
                 "add 'prompts: [a fox in snow]'",
             )
         self._same_file(parts["export"])
         return parts
+
+    def _check_prompts(self) -> None:
+        for node in bad_prompts(self.written):
+            self.check.fail(
+                node.mark,
+                "a prompt must be a text, or a mapping with 'text' or 'image'",
+                "put a number in quotes",
+            )
+        if "prompts" in self.tree:  # it could not be made into losses
+            self.check.fail(
+                self.tree["prompts"].mark,
+                "'prompts' must be a list of texts",
+                "write 'prompts: [a fox in snow]'",
+            )
 
     def _same_file(self, exports: Sequence[Part]) -> None:
         seen: dict[str, Part] = {}
@@ -180,64 +184,6 @@ class _Builder:
                     file.mark, f"'{file.value}' is exported twice", "choose another name"
                 )
             seen.setdefault(file.value, part)
-
-    def _check_values(self, head: core.Core, crops: Any, optimizer: Any,
-                      parts: dict[str, tuple[Part, ...]]) -> None:  # fmt: skip
-        @lru_cache(maxsize=4096)
-        def moment(step: int) -> Moment:
-            return Moment(step, head.steps, head.fps, head.inputs)
-
-        broken = self._check_inputs(head, moment)
-        for value, bounds, name, where in self._values(crops, optimizer, parts):
-            if value.names & broken:
-                continue  # said once, at the input
-            try:
-                self._check_names(value, head.inputs)
-                value.check(moment, bounds)
-            except Wrong as wrong:
-                self.check.fail(where.mark, f"{name} {wrong.message}", wrong.hint)
-
-    def _check_inputs(self, head: core.Core, moment: Callable[[int], Moment]) -> set[str]:
-        broken: set[str] = set()
-        for i, (name, value) in enumerate(head.inputs.items()):
-            where = self.tree["inputs"][name]
-            earlier = list(head.inputs)[:i]
-            if value.names & broken:
-                broken.add(name)
-                continue
-            try:
-                self._check_names(value, earlier)
-                value.check(moment, Bounds())
-            except Wrong as wrong:
-                broken.add(name)
-                later = (
-                    ""
-                    if not (value.names & set(head.inputs)) - set(earlier)
-                    else ("an input can use only those above it")
-                )
-                self.check.fail(where.mark, f"'inputs.{name}' {wrong.message}", later or wrong.hint)
-        return broken
-
-    def _check_names(self, value: Value, inputs: Sequence[str] | Any) -> None:
-        for name in sorted(value.names - set(CLOCK) - set(inputs)):
-            raise Wrong(
-                f"uses '{name}', which is not known",
-                did_you_mean(name, [*CLOCK, *CONSTANTS, *inputs]),
-            )
-
-    def _values(
-        self, crops: Any, optimizer: Any, parts: dict[str, tuple[Part, ...]]
-    ) -> Iterator[tuple[Value, Bounds, str, Node]]:
-        """Every value over time: itself, its range, its name, and the node to blame."""
-        for key, model in (("crops", crops), ("optimizer", optimizer)):
-            yield from _values_in(
-                model, self.tree.get(key) or self.tree, Subject(key, f"{key}.", core=True)
-            )
-        for part in (part for group in parts.values() for part in group):
-            subject = Subject(f"{part.kind} '{part.use}'")
-            where = part.node.get("weight") or part.node
-            yield part.weight, Bounds(), subject.setting(("weight",)), where
-            yield from _values_in(part.settings, part.node, subject)
 
     def _fitted(self, recipe: Recipe) -> Recipe:
         """The recipe in the size that its generator can make."""
@@ -291,21 +237,3 @@ def _place(node: Node, setting: str) -> Node:
         else:
             break
     return node
-
-
-def _values_in(
-    model: BaseModel | None, node: Node, subject: Subject, path: tuple[str, ...] = ()
-) -> Iterator[tuple[Value, Bounds, str, Node]]:
-    for name, info in type(model).model_fields.items() if model is not None else ():
-        value, where = getattr(model, name), node.get(name) or node
-        if isinstance(value, Value):
-            yield value, bounds_of(info), subject.setting((*path, name)), where
-        elif isinstance(value, BaseModel):
-            yield from _values_in(value, where, subject, (*path, name))
-        elif isinstance(value, (list, tuple)):
-            for i, item in enumerate(value):
-                at = where[i] if isinstance(where.value, list) and i < len(where.value) else where
-                if isinstance(item, Value):
-                    yield item, bounds_of(info), subject.setting((*path, name, str(i))), at
-                elif isinstance(item, BaseModel):
-                    yield from _values_in(item, at, subject, (*path, name, str(i)))

@@ -10,7 +10,7 @@ import yaml
 
 from pixweave.errors import Mark, Problem
 
-_BARE_COLOUR = re.compile(r"[\[,:\s]\s*(#[0-9a-fA-F]{6})\b")
+_BARE_COLOUR = re.compile(r"[\[,]\s*(#[0-9a-fA-F]{6})\b")
 
 
 def explain_syntax(error: yaml.YAMLError, lines: Sequence[str], source: str) -> Problem:
@@ -27,16 +27,16 @@ def _explain(
     said: str, about: str, at: Any, context: Any, lines: Sequence[str]
 ) -> tuple[Any, str, str]:
     line = lines[at.line] if at and at.line < len(lines) else ""
-    opened = lines[context.line] if context and context.line < len(lines) else ""
     if at and (
         "\t" in line[: len(line) - len(line.lstrip())] or line[at.column : at.column + 1] == "\t"
     ):
         return at, "a tab stands where YAML wants spaces", "replace it by spaces"
-    if "flow" in about and (match := _BARE_COLOUR.search(opened)):
+    if "flow" in about and (bare := _bare_colour(lines[: at.line + 1])):
+        place, colour = bare
         return (
-            context,
-            f"'{match[1]}' begins a comment, so the rest of the line is lost",
-            (f'put the colour in quotes: "{match[1]}"'),
+            place,
+            f"'{colour}' begins a comment, so the rest of the line is lost",
+            f'put colours in quotes: "{colour}"',
         )
     if "flow sequence" in about:
         return context, "this list has no ']' at its end, or a ',' is missing in it", "add it"
@@ -63,3 +63,11 @@ def _explain(
     if "expected key" in said or "expected '-'" in said or "block end" in said:
         return at, "this does not fit what stands above it", "check the indentation and the quotes"
     return at or context, f"this is not YAML ({said})", "check the indentation and the quotes"
+
+
+def _bare_colour(lines: Sequence[str]) -> tuple[Any, str] | None:
+    """The last colour that was written without quotes in a list, and its place."""
+    for number in range(len(lines) - 1, -1, -1):
+        if match := _BARE_COLOUR.search(lines[number]):
+            return yaml.Mark("", 0, number, match.start(1), None, 0), match[1]
+    return None

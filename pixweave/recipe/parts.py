@@ -53,6 +53,9 @@ def desugar(tree: Node) -> Node:
             held[key] = _each(held[key], functools.partial(_named, key=bare))
     if prompts is not None and prompts.value is not None:
         wished = _each(_listed(prompts), _prompt)
+        if isinstance(wished.value, list):  # bad ones are reported from the written tree
+            good = [item for item in wished.value if isinstance(item.value, dict)]
+            wished = replace(wished, value=good)
         losses = held.get("losses") or Node([], prompts.mark)
         if isinstance(wished.value, list) and isinstance(losses.value, list):
             held["losses"] = replace(losses, value=[*wished.value, *losses.value])
@@ -61,6 +64,13 @@ def desugar(tree: Node) -> Node:
     if isinstance(held.get("optimizer", tree).value, str):
         held["optimizer"] = _named(held["optimizer"], "use")
     return replace(tree, value=held)
+
+
+def bad_prompts(tree: Node) -> list[Node]:
+    """The items of `prompts` that are neither a text nor a mapping."""
+    prompts = tree.get("prompts")
+    items = prompts.value if prompts is not None and isinstance(prompts.value, list) else []
+    return [item for item in items if not isinstance(item.value, (str, dict))]
 
 
 def _listed(node: Node) -> Node:
@@ -111,11 +121,13 @@ class PartReader:
 
     def _one(self, kind: str, node: Node) -> Part | None:
         if not isinstance(node.value, dict):
-            a = "the name of" if kind != "exporter" else "a file name or"
+            a = "a file name" if kind == "exporter" else f"the name of {_a(kind)}"
             self.check.fail(
                 node.mark,
-                f"{a} {_a(kind)} or its settings must stand here, not {_shown(node)}",
-                "write a name, or {use: name, ...}",
+                f"{a} or its settings must stand here, not {_shown(node)}",
+                "write a name, or a mapping with 'file'"
+                if kind == "exporter"
+                else "write a name, or {use: name, ...}",
             )
             return None
         offer = self._offer(kind, node)
@@ -223,9 +235,7 @@ class PartReader:
         for id_, count in written.items():
             if count > 1:
                 last = [p for p in parts if p.id == id_][-1].node["id"]
-                self.check.fail(
-                    last.mark, f"the id '{id_}' is given to {count} {kind} parts", "choose another"
-                )
+                self.check.fail(last.mark, f"the id '{id_}' is taken", "choose another")
         for part in parts:
             if part.id:
                 yield part

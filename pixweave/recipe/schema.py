@@ -103,10 +103,10 @@ class _Writer:
             found.append({"$ref": f"#/$defs/{key}"})
         if kind == "exporter":
             return [{"type": "string", "pattern": _endings(offers)}, *found]
-        bare = [name for name, offer in offers.items() if not _required(offer)]
+        bare: Schema = {"enum": [name for name, offer in offers.items() if not _required(offer)]}
         if kind == "generator":  # a layer may set only some settings of the generator below it
             found.append({"type": "object", "not": {"required": ["use"]}})
-        return [{"enum": bare}, *found]
+        return [bare, *found]
 
     def component(self, key: str, offer: Offer) -> Schema:
         """The schema of one component, with the names that the recipe adds."""

@@ -103,10 +103,20 @@ class Validator:
         elif first.kind == "missing":
             self.fail(first.node.mark, *_missing(first, model, subject))
         elif first.kind in ("value_error", "assertion_error"):
-            self.fail(first.node.mark, *_said(first, subject))
+            self._explain_said(first, subject)
         else:
             wanted, hint = _wanted(here, model)
             self.fail(first.node.mark, f"{subject.setting(first.path)} {wanted}", hint)
+
+    def _explain_said(self, fault: _Fault, subject: Subject) -> None:
+        """A validator of the whole model often begins its sentence with the setting it means."""
+        message, hint = _said(fault, subject)
+        node, error = fault.node, fault.context.get("error")
+        first = str(error).split(" ")[0].strip("':,")
+        if not fault.path and not isinstance(error, Wrong) and first in node:
+            node, message = node[first], message.partition(": ")[2]
+            message = f"{subject.setting((first,))} {message.removeprefix(first).lstrip()}"
+        self.fail(node.mark, message, hint)
 
     def unknown(self, key: str, model: type[BaseModel], subject: Subject) -> tuple[str, str]:
         """Message and hint for a key that is not a setting here."""
@@ -200,7 +210,8 @@ def _wanted(here: list[_Fault], model: type[BaseModel]) -> tuple[str, str]:
     choices = [c for f in here if f.kind in ("literal_error", "enum") for c in _choices(f)]
     types = list(dict.fromkeys(_TYPES[f.kind] for f in here if f.kind in _TYPES))
     if choices:
-        types = [*types, f"one of {', '.join(choices)}"]
+        one_of = f"one of {', '.join(choices)}" if len(choices) > 1 else f"'{choices[0]}'"
+        types = [*types, one_of]
     if types:
         near = did_you_mean(str(first.node.value), choices) if choices else ""
         hint = near if near.startswith("did") else _quote(first.node) if "text" in types else ""
@@ -252,6 +263,7 @@ def _quote(node: Node) -> str:
     return "put it in quotes" if isinstance(node.value, (int, float)) else ""
 
 
+_NEARLY_BOOL = ("yes", "no", "on", "off", "y", "n", "t", "f")
 _Found = tuple[tuple[Any, ...], Mark, str, str]
 
 
@@ -266,7 +278,8 @@ def _coerced(node: Node, made: Any, path: tuple[Any, ...]) -> Iterator[_Found]:
             for i, (child, inner) in enumerate(zip(node.value, made, strict=True)):
                 yield from _coerced(child, inner, (*path, i))
     elif message := _changed(node.value, made):
-        hint = "remove the quotes" if isinstance(node.value, str) else ""
+        quoted = isinstance(node.value, str) and node.value.lower() not in _NEARLY_BOOL
+        hint = "remove the quotes" if quoted else ""
         yield path, node.mark, message, hint
 
 
