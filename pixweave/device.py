@@ -9,7 +9,9 @@ import torch
 
 from pixweave.errors import MissingError, RunError, did_you_mean
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {
+    "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+}
 """The precisions that a recipe can ask for, besides `auto`."""
 
 CLEARLY = 1.5
@@ -37,7 +39,7 @@ def choose_device(word: str) -> torch.device:
 
 
 def choose_precision(word: str, device: torch.device) -> torch.dtype:
-    """The precision in which perceptors compute: `fp32`, `bf16`, `fp16`; `auto` is fast and safe.
+    """The precision in which perceptors compute: `float32`, `bfloat16`, `float16` or `auto`.
 
     `auto` is bf16 on a CUDA device that has it in hardware, float32 on mps. On the CPU it takes
     what a short timed product of matrices (once per process, about 30 ms) finds clearly faster:

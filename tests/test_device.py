@@ -79,15 +79,15 @@ def test_a_device_that_does_not_exist_gets_the_nearest_name(word: str, hint: str
 
 
 def test_a_named_precision_is_taken_as_it_is() -> None:
-    assert choose_precision("fp32", CPU) == torch.float32
-    assert choose_precision("bf16", CPU) == torch.bfloat16
-    assert choose_precision("fp16", CUDA) == torch.float16
+    assert choose_precision("float32", CPU) == torch.float32
+    assert choose_precision("bfloat16", CPU) == torch.bfloat16
+    assert choose_precision("float16", CUDA) == torch.float16
 
 
 def test_a_precision_that_does_not_exist_gets_the_nearest_name() -> None:
     with pytest.raises(RunError) as error:
-        choose_precision("bf-16", CPU)
-    assert str(error.value) == "there is no precision 'bf-16'; did you mean 'bf16'?"
+        choose_precision("bfloat-16", CPU)
+    assert str(error.value) == "there is no precision 'bfloat-16'; did you mean 'bfloat16'?"
 
 
 @pytest.mark.parametrize(("gain", "dtype"), [(0.5, "float32"), (1.4, "float32"), (4, "bfloat16")])
