@@ -72,7 +72,7 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise Wrong(
-            f"is not a number, nor an expression that can be read: '{_short(text)}'",
+            f"is not a number, nor an expression that can be read: '{shorten(text)}'",
             "write one like '0.5 + 0.2 * sin(t)'",
         ) from None
     nodes = list(ast.walk(tree))
@@ -83,7 +83,8 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
     return tree, frozenset(names - set(CONSTANTS)), len(nodes)
 
 
-def _short(text: str) -> str:
+def shorten(text: str) -> str:
+    """A text that fits into a message."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -96,7 +97,7 @@ def _refuse(node: ast.AST, text: str) -> None:
         _refuse_call(node)
     if not isinstance(node, _SYNTAX):
         raise Wrong(
-            f"is not an expression of numbers: '{_short(text)}'",
+            f"is not an expression of numbers: '{shorten(text)}'",
             f"use + - * / // % **, comparisons, a if b else c, and {', '.join(sorted(FUNCTIONS))}",
         )
 

@@ -63,6 +63,8 @@ class Keyframes:
         """The number at step `now`."""
         found = self.placed(steps, fps)
         i = bisect_right([step for step, _ in found], now)
+        if steps == 1:  # all percentages fall together: the first is the start
+            return found[0][1].value
         if i == 0 or i == len(found):
             return found[max(i - 1, 0)][1].value
         (a, first), (b, second) = found[i - 1], found[i]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -201,12 +202,14 @@ def _nearest(name: str, path: Path, presets: bool = False) -> str:
     if presets:
         found = [k.removeprefix("presets/") for k in known if k.startswith("presets/")]
         return did_you_mean(name, found)
+    near = {name: name for name in known}
     with contextlib.suppress(OSError, ValueError):
-        known += [p.name for p in path.parent.iterdir() if p.suffix in files.SUFFIXES]
-    hint = did_you_mean(name, known)
-    if not hint.startswith("did"):
-        hint = did_you_mean(path.name, known)
-    return hint if hint.startswith("did") else "'pixweave ls' shows the built-in recipes"
+        near |= {p.stem: p.name for p in path.parent.iterdir() if p.suffix in files.SUFFIXES}
+    found = difflib.get_close_matches(Path(name).with_suffix("").as_posix(), near, n=1)
+    found = found or difflib.get_close_matches(path.stem, near, n=1)
+    if found:
+        return f"did you mean '{near[found[0]]}'?"
+    return "'pixweave ls' shows the built-in recipes"
 
 
 def _display(path: Path) -> str:

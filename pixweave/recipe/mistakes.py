@@ -38,6 +38,8 @@ def _explain(
             f"'{colour}' begins a comment, so the rest of the line is lost",
             f'put colours in quotes: "{colour}"',
         )
+    if "expected node content" in said:
+        return at, "a value is missing here, or a ']' or '}' before it", "add it"
     if "flow sequence" in about:
         return context, "this list has no ']' at its end, or a ',' is missing in it", "add it"
     if "flow mapping" in about:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from pixweave.errors import Mark, Problem, RecipeError
+from pixweave.recipe import expressions
 from pixweave.recipe.mistakes import explain_syntax
 from pixweave.recipe.text import refuse_control
 
@@ -166,7 +167,7 @@ class _Reader:
         if depth > DEEPEST:
             self.fail(mark, f"nested more than {DEEPEST} deep", "write it flatter")
             raise _Stop
-        if event.tag is not None and event.tag != "!":
+        if event.tag is not None:
             self.fail(mark, f"the tag '{_short(event.tag)}' is not allowed", "remove it")
         before = self.count
         if event.anchor is not None:
@@ -267,7 +268,7 @@ class _Reader:
             if not math.isfinite(number):
                 self.fail(
                     mark,
-                    f"'{text}' is not a finite number",
+                    f"'{expressions.shorten(text)}' is not a finite number",
                     "if it is a colour or a name, put it in quotes",
                 )
             return Node(number, mark)

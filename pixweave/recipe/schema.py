@@ -96,7 +96,7 @@ class _Writer:
     def parts(self, kind: str) -> list[Schema]:
         """What can stand for a part of a kind: a bare name, or a mapping for each component."""
         offers = self.plugins.offers(kind)
-        found = []
+        found: list[Schema] = []
         for name, offer in offers.items():
             key = f"{kind}.{name}"
             self.definitions[key] = self.component(key, offer)

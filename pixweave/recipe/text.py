@@ -21,6 +21,8 @@ def read_text(path: Path, source: str) -> str:
         if size <= LARGEST:
             with path.open("rb") as file:
                 return decode(file.read(LARGEST + 1), source)
+    except IsADirectoryError:
+        raise RecipeError(Problem(Mark(source), "is a folder", "name a recipe in it")) from None
     except OSError as error:
         raise RecipeError(Problem(Mark(source), f"cannot be read: {error.strerror}")) from None
     raise RecipeError(_too_large(source, size))

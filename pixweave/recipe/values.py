@@ -106,7 +106,6 @@ class Bounds:
                 branch.update({names[k]: v for k, v in vars(self).items() if v is not None})
 
 
-@dataclass(frozen=True, init=False, repr=False)
 class Value:
     """A number over time, made from a number, a mapping of keyframes or an expression.
 
@@ -114,10 +113,23 @@ class Value:
     Immutable and hashable; `at(moment)` gives the number. Raises `Wrong` (a ValueError).
     """
 
+    __slots__ = ("body",)
     body: float | Keyframes | str
 
     def __init__(self, raw: Any) -> None:
         object.__setattr__(self, "body", _body(raw))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Value does not change; make a new one to set '{name}'")
+
+    def __eq__(self, other: object) -> bool:
+        return self.body == other.body if isinstance(other, Value) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.body)
+
+    def __reduce__(self) -> tuple[type[Value], tuple[Any]]:
+        return Value, (self.raw,)
 
     def at(self, moment: Moment) -> float:
         """The number at this moment; `Wrong` if an expression has none there."""
@@ -170,7 +182,9 @@ class Value:
                 where = "" if "not known" in wrong.message else f" at {now}"
                 raise Wrong(f"{wrong.message}{where}", wrong.hint) from None
             if not bounds.holds(number):
-                raise Wrong(f"must be {bounds}; '{self.body}' is {number:.4g} at {now}")
+                raise Wrong(
+                    f"must be {bounds}; '{expressions.shorten(self.body)}' is {number:.4g} at {now}"
+                )
 
     def __repr__(self) -> str:
         return f"Value({self.raw!r})"
