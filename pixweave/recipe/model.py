@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pixweave.errors import Mark, Problem
 from pixweave.recipe import core
-from pixweave.recipe.nodes import Node
+from pixweave.recipe.nodes import Node, is_plain_text
 from pixweave.recipe.parts import Part
 from pixweave.recipe.values import Moment, Value
 
@@ -198,10 +198,19 @@ def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str
             yield f"{lead} {_flow(item)}", here if here != ("pixweave",) else ()
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        style = None if is_plain_text(value) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
 def _flow(value: Any) -> str:
-    """A value on one line, quoted so that YAML 1.1 readers understand the same."""
-    text: str = yaml.safe_dump(
-        value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False
-    )
-    text = text.removesuffix("\n").removesuffix("\n...")
-    return text
+    """A value on one line."""
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9,
+                          allow_unicode=True, sort_keys=False)  # fmt: skip
+    return text.removesuffix("\n").removesuffix("\n...")

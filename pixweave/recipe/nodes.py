@@ -104,6 +104,12 @@ def parse(text: str, source: str, folder: Path) -> Node:
     return node
 
 
+def is_plain_text(text: str) -> bool:
+    """Whether a text on one line means itself when it is written without quotes."""
+    kinds = (_INT, _FLOAT, _NOT_FINITE)
+    return text not in _WORDS and "\n" not in text and not any(k.fullmatch(text) for k in kinds)
+
+
 def parse_value(text: str, mark: Mark, folder: Path) -> Node:
     """The value of a `--set`: `[...]`, `{...}` and quotes as in YAML, anything else one scalar."""
     if text.lstrip()[:1] not in ("[", "{", '"', "'"):
