@@ -60,6 +60,7 @@ def test_prompts_become_losses_before_the_others() -> None:
         ("smoothness", "smoothness-2")]  # fmt: skip
     assert made.losses[1].weight == Value(-0.3)
     assert recipe("pixweave: 1\nprompts: a fox\n").losses == recipe(TOP).losses
+    assert recipe(TOP + "losses:\n").losses == recipe(TOP).losses
 
 
 def test_exporters_go_by_the_ending() -> None:
@@ -195,6 +196,7 @@ def test_builtins_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
         ("optimizer.rate=0.1", ("optimizer", "rate"), 0.1),
         ("inputs.speed=3", ("inputs", "speed"), 3),
         ("~steps", ("steps",), 200),
+        ("~generator", ("generator", "use"), "pixel"),
     ],
 )
 def test_set(change: str, path: tuple[Any, ...], value: Any) -> None:

@@ -34,7 +34,10 @@ def builtins() -> dict[str, Path]:
 def resolve(written: str, folder: Path | None = None) -> Path:
     """The path that a recipe means, from the folder of the file that wrote it; `~` is the home."""
     base = getattr(written, "folder", None) or folder or Path()
-    return base / Path(str(written)).expanduser()
+    try:
+        return base / Path(str(written)).expanduser()
+    except RuntimeError:  # `~name` of nobody
+        return base / str(written)
 
 
 def nearest(path: Path) -> str:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pixweave.component import Settings
 from pixweave.errors import Problem, RecipeError, did_you_mean
 from pixweave.recipe import changes, clock, core
-from pixweave.recipe.layers import Layers
+from pixweave.recipe.layers import Layers, default_layer
 from pixweave.recipe.model import Recipe
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.parts import Part, PartReader, bad_prompts, desugar
@@ -58,6 +58,7 @@ def _finish(
     for change in asked:
         if not changes.is_layer(change):
             tree = _noting(problems, changes.apply, tree, change) or tree
+    tree = replace(tree, value={**default_layer().value, **tree.value})  # --set ~generator
     if any(_is_fatal(problem) for problem in problems):
         raise RecipeError(_unique(problems))
     return _Builder(plugins, desugar(tree), tree, layers, problems).recipe(name, folder)

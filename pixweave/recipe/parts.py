@@ -56,7 +56,9 @@ def desugar(tree: Node) -> Node:
         if isinstance(wished.value, list):  # bad ones are reported from the written tree
             good = [item for item in wished.value if isinstance(item.value, dict)]
             wished = replace(wished, value=good)
-        losses = held.get("losses") or Node([], prompts.mark)
+        losses = held.get("losses")
+        if losses is None or losses.value is None:
+            losses = Node([], prompts.mark)
         if isinstance(wished.value, list) and isinstance(losses.value, list):
             held["losses"] = replace(losses, value=[*wished.value, *losses.value])
         elif not isinstance(wished.value, list):
