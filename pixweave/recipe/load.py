@@ -117,7 +117,7 @@ class _Builder:
             augmentations=parts["augmentations"], exports=parts["export"],
             crops=crops, optimizer=optimizer, sources=tuple(self.layers.texts),
             tree=self.tree, labels=self.layers.labels)  # fmt: skip
-        return self._ask_parts(self._fitted(recipe))
+        return self._settled(recipe)
 
     def _unknown_keys(self) -> None:
         for key, node in self.written.items():
@@ -186,46 +186,51 @@ class _Builder:
                 )
             seen.setdefault(file.value, part)
 
-    def _fitted(self, recipe: Recipe) -> Recipe:
-        """The recipe in the size that its generator can make."""
-        fit = getattr(recipe.generator.settings, "fit_size", None)
-        if fit is None:
-            return recipe
-        size = tuple(fit(recipe.size))
-        if size == recipe.size:
-            return recipe
-        where = (self.tree.get("size") or recipe.generator.node).mark
-        old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
-        said = Problem(
-            where,
-            f"size {old} becomes {new}, the nearest that generator '{recipe.generator.use}' makes",
-        )
-        return replace(recipe, size=size, warnings=(*recipe.warnings, said))
+    def _settled(self, recipe: Recipe) -> Recipe:
+        """The recipe after its parts were asked; RecipeError if one of them refuses it.
 
-    def _ask_parts(self, recipe: Recipe) -> Recipe:
-        """The recipe with its parts' warnings; RecipeError if one of them refuses it."""
-        warnings = list(recipe.warnings)
+        The generator sees the size that was asked for, the other parts the one that it makes.
+        """
+        warnings = self._ask(recipe.generator, recipe)
+        fitted = recipe if self.check.problems else self._fitted(recipe, warnings)
         for part in recipe.parts:
-            try:
-                complaints = list(part.settings.check(recipe))
-            except Exception as error:  # a plugin's own check broke
-                self.check.fail(
-                    part.mark,
-                    f"{part.kind} '{part.use}' cannot check the recipe: "
-                    f"{type(error).__name__}: {error}",
-                    f"plugin {part.plugin} is at fault",
-                )
-                continue
-            for complaint in complaints:
-                said = Problem(
-                    _place(part.node, complaint.setting).mark,
-                    f"{part.kind} '{part.use}': {complaint.message}",
-                    complaint.hint,
-                )
-                (self.check.problems if complaint.fatal else warnings).append(said)
+            if part is not recipe.generator:
+                warnings += self._ask(part, fitted)
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
-        return replace(recipe, warnings=tuple(_unique(warnings)))
+        return replace(fitted, warnings=tuple(_unique(warnings)))
+
+    def _fitted(self, recipe: Recipe, warnings: list[Problem]) -> Recipe:
+        part = recipe.generator
+        fit = getattr(part.settings, "fit_size", lambda size: size)
+        where = (self.tree.get("size") or part.node).mark
+        try:
+            size = core.read_size(tuple(fit(recipe.size)))
+        except Exception as error:
+            self.check.fail(part.mark, f"{part.kind} '{part.use}' makes no such size: {error}")
+            return recipe
+        if size == recipe.size:
+            return recipe
+        old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
+        said = f"size {old} becomes {new}, the nearest that generator '{part.use}' makes"
+        warnings.append(Problem(where, said))
+        return replace(recipe, size=size)
+
+    def _ask(self, part: Part, recipe: Recipe) -> list[Problem]:
+        """The warnings of one part; what it refuses is noted."""
+        warnings: list[Problem] = []
+        name = f"{part.kind} '{part.use}'"
+        try:
+            complaints = list(part.settings.check(recipe))
+        except Exception as error:  # a plugin's own check broke
+            said = f"{name} cannot check the recipe: {type(error).__name__}: {error}"
+            self.check.fail(part.mark, said, f"plugin {part.plugin} is at fault")
+            return warnings
+        for found in complaints:
+            where = _place(part.node, found.setting).mark
+            problem = Problem(where, f"{name}: {found.message}", found.hint)
+            (self.check.problems if found.fatal else warnings).append(problem)
+        return warnings
 
 
 def _place(node: Node, setting: str) -> Node:
