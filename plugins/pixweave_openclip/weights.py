@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ def load(model: str, weights: str | None) -> nn.Module:
         path = None
     else:
         path, config = _named(model.replace("/", "-"), weights)
+    state = None if path is None else read(path)  # first: a bad file is found in no time
     with _quiet():
         made: nn.Module = factory.create_model(
             model,
@@ -46,8 +48,8 @@ def load(model: str, weights: str | None) -> nn.Module:
             force_quick_gelu=bool(config.get("quick_gelu")),
             force_preprocess_cfg={k: config[k] for k in ("mean", "std") if k in config},
         )
-        if path is not None:
-            _fit(made, read(path), f"the weights {_short(path)}", model)
+        if path is not None and state is not None:
+            _fit(made, state, f"the weights {_short(path)}", model)
     return made.eval().requires_grad_(False)
 
 
@@ -62,13 +64,15 @@ def read(path: Path) -> dict[str, Tensor]:
                 return load_file(path)
             except SafetensorError as error:
                 raise RunError(f"{_short(path)} is not a safetensors file: {error}") from None
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of old formats before it refuses them
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MissingError(f"the file {_short(path)} is not there; {nearest(path)}") from None
     except pickle.UnpicklingError as error:
         raise RunError(_refusal(path, str(error))) from None
     except (RuntimeError, EOFError, ValueError) as error:
-        first = str(error).split("\n", 1)[0]
+        first = str(error).split("\n", 1)[0] or "it ends too early"
         if "TorchScript" in first:
             raise RunError(f"{_short(path)} is a TorchScript archive, which is code; take the "
                            "same weights as .safetensors") from None

@@ -1,0 +1,456 @@
+"""The perceptor open_clip: its weights, its words, and its fast tower against the library's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from pickle import dumps
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip import factory, pretrained
+from open_clip.model import _build_vision_tower
+from pixweave_openclip import OpenClip, fast, names, weights
+from pixweave_openclip.fast import FastTower, fits
+from pixweave_openclip.perceptor import Perceptor
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pixweave.errors import MissingError, RecipeError, RunError
+from pixweave.recipe import load_text
+from pixweave.recipe.files import resolve
+from pixweave.testing import check_component, plugins_of
+
+CPU = torch.device("cpu")
+MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+
+SMALL: dict[str, Any] = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
+    "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def config(**vision: Any) -> dict[str, Any]:
+    return {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], **vision}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small architectures, given to open_clip as its own are: a JSON file each."""
+    folder = tmp_path_factory.mktemp("configs")
+    configs = {
+        "small": SMALL,
+        "small-quick": {**SMALL, "quick_gelu": True},
+        "small-plain-entry": config(no_ln_pre=True, final_ln_after_pool=True),
+        "small-tanh": config(act_kwargs={"approximate": "tanh"}),
+        "small-mean": config(pool_type="avg"),
+        "small-scaled": config(ls_init_value=0.1),
+        "small-resnet": config(layers=[1, 1, 1, 1], width=16, patch_size=None, head_width=64),
+    }
+    for name, content in configs.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    before = list(factory._MODEL_CONFIG_PATHS), dict(factory._MODEL_CONFIGS)
+    open_clip.add_model_config(folder)
+    yield
+    factory._MODEL_CONFIG_PATHS[:], factory._MODEL_CONFIGS = before
+
+
+def made(name: str = "small", seed: int = 0) -> Any:
+    """An open_clip model with random weights that are not all alike (biases and norms too)."""
+    with torch.random.fork_rng(()):
+        torch.manual_seed(seed)
+        model = weights.load(name, "random")
+        for key, parameter in model.named_parameters():
+            if parameter.ndim == 1 and key != "visual.class_embedding":
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def bundle(folder: Path) -> Path:
+    """A folder as open_clip saves a model for others: the configuration and the weights."""
+    pixels = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    content = {"model_cfg": SMALL, "preprocess_cfg": pixels}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    save_file(made().state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def crops(count: int = 3, size: int = 32) -> Tensor:
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, size, size, generator=rng).requires_grad_()
+
+
+def own_forward(visual: Any, pictures: Tensor) -> Tensor:
+    centre, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    features: Tensor = visual((pictures - centre) / spread)
+    return features
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    return float(((one - other).norm() / other.norm()).detach())
+
+
+def differences(visual: Any, tower: FastTower, pictures: Tensor) -> tuple[float, float]:
+    """Relative difference of the features, and of a gradient with respect to the pixels."""
+    ours, theirs = tower(pictures), own_forward(visual, pictures)
+    wish = torch.randn(ours.shape, generator=torch.Generator().manual_seed(2))
+    gradients = [
+        torch.autograd.grad((F.normalize(t, dim=-1) * wish).sum(), pictures)[0]
+        for t in (ours, theirs)
+    ]
+    return apart(ours, theirs), apart(*gradients)
+
+
+# ----------------------------------------------------------------------------------- the fast tower
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("name", ["small", "small-quick", "small-plain-entry", "small-tanh"])
+def test_the_fast_tower_gives_what_open_clip_gives(
+    monkeypatch: pytest.MonkeyPatch, name: str, onednn: bool
+) -> None:
+    if onednn and not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(fast, "onednn_is_faster", lambda: onednn)
+    visual = made(name).visual
+    assert fits(visual)
+    output, gradient = differences(visual, FastTower(visual, MEAN, STD), crops())
+    assert output < 1e-5
+    assert gradient < 1e-4
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-B-32-quickgelu"])
+def test_the_fast_tower_gives_what_open_clip_gives_at_full_size(name: str) -> None:
+    known = factory.get_model_config(name)
+    with torch.random.fork_rng(()):
+        torch.manual_seed(0)
+        quick = known.get("quick_gelu", False)
+        visual = _build_vision_tower(known["embed_dim"], known["vision_cfg"], quick)
+    visual.eval().requires_grad_(False)
+    output, gradient = differences(visual, FastTower(visual, MEAN, STD), crops(1, 224))
+    assert output < 1e-5
+    assert gradient < 1e-4
+
+
+def test_in_bf16_the_fast_tower_is_as_near_as_bf16_can_be() -> None:
+    visual = made().visual
+    tower = FastTower(visual, MEAN, STD, torch.bfloat16)
+    output, gradient = differences(visual, tower, crops())
+    assert output < 0.03
+    assert gradient < 0.06
+
+
+def test_the_fast_tower_shares_the_weights_that_need_no_change() -> None:
+    visual = made().visual
+    tower = FastTower(visual, MEAN, STD)
+    with torch.no_grad():
+        ours = tower(crops())
+        visual.transformer.resblocks[0].mlp.c_proj.bias += 1
+        assert not torch.equal(tower(crops()), ours)
+
+
+@pytest.mark.parametrize("name", ["small-mean", "small-scaled", "small-resnet"])
+def test_other_towers_run_by_open_clips_own_forward(name: str) -> None:
+    model = made(name)
+    assert not fits(model.visual)
+    with torch.random.fork_rng(()):
+        torch.manual_seed(5)
+        perceptor = Perceptor(name, "random", CPU, torch.float32)
+        torch.manual_seed(5)
+        visual: Any = weights.load(name, "random")
+    pictures = crops()
+    expected = F.normalize(own_forward(visual.visual, pictures), dim=-1)
+    assert torch.allclose(perceptor.encode_image(pictures), expected, atol=1e-6)
+    assert torch.autograd.grad(perceptor.encode_image(pictures)[:, 0].sum(), pictures)[0].any()
+
+
+def test_the_probe_of_onednn_is_safe_where_the_operator_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: Any) -> Tensor:
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(fast, "_onednn", missing)
+    assert fast.onednn_is_faster.__wrapped__() is False
+
+
+# ------------------------------------------------------------------------------------ the component
+
+
+def test_the_component_holds_what_every_perceptor_must(tmp_path: Path) -> None:
+    check_component("perceptor", "open_clip", {"model": f"local-dir:{bundle(tmp_path)}"})
+
+
+def test_texts_and_pictures_are_unit_vectors_of_one_space() -> None:
+    perceptor = Perceptor("small", "random", CPU, torch.bfloat16)
+    pictures, texts = perceptor.encode_image(crops()), perceptor.encode_text(["a fox", "an owl"])
+    assert pictures.shape == (3, 16)
+    assert texts.shape == (2, 16)
+    for vectors in (pictures, texts):
+        assert vectors.dtype == torch.float32
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(len(vectors)), atol=1e-5)
+    assert perceptor.size == 32
+    assert perceptor.info == "small, 32 px, bfloat16"
+    assert not texts.requires_grad
+
+
+def test_overflow_gives_the_words_that_fall_off() -> None:
+    perceptor = Perceptor("small", "random", CPU, torch.float32)
+    fits_exactly = "one two three four five six seven eight nine ten"  # and a start and an end
+    assert perceptor.overflow(fits_exactly) == ""
+    assert perceptor.overflow(fits_exactly + " eleven Twelve!") == "eleven Twelve!"
+    cut, whole = perceptor.encode_text([fits_exactly + " eleven Twelve!", fits_exactly])
+    assert torch.allclose(cut, whole, atol=1e-6)
+
+
+def test_overflow_of_one_endless_word_is_that_word() -> None:
+    perceptor = Perceptor("small", "random", CPU, torch.float32)
+    assert perceptor.overflow("qxzj" * 20) == "qxzj" * 20
+
+
+# -------------------------------------------------------------------------------------- the weights
+
+
+def test_safetensors_and_state_dicts_and_training_checkpoints_are_read(tmp_path: Path) -> None:
+    model = made()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "b.pt")
+    parallel = {f"module.{key}": value for key, value in state.items()}
+    torch.save({"epoch": 3, "name": "run", "state_dict": parallel}, tmp_path / "c.pt")
+    for name in ("a.safetensors", "b.pt", "c.pt"):
+        found = weights.load("small", str(tmp_path / name)).state_dict()
+        assert all(torch.equal(found[key], state[key]) for key in state), name
+
+
+def test_a_model_with_its_own_weights_is_taken_from_a_folder(tmp_path: Path) -> None:
+    perceptor = Perceptor(f"local-dir:{bundle(tmp_path)}", None, CPU, torch.float32)
+    with torch.no_grad():
+        expected = F.normalize(made().visual((crops() - 0.5) / 0.5), dim=-1)
+        assert torch.allclose(perceptor.encode_image(crops()), expected, atol=1e-5)
+
+
+def test_random_weights_come_from_the_seed() -> None:
+    def first(seed: int) -> Tensor:
+        with torch.random.fork_rng(()):
+            torch.manual_seed(seed)
+            return Perceptor("small", "random", CPU, torch.float32).encode_text(["a fox"])
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+
+
+def test_models_are_frozen_and_leave_logging_alone() -> None:
+    import logging
+
+    handlers = list(logging.getLogger().handlers)
+    model = weights.load("small", "random")
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert logging.getLogger().handlers == handlers
+
+
+def failure(kind: type[Exception], model: str, file: str) -> str:
+    with pytest.raises(kind) as error:
+        weights.load(model, file)
+    return str(error.value)
+
+
+class Malicious:
+    """Unpickled, it would run a command."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, ("touch harmed",)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda what, path: path.write_bytes(dumps(what))])
+def test_code_in_a_file_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save({"visual.proj": Malicious()}, tmp_path / "evil.pt")
+    said = failure(RunError, "small", str(tmp_path / "evil.pt"))
+    assert said in (
+        f"'evil.pt' holds more than weights ({os.name}.system), and nothing of it was run; "
+        "take the same weights as .safetensors",
+        "'evil.pt' is not a file of weights: it is neither safetensors nor a state dict",
+    )
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
+    class Twice(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    with pytest.warns((DeprecationWarning, FutureWarning), match="torch.jit"):
+        torch.jit.script(Twice()).save(str(tmp_path / "scripted.pt"))
+    assert failure(RunError, "small", str(tmp_path / "scripted.pt")) == (
+        "'scripted.pt' is a TorchScript archive, which is code; take the same weights as "
+        ".safetensors"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("a.pt", b"not weights", "'a.pt' is not a file of weights: it is neither safetensors nor "
+         "a state dict"),
+        ("a.pt", b"", "'a.pt' is not a file of weights: it ends too early"),
+        ("a.safetensors", b"no", "'a.safetensors' is not a safetensors file: Error while "
+         "deserializing header: header too small"),
+    ],
+)
+def test_a_file_of_something_else_is_named(
+    tmp_path: Path, file: str, content: bytes, message: str
+) -> None:
+    (tmp_path / file).write_bytes(content)
+    assert failure(RunError, "small", str(tmp_path / file)) == message
+
+
+def test_a_file_without_a_state_dict_is_named(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pt")
+    assert failure(RunError, "small", str(tmp_path / "list.pt")) == (
+        "'list.pt' holds no state dict of tensors"
+    )
+
+
+def test_wrong_keys_are_named(tmp_path: Path) -> None:
+    state = {key: value.clone() for key, value in made().state_dict().items()}
+    state["visual.extra"] = state.pop("visual.proj")
+    for key in ("visual.conv1.weight", "visual.ln_post.weight", "visual.ln_post.bias"):
+        del state[key]
+    save_file(state, tmp_path / "other.safetensors")
+    assert failure(RunError, "small", str(tmp_path / "other.safetensors")) == (
+        "the weights 'other.safetensors' do not fit small: the file lacks visual.proj, "
+        "visual.conv1.weight, visual.ln_post.weight and 1 more; it has besides visual.extra"
+    )
+
+
+def test_wrong_shapes_are_named(tmp_path: Path) -> None:
+    state = {key: value.clone() for key, value in made().state_dict().items()}
+    state["visual.proj"] = torch.zeros(32, 24)
+    save_file(state, tmp_path / "wide.safetensors")
+    assert failure(RunError, "small", str(tmp_path / "wide.safetensors")) == (
+        "the weights 'wide.safetensors' do not fit small: the file has visual.proj 32x24 instead "
+        "of 32x16"
+    )
+
+
+def test_a_tag_that_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(pretrained, "hf_hub_download", offline)
+    assert failure(MissingError, "ViT-B-32", "laion2b_s34b_b79k") == (
+        "the weights 'laion2b_s34b_b79k' of ViT-B-32 are not on this machine and could not be "
+        "fetched (FileNotFoundError); run once with a network, or bring the file from "
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K and write pretrained: FILE.safetensors, a path "
+        "beside the recipe"
+    )
+    assert failure(MissingError, "hf-hub:me/mine", "unused") == (
+        "the weights of 'hf-hub:me/mine' are not on this machine and could not be fetched "
+        "(FileNotFoundError); run once with a network, or bring the file from me/mine and write "
+        "pretrained: FILE.safetensors, a path beside the recipe"
+    )
+
+
+def test_a_tag_brings_its_activation_and_its_pixel_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(made("small-quick").state_dict(), tmp_path / "w.safetensors")
+    tag = {"file": str(tmp_path / "w.safetensors"), "quick_gelu": True,
+           "mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3)}  # fmt: skip
+    monkeypatch.setitem(pretrained._PRETRAINED, "small", {"mine": tag})
+    model: Any = weights.load("small", "mine")
+    assert type(model.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+    assert model.visual.preprocess_cfg["mean"] == (0.4, 0.4, 0.4)
+    from_file: Any = weights.load("small", str(tmp_path / "w.safetensors"))
+    assert from_file.visual.preprocess_cfg["std"] == (0.3, 0.3, 0.3)
+
+
+# ------------------------------------------------------------------------------- what validate says
+
+
+def said(model: str, pretrained: str | None) -> list[str]:
+    return [
+        f"{c.setting}: {c.message}; {c.hint}" for c in names.complaints(model, pretrained)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "message"),
+    [
+        ("ViT-B-23", "openai",
+         "model: open_clip has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'?"),
+        ("ViT-B-32", "opnai",
+         "pretrained: 'ViT-B-32' has no weights 'opnai'; did you mean 'openai'?"),
+        ("coca_base", "mine", "pretrained: 'coca_base' has no weights 'mine'; give a file"),
+        ("coca_base", None, "pretrained: 'coca_base' needs weights; set pretrained to a file"),
+        ("EVA02-B-16", None, "pretrained: 'EVA02-B-16' needs weights; set pretrained to a file or "
+         "a tag: merged2b_s8b_b131k"),
+        ("hf-hub:a/b", "openai",
+         "pretrained: is not used: 'hf-hub:a/b' brings its own weights; remove it"),
+        ("hf-hub:", None, "model: nothing is named after 'hf-hub:'; write hf-hub:NAME"),
+        ("local-dir:none", None, "model: the folder 'none' holds no open_clip_config.json; name a "
+         "folder as open_clip's push_to_hf_hub saves it"),
+        ("ViT-B-32", "none/a.pt",
+         "pretrained: the file 'none/a.pt' is not there; there is no folder none"),
+    ],
+)
+def test_names_are_checked_before_anything_is_loaded(
+    model: str, tag: str | None, message: str
+) -> None:
+    assert said(model, tag) == [message]
+
+
+@pytest.mark.parametrize(
+    ("model", "tag"),
+    [("ViT-B-32", "openai"), ("ViT-B/32", "laion2b-s34b-b79k"), ("RN50", "random"),
+     ("ViT-B-32-quickgelu", "metaclip_400m"), ("hf-hub:owner/name", None)],
+)  # fmt: skip
+def test_right_names_pass(model: str, tag: str | None) -> None:
+    assert said(model, tag) == []
+
+
+def test_checking_names_imports_neither_torch_nor_open_clip() -> None:
+    code = (
+        "import sys, pixweave_openclip as p; list(p.names.complaints('ViT-B-32', 'openai'));"
+        "print([name for name in ('torch', 'open_clip') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_every_published_weight_of_the_library_is_known_by_name() -> None:
+    listed: Sequence[tuple[str, str]] = open_clip.list_pretrained()
+    assert len(listed) > 100
+    for model, tag in listed:
+        assert tag in (names.tags(model) or ()), (model, tag)
+
+
+def test_a_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
+    text = (
+        "pixweave: 1\nprompts: [a fox]\nexport: []\n"
+        "perceptors: [{use: open_clip, model: ViT-B-32, pretrained: mine.safetensors}]\n"
+    )
+    with pytest.raises(RecipeError) as error:
+        load_text(text, "fox.yaml", tmp_path, plugins_of())
+    assert str(error.value) == (
+        "fox.yaml:4:60: perceptor 'open_clip': the file 'mine.safetensors' is not there; "
+        f"nothing of that name is in {tmp_path}"
+    )
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    settings = load_text(text, "fox.yaml", tmp_path, plugins_of()).perceptors[0].settings
+    assert isinstance(settings, OpenClip)
+    assert resolve(str(settings.pretrained)) == Path("mine.safetensors")
+    assert settings.pretrained is not None
+    assert resolve(settings.pretrained) == tmp_path / "mine.safetensors"
