@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,32 +191,15 @@ def schema(ctx: click.Context, out: Path | None) -> None:
 
 
 def _write(target: Path, data: bytes, force: bool) -> None:
-    """Write a file whole: beside its place, then moved there."""
-    beside = ""
+    from pixweave.images import whole
+
+    if target.exists() and not force:
+        raise RunError(f"'{target}' is there already; use --force to replace it")
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=".pixweave-", delete=False
-        ) as file:
-            beside = file.name
-            file.write(data)
-        os.chmod(beside, 0o666 & ~_umask())
-        if force:
-            os.replace(beside, target)
-        else:
-            os.link(beside, target)  # unlike a rename, fails where there is a file
-    except FileExistsError:
-        raise RunError(f"'{target}' is there already; use --force to replace it") from None
+        with whole(target) as part:
+            part.write_bytes(data)
     except OSError as error:
         raise RunError(f"'{target}' cannot be written: {error.strerror}") from None
-    finally:
-        if beside and os.path.exists(beside):
-            os.unlink(beside)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 VERBS = (validate, explain, ls, cat, cp, schema)

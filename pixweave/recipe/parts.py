@@ -6,7 +6,7 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -238,13 +238,11 @@ class PartReader:
             if count > 1:
                 last = [p for p in parts if p.id == id_][-1].node["id"]
                 self.check.fail(last.mark, f"the id '{id_}' is taken", "choose another")
+        numbers: dict[str, Iterator[int]] = {}
         for part in parts:
-            if part.id:
-                yield part
-                continue
-            name = part.use.rpartition("/")[2]
-            numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-            id_ = next(n for n in numbered if n not in taken)
+            name = id_ = part.id or part.use.rpartition("/")[2]
+            while not part.id and id_ in taken:
+                id_ = f"{name}-{next(numbers.setdefault(name, itertools.count(2)))}"
             taken.add(id_)
             yield replace(part, id=id_)
 

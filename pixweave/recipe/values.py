@@ -16,7 +16,7 @@ from pixweave.recipe.expressions import CLOCK, CONSTANTS, Wrong
 from pixweave.recipe.keyframes import EASES, KEY, Keyframes
 
 # Evaluations spent on the check of one expression: about 0.3 s at the most.
-_BUDGET = 100_000
+_BUDGET = 500_000
 
 
 @dataclass(frozen=True)
