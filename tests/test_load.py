@@ -263,12 +263,14 @@ def test_a_resolved_recipe_loads_to_an_equal_one(here: Path) -> None:
 def test_a_resolved_recipe_says_where_everything_comes_from(here: Path) -> None:
     write("base.yaml", "fps: 12\nlosses: [smoothness]\n")
     text = "extends: base.yaml\nquality: draft\nprompts: [a]\ngenerator: {grid: [8, 8]}\n"
+    text += "crops: {zoomed: {0: 0.5, end: 1}}\n"
     made = load([write("a.yaml", text)], doubles(), ["crops.turn=3", "losses.0.amount=0.2"])
     said = {path: origin for path, _, origin in made.explain()}
     assert said["fps"] == "extends base.yaml:2:6"
     assert said["steps"] == "preset draft"
     assert said["crops.count"] == "preset draft"
     assert said["crops.turn"] == "--set"
+    assert said["crops.zoomed"] == "recipe a.yaml:6:17"
     assert said["crops.area"] == "default"
     assert said["seed"] == "default"
     assert said["losses.0.text"] == "recipe a.yaml:4:11"

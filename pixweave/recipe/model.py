@@ -109,7 +109,7 @@ class Recipe:
                 node = node[step]
             elif isinstance(node.value, (dict, list)):
                 return self._default(path)
-        return self._default(path) if isinstance(node.value, dict) and path else self._label(node)
+        return self._label(node)
 
     def _label(self, node: Node) -> str:
         mark = node.mark
