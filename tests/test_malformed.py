@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recipe_doubles import complaint, doubles, lines
+from recipe_doubles import complaint, doubles, lines, recipe
 
-from pixweave.errors import MissingError, RecipeError
-from pixweave.recipe import load
+from pixweave.errors import Mark, MissingError, RecipeError
+from pixweave.recipe import load, load_text
 
 SLOWEST = 2.0  # seconds for one recipe; the slowest takes 0.1
 TOP = "pixweave: 1\nprompts: [a fox]\n"
@@ -229,3 +230,45 @@ def test_everything_is_said_at_once_in_the_order_of_lines() -> None:
         "fox.yaml:3:12: loss 'prompt' has no setting 'txt'; did you mean 'text'?",
         "fox.yaml:4:6: 'fps' must be above 0 and at most 1000, not 0",
     )
+
+
+SCRAPS = ["weight", *"{}[]:#'\"|?@,~2", " ", "\n", "- ", "&a", "*a", "null", "1e9", "{}", "[]",
+          "use", "9" * 20, "\t", "é", "> ", "!x", "3s", "50%", "end", "ease", "sin(t)", "a: b", "[[1]]",
+          "[{}]", "{a: {b: c}}", "steps", "\u2028"]  # fmt: skip
+SPOTS = ["prompts.0", "losses", "losses.0.weight", "generator", "generator.grid.0", "crops.count.0",
+         "export.0", "inputs.speed", "optimizer", "extends", "quality", "presets", "size", "seed",
+         "augmentations.0", "prompts", "a.b.c", "losses.9", "pixweave", "title.x"]  # fmt: skip
+WHOLE = """pixweave: 1
+size: 16:9
+inputs: {speed: 2, wave: sin(speed * t)}
+prompts: [a fox, {text: "blurry: #1", weight: -0.5}]
+losses:
+  - {use: smoothness, weight: {0: 0, 50%: {value: 1, ease: hold}}, amount: p}
+generator: {use: other, grid: [16, 9], codebook: 3}
+optimizer: {use: sgd, rate: 0.1 * (1 - p)}
+crops: {count: {0: 4, end: 8}, batch: 3}
+export: [fox.png, {file: fox.gif, fps: 12}]
+"""
+
+
+def test_random_mistakes_never_break_anything() -> None:
+    rng = random.Random(7)
+    plugins, fine = doubles(), 0
+    marks: list[Mark] = []
+    for _ in range(250):
+        text, sets = WHOLE, []
+        for _ in range(rng.randint(0, 2)):
+            at = rng.randrange(len(text))
+            text = text[:at] + rng.choice(SCRAPS) + text[at + rng.choice([0, 0, 1, 3, 9]) :]
+        if rng.random() < 0.5:
+            change = rng.choice(["{}={}", "{}+={}", "~{}"])
+            sets.append(change.format(rng.choice(SPOTS), rng.choice(SCRAPS)))
+        try:
+            made = recipe(text, *sets, plugins=plugins)
+        except RecipeError as error:
+            marks += [problem.where for problem in error.problems]
+            continue
+        assert load_text(made.resolved_yaml(), "again", Path("/nowhere"), plugins) == made
+        fine += 1
+    assert fine > 40
+    assert all(mark.line or mark.source.startswith("--set") for mark in marks)
