@@ -143,6 +143,7 @@ Palette = Annotated[
     BeforeValidator(read_palette),
     WithJsonSchema(
         {
+            "x-type": "palette",
             "anyOf": [
                 {"enum": sorted(SETS)},
                 {"type": "string", "pattern": r"\.(gpl|hex|png|gif|jpg|jpeg|webp|bmp)$"},

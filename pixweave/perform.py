@@ -76,6 +76,7 @@ class _Performance:
             yield Event("warning", {"message": str(problem)})
         yield Event("building", {"parts": [p.use for p in _parts(recipe)]})
         run = self.run = self._open()
+        run.stamp = {"pixweave": _stamp(recipe)}
         for message in _overflows(run):
             yield Event("warning", {"message": message})
         yield Event("started", {
@@ -201,6 +202,13 @@ def _read(frame: Frame) -> dict[str, float]:
                 f"loss '{name}' became {value} at step {frame.step}; lower optimizer.rate or its weight"
             )
     return losses
+
+
+def _stamp(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, without the places it was read from."""
+    import yaml
+
+    return str(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True, width=1000))
 
 
 def _overflows(run: Run) -> Iterator[str]:

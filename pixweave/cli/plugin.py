@@ -55,13 +55,9 @@ def describe(offer: Offer) -> str:
     """The page of one component: heading, docstring, settings table, an example line."""
     lines = [f"{offer.kind} {offer.name}  (plugin {offer.plugin})", ""]
     lines += [inspect.cleandoc(offer.component.__doc__ or ""), "", "settings:"]
-    rows = settings(offer)
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(3)]
-    for name, kind, default, help_ in rows:
-        lines.append(
-            f"  {name:<{widths[0]}}  {kind:<{widths[1]}}  {default:<{widths[2]}}  {help_}".rstrip()
-        )
-    if not rows:
+    for name, kind, default, help_ in settings(offer):
+        lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
+    if not offer.component.model_fields:
         lines.append("  none")
     return "\n".join([*lines, "", "in a recipe:", f"  {example(offer)}"])
 
@@ -96,6 +92,8 @@ _PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augment
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """A JSON schema in a few words: `number 0..1`, `square | hex`, `list of 2 numbers`."""
+    if "x-type" in schema:
+        return str(schema["x-type"])
     if "$ref" in schema:
         return _type(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
     if "anyOf" in schema:
@@ -107,8 +105,10 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return " | ".join(str(v) for v in schema["enum"])
     if schema.get("type") == "array":
         items = schema.get("prefixItems") or [schema.get("items", {})]
-        count = f"{len(schema['prefixItems'])} " if "prefixItems" in schema else ""
-        return f"list of {count}{_type(items[0], definitions)}s"
+        of = _type(items[0], definitions)
+        if "prefixItems" in schema:
+            return f"[{', '.join([of] * len(items))}]"
+        return f"list of {of}"
     words = {"boolean": "true | false", "string": "text"}
     name = str(schema.get("type", "any"))
     return words.get(name, name) + _range(schema)
@@ -145,7 +145,8 @@ def _named(plugins: Plugins, name: str) -> list[Offer]:
     for plugin, reason in plugins.broken.items():
         if name in plugin:
             raise PluginError(f"the plugin '{plugin}' is broken: {reason}")
-    raise PluginError(f"no plugin offers '{name}'; {did_you_mean(name, names)}")
+    broken = f"; broken plugins: {', '.join(plugins.broken)}" if plugins.broken else ""
+    raise PluginError(f"no plugin offers '{name}'; {did_you_mean(name, names)}{broken}")
 
 
 def _by_kind(offers: list[Offer]) -> list[tuple[str, list[str]]]:

@@ -1,0 +1,120 @@
+"""Pictures in and out: the one place that converts to and from 8 bits, and whole files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.errors import MissingError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+MOST_PIXELS = 200_000_000
+"""Larger picture files are refused: a small file can unpack to a great deal of memory."""
+
+
+def to_uint8(image: Tensor) -> np.ndarray[Any, Any]:
+    """The picture `[C, H, W]`, 0..1, as an 8-bit array `[H, W, C]`, rounded to the nearest."""
+    scaled = (image.detach().float().clamp(0, 1) * 255).round()
+    return scaled.byte().permute(1, 2, 0).cpu().numpy()
+
+
+def from_file(path: Path) -> Tensor:
+    """The picture in a file as `[1, 3, H, W]`, or `[1, 4, H, W]` with alpha, float32, 0..1.
+
+    Turned as its EXIF orientation says. Raises MissingError if it is not there or no picture.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise MissingError(f"'{path}' has {opened.width}x{opened.height} pixels, too many to read")
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I;16") or picture.mode == "I":
+                wide = np.asarray(picture, dtype=np.float32) / 65535
+                return torch.from_numpy(wide)[None, None].expand(-1, 3, -1, -1).contiguous()
+            alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+            array = np.array(picture.convert("RGBA" if alpha else "RGB"))
+    except FileNotFoundError:
+        raise MissingError(f"there is no picture '{path}'") from None
+    except (OSError, Image.DecompressionBombError) as error:
+        raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
+    return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255
+
+
+def to_pillow(array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any] | None = None) -> Image.Image:
+    """A Pillow picture of `[H, W, 3 or 4]` bytes; indexed if every pixel is in `palette` `[K, 3]`."""
+    from PIL import Image
+
+    if palette is not None and (small := indexed(array, palette)) is not None:
+        return small
+    return Image.fromarray(array)
+
+
+def indexed(array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any]) -> Image.Image | None:
+    """The same picture with one byte a pixel, or None when a pixel is not in the palette.
+
+    With alpha `[H, W, 4]`, which must then be 0 or 255, index K is the transparent one.
+    """
+    import numpy as np
+    from PIL import Image
+
+    weights = np.array([65536, 256, 1])
+    codes = palette.astype(np.int64) @ weights
+    order = np.argsort(codes)
+    found = array[..., :3].astype(np.int64) @ weights
+    place = np.searchsorted(codes[order], found).clip(max=len(codes) - 1)
+    index = order[place].astype(np.uint8)
+    matches = codes[index] == found
+    colours = palette.astype(np.uint8).tobytes()
+    clear = None
+    if array.shape[2] == 4:
+        alpha = array[..., 3]
+        if len(palette) > 255 or not np.isin(alpha, (0, 255)).all():
+            return None
+        clear = len(palette)
+        index = np.where(alpha == 0, np.uint8(clear), index)
+        matches |= alpha == 0
+        colours += b"\0\0\0"
+    if not matches.all():
+        return None
+    picture = Image.frombytes("P", (index.shape[1], index.shape[0]), index.tobytes())
+    picture.putpalette(colours)
+    if clear is not None:
+        picture.info["transparency"] = clear
+    return picture
+
+
+def enlarge(array: np.ndarray[Any, Any], scale: int) -> np.ndarray[Any, Any]:
+    """Every pixel as a crisp square of `scale` x `scale`."""
+    return array if scale == 1 else array.repeat(scale, 0).repeat(scale, 1)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the name `path` only if nothing goes wrong."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        if part.is_file():
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that is there whole or not at all."""
+    with whole(path) as part:
+        part.write_text(text, "utf-8")

@@ -1,0 +1,98 @@
+"""The stamp: the resolved recipe inside every file that pixweave writes, and how to read it back.
+
+PNG and APNG hold it as compressed iTXt, JPEG and WebP as EXIF UserComment, GIF as its comment, MP4
+as container tags.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.errors import MissingError
+
+if TYPE_CHECKING:
+    from PIL.Image import Exif
+    from PIL.PngImagePlugin import PngInfo
+
+Stamp = Mapping[str, str]
+KEY = "pixweave"
+USER_COMMENT = 0x9286
+EXIF_IFD = 0x8769
+MOST = 4_000_000
+"""Characters of a stamp that are read; more is no recipe."""
+
+
+def for_png(stamp: Stamp) -> PngInfo:
+    """The stamp for Pillow's `pnginfo`."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, text in stamp.items():
+        info.add_itxt(key, text, zip=True)
+    return info
+
+
+def for_exif(stamp: Stamp) -> Exif:
+    """The stamp for Pillow's `exif`."""
+    from PIL.Image import Exif
+
+    exif = Exif()
+    if stamp:
+        text = json.dumps(dict(stamp), ensure_ascii=False)
+        exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
+    return exif
+
+
+def for_gif(stamp: Stamp) -> bytes:
+    """The stamp for Pillow's GIF `comment`."""
+    return json.dumps(dict(stamp)).encode() if stamp else b""
+
+
+def for_mp4(stamp: Stamp) -> dict[str, str]:
+    """The stamp as tags of an MP4 written with `movflags=use_metadata_tags`."""
+    return dict(stamp)
+
+
+def read_stamp(path: Path) -> dict[str, str]:
+    """The stamp in a file, empty if it has none; MissingError if it cannot be read at all."""
+    if not path.is_file():
+        raise MissingError(f"there is no file '{path}'")
+    found = _from_video(path) if path.suffix.lower() in (".mp4", ".m4v", ".mov") else _from_picture(path)
+    return {k: v for k, v in found.items() if k == KEY and isinstance(v, str) and len(v) <= MOST}
+
+
+def _from_picture(path: Path) -> dict[str, Any]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            text = getattr(picture, "text", None)
+            if isinstance(text, dict) and KEY in text:
+                return {KEY: str(text[KEY])}
+            comment = picture.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT)
+            if isinstance(comment, bytes) and comment.startswith(b"UNICODE\0"):
+                return _object(comment[8:].decode("utf-16-be", "replace"))
+            return _object(picture.info.get("comment", b""))
+    except OSError as error:
+        raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
+
+
+def _from_video(path: Path) -> dict[str, Any]:
+    import av
+
+    try:
+        with av.open(str(path)) as film:
+            return dict(film.metadata)
+    except av.error.FFmpegError as error:
+        raise MissingError(f"'{path}' cannot be read as a film: {error}") from None
+
+
+def _object(text: str | bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

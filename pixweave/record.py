@@ -1,0 +1,119 @@
+"""The run folder: the recipe, what happened, and how it ended."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pixweave.images import write_whole
+
+if TYPE_CHECKING:
+    from pixweave.recipe import Recipe
+
+PACKAGES = ("pixweave", "torch", "open_clip_torch", "kornia", "numpy", "pillow", "av")
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """Make and give `root/DATE/NUMBER-NAME`, numbered on; `root/last` leads to it."""
+    day = root / datetime.date.today().isoformat()
+    day.mkdir(parents=True, exist_ok=True)
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    numbers = [int(p.name[:4]) for p in day.iterdir() if re.match(r"\d{4}-", p.name)]
+    number = max(numbers, default=0)
+    while True:
+        number += 1
+        folder = day / f"{number:04}-{slug}"
+        if any(day.glob(f"{number:04}-*")):
+            continue
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run took the number just now
+            continue
+        _point(root / "last", folder)
+        return folder
+
+
+class Record:
+    """Keeps `recipe.yaml`, `resolved.yaml`, `events.jsonl` and `run.json` of one run.
+
+    A disk that is full must not cost the picture: events that cannot be written are dropped.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe) -> None:
+        self.folder = folder
+        sources = recipe.sources or (("recipe.yaml", ""),)
+        for i, (name, text) in enumerate(sources):
+            kept = "recipe.yaml" if i == len(sources) - 1 else f"recipe-{i + 1}-{Path(name).stem}.yaml"
+            write_whole(folder / kept, text)
+        write_whole(folder / "resolved.yaml", recipe.resolved_yaml())
+        self._head = {
+            "title": recipe.title, "recipe": recipe.name, "seed": recipe.seed,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "argv": [Path(sys.argv[0]).name, *sys.argv[1:]], "versions": _versions(),
+            "platform": f"{platform.system()} {platform.machine()}",
+            "plugins": sorted({part.plugin for part in recipe.parts}),
+        }
+        self._write("running", {})
+        self._events: TextIO | None = (folder / "events.jsonl").open("w", encoding="utf-8")
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Append one event; steps whose losses were not read are left out."""
+        if self._events is None or (event["event"] == "step" and "losses" not in event):
+            return
+        try:
+            self._events.write(json.dumps(_finite(event)) + "\n")
+            self._events.flush()
+        except OSError as error:
+            print(f"warning: events are no longer recorded: {error}", file=sys.stderr)
+            self._events = None
+
+    def finish(self, status: str, summary: Mapping[str, Any]) -> None:
+        """Write how it ended: done, interrupted or failed."""
+        if self._events is not None:
+            self._events.close()
+        try:
+            self._write(status, summary)
+        except OSError as error:
+            print(f"warning: run.json could not be written: {error}", file=sys.stderr)
+
+    def _write(self, status: str, summary: Mapping[str, Any]) -> None:
+        body = {"status": status, **self._head, **_finite(summary)}
+        write_whole(self.folder / "run.json", json.dumps(body, indent=2) + "\n")
+
+
+def _finite(values: Any) -> Any:
+    """The same with numbers that JSON cannot hold as null."""
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _point(link: Path, folder: Path) -> None:
+    """Make `link` lead to `folder`, where the file system has links."""
+    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    try:
+        fresh.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+        os.replace(fresh, link)
+    except OSError:
+        fresh.unlink(missing_ok=True)

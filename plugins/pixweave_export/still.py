@@ -1,0 +1,112 @@
+"""Stills: the last frame as a file, or each frame in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave import images, metadata
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pixweave.protocols import Frame
+    from pixweave.run import Run
+
+
+class Still:
+    """Keeps the last frame; writes it as one file, or `name-1`, `name-2`... for a batch."""
+
+    def __init__(self, settings: Any, run: Run) -> None:
+        self.settings, self.run = settings, run
+        self.path = run.folder / settings.file
+        self.last: Frame | None = None
+
+    def write(self, frame: Frame) -> None:
+        """Remember it; the picture is turned into bytes only once."""
+        self.last = frame
+
+    def close(self) -> list[Path]:
+        """Write what was last."""
+        assert self.last is not None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        written = []
+        for i, image in enumerate(self.last.image):
+            alone = len(self.last.image) == 1
+            path = self.path if alone else self.path.with_stem(f"{self.path.stem}-{i + 1}")
+            array = images.enlarge(images.to_uint8(image), self.settings.scale)
+            with images.whole(path) as part:
+                save(array, part, path.suffix, self.settings, self.run)
+            written.append(path)
+        return written
+
+    def abort(self) -> None:
+        """Nothing was written yet."""
+
+
+class Folder:
+    """Writes each n-th frame as `000000.png`...; the folder takes its name when all is done."""
+
+    def __init__(self, settings: Any, run: Run) -> None:
+        self.settings, self.run = settings, run
+        self.path = run.folder / settings.file
+        self.part = self.path.with_name(f".{self.path.name}.part")
+
+    def write(self, frame: Frame) -> None:
+        """Write it at once."""
+        if frame.step % self.settings.every:
+            return
+        self.part.mkdir(parents=True, exist_ok=True)
+        array = images.enlarge(beside(frame), self.settings.scale)
+        path = self.part / f"{frame.step:06}.png"
+        with images.whole(path) as part:
+            save(array, part, ".png", self.settings, self.run)
+
+    def close(self) -> list[Path]:
+        """Give the folder its name."""
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        os.replace(self.part, self.path)
+        return [self.path]
+
+    def abort(self) -> None:
+        """Take away what was written."""
+        shutil.rmtree(self.part, ignore_errors=True)
+
+
+def beside(frame: Frame) -> np.ndarray[Any, Any]:
+    """The frame as one array `[H, W, C]`; the pictures of a batch stand side by side."""
+    import numpy as np
+
+    return np.concatenate([images.to_uint8(image) for image in frame.image], axis=1)
+
+
+def over(array: np.ndarray[Any, Any], background: str) -> np.ndarray[Any, Any]:
+    """The colours `[H, W, 3]` over a background."""
+    import numpy as np
+    from PIL import ImageColor
+
+    if array.shape[2] == 3:
+        return array
+    alpha = array[..., 3:].astype(np.float32) / 255
+    behind = np.array(ImageColor.getrgb(background)[:3], dtype=np.float32)
+    return (array[..., :3] * alpha + behind * (1 - alpha)).round().astype(np.uint8)
+
+
+def palette_of(run: Run) -> np.ndarray[Any, Any] | None:
+    """The generator's palette `[K, 3]`, if it has one."""
+    palette = getattr(run.generator, "palette", None)
+    return None if palette is None else palette.cpu().numpy()
+
+
+def save(array: np.ndarray[Any, Any], path: Path, suffix: str, settings: Any, run: Run) -> None:
+    """Write one still, with the run's stamp in it."""
+    if suffix == ".png":
+        picture = images.to_pillow(array, palette_of(run))
+        picture.save(path, "PNG", pnginfo=metadata.for_png(run.stamp), optimize=True)
+    else:
+        picture = images.to_pillow(over(array, settings.background))
+        picture.save(path, "JPEG", quality=settings.quality, subsampling=0,
+                     exif=metadata.for_exif(run.stamp))

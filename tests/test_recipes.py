@@ -1,0 +1,67 @@
+"""Every recipe that ships is valid and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixweave import Plugins, generate, load, open_run
+from pixweave.perform import perform
+
+FOLDER = Path(__file__).parent.parent / "recipes"
+RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if "presets" not in p.parts)
+PRESETS = sorted((FOLDER / "presets").glob("*.yaml"))
+NEEDS_WEIGHTS = {"judges"}
+"""These fetch weights; here their perceptors get random ones of the same architecture."""
+
+
+def short(path: Path) -> list[str]:
+    sets = ["steps=2", "crops.count=4", "device=cpu"]
+    if path.stem in NEEDS_WEIGHTS:
+        sets += ["perceptors.1.pretrained=random", "perceptors.1.model=ViT-S-32-alt"]
+    return sets
+
+
+def test_they_are_all_here() -> None:
+    assert len(RECIPES) >= 7
+    assert [p.stem for p in PRESETS] == ["best", "better", "draft", "normal", "pixray"]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
+    recipe = load([path], Plugins.discover(), short(path))
+    assert recipe.warnings == ()
+    events = list(perform(recipe, tmp_path))
+    assert events[-1].kind == "result"
+    assert events[-1].data["status"] == "done"
+    saved = [Path(e.data["path"]) for e in events if e.kind == "saved"]
+    assert len(saved) == len(recipe.exports)
+    assert all(p.exists() for p in saved)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_it_teaches(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert lines[0].startswith("# ")
+    assert lines[1].strip() == f"#   pixweave run recipes/{path.name}"
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
+def test_a_preset_applies(path: Path) -> None:
+    plugins = Plugins.discover()
+    recipe = load([FOLDER / "hello.yaml"], plugins, [f"presets=[{path.stem}]", "steps=2"])
+    frames = list(generate(open_run(recipe)))
+    assert len(frames) == 2
+    assert torch.isfinite(frames[-1].image).all()
+
+
+def test_quality_costs_more_from_draft_to_best() -> None:
+    plugins = Plugins.discover()
+    costs = []
+    for name in ("draft", "normal", "better", "best"):
+        recipe = load([FOLDER / "hello.yaml"], plugins, [f"quality={name}"])
+        costs.append(recipe.steps * recipe.crops.count.at(recipe.moment(0)))
+    assert costs == sorted(costs)
+    assert len(set(costs)) == 4

@@ -1,0 +1,61 @@
+"""What must answer at once never imports torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ["torch", "torchvision", "open_clip", "kornia", "rich", "numpy", "av", "imageio"]
+
+LIGHT = [
+    ["--help"],
+    ["run", "--help"],
+    ["validate", "recipes/hello.yaml"],
+    ["explain", "recipes/hello.yaml"],
+    ["plugins"],
+    ["plugins", "--json"],
+    ["show", "pixel"],
+    ["ls"],
+    ["cat", "hello"],
+    ["schema"],
+]
+
+PROBE = """
+import json, sys
+from pixweave.cli import cli
+try:
+    cli(sys.argv[1:], standalone_mode=False)
+finally:
+    print(json.dumps(sorted(m for m in sys.modules if "." not in m)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
+def test_it_never_imports_torch(words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE, *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = json.loads(done.stderr.splitlines()[-1])
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_importing_pixweave_never_imports_torch() -> None:
+    code = "import sys, pixweave, pixweave.recipe; print([m for m in ('torch', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_it_answers_at_once() -> None:
+    """A bound five times the goal of 0.4 s: it catches a heavy import, not a busy machine."""
+    for words in LIGHT:
+        best = 9.9
+        for _ in range(2):
+            began = time.monotonic()
+            subprocess.run([sys.executable, "-m", "pixweave", *words], cwd=ROOT, capture_output=True)
+            best = min(best, time.monotonic() - began)
+        assert best < 2, words
