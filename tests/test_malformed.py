@@ -233,8 +233,8 @@ def test_everything_is_said_at_once_in_the_order_of_lines() -> None:
 
 
 SCRAPS = ["weight", *"{}[]:#'\"|?@,~2", " ", "\n", "- ", "&a", "*a", "null", "1e9", "{}", "[]",
-          "use", "9" * 20, "\t", "é", "> ", "!x", "3s", "50%", "end", "ease", "sin(t)", "a: b", "[[1]]",
-          "[{}]", "{a: {b: c}}", "steps", "\u2028"]  # fmt: skip
+          "use", "9" * 20, "\t", "é", "> ", "!x", "3s", "50%", "end", "ease", "sin(t)", "a: b",
+          "[[1]]", "[{}]", "{a: {b: c}}", "steps", "\u2028"]  # fmt: skip
 SPOTS = ["prompts.0", "losses", "losses.0.weight", "generator", "generator.grid.0", "crops.count.0",
          "export.0", "inputs.speed", "optimizer", "extends", "quality", "presets", "size", "seed",
          "augmentations.0", "prompts", "a.b.c", "losses.9", "pixweave", "title.x"]  # fmt: skip
