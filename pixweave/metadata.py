@@ -6,7 +6,9 @@ as container tags.
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,11 @@ def for_exif(stamp: Stamp) -> Exif:
     exif = Exif()
     if stamp:
         text = json.dumps(dict(stamp), ensure_ascii=False)
+        if len(text) > 30_000:  # a JPEG segment holds 64 kB, and these are two bytes a character
+            packed = zlib.compress(text.encode(), 9)
+            text = json.dumps({"zlib": base64.b64encode(packed).decode()})
+        if len(text) > 30_000:  # better a picture without its recipe than none
+            return exif
         exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + text.encode("utf-16-be")
     return exif
 
@@ -76,7 +83,7 @@ def _from_picture(path: Path) -> dict[str, Any]:
             if isinstance(comment, bytes) and comment.startswith(b"UNICODE\0"):
                 return _object(comment[8:].decode("utf-16-be", "replace"))
             return _object(picture.info.get("comment", b""))
-    except OSError as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
 
 
@@ -93,6 +100,9 @@ def _from_video(path: Path) -> dict[str, Any]:
 def _object(text: str | bytes) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError:
+        if isinstance(found, dict) and list(found) == ["zlib"]:
+            packed = base64.b64decode(found["zlib"])
+            found = json.loads(zlib.decompressobj().decompress(packed, 4 * MOST))
+    except (ValueError, TypeError, RecursionError, zlib.error):  # anyone may have written it
         return {}
     return found if isinstance(found, dict) else {}

@@ -90,7 +90,8 @@ def test_events_come_in_order_and_are_recorded(tmp_path: Path) -> None:
     assert [line["event"] for line in lines][0] == "planned"
     assert [line["event"] for line in lines][-1] == "result"
     assert status(tmp_path)["status"] == "done"
-    assert Image.open(tmp_path / "a.png").size == (24, 24)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (24, 24)
 
 
 def test_the_folder_holds_the_recipe_as_written_and_as_resolved(tmp_path: Path) -> None:

@@ -109,10 +109,10 @@ def test_alpha_gives_four_channels_and_is_seen_over_a_changing_grey() -> None:
 
 
 def test_the_pyramid_runs_from_coarse_to_the_grid() -> None:
-    run = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 12]}))
-    assert [tuple(p.shape[2:]) for p in run.generator.parameters()] == [(3, 6), (6, 12), (12, 24)]
-    flat = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 12], "coarsest": 12}))
-    assert [tuple(p.shape[2:]) for p in flat.generator.parameters()] == [(12, 24)]
+    run = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 16]}))
+    assert [tuple(p.shape[2:]) for p in run.generator.parameters()] == [(4, 6), (8, 12), (16, 24)]
+    flat = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 16], "coarsest": 16}))
+    assert [tuple(p.shape[2:]) for p in flat.generator.parameters()] == [(16, 24)]
 
 
 def test_start_from_gives_each_cell_its_mean_colour() -> None:

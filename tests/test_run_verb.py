@@ -43,7 +43,8 @@ def test_the_path_is_on_stdout_and_nothing_else(work: Path) -> None:
     path = Path(done.stdout.removesuffix("\n"))
     assert path.name == "fast.png"
     assert path.parent.name == "0001-fast"
-    assert Image.open(work / path).size == (24, 24)
+    with Image.open(work / path) as picture:
+        assert picture.size == (24, 24)
     assert (work / "runs" / "last").resolve() == (work / path.parent).resolve()
     again = pixweave(work, "run", "fast.yaml")
     assert Path(again.stdout.strip()).parent.name == "0002-fast"
@@ -156,7 +157,8 @@ def test_plugins_from_a_folder_work_in_every_verb(work: Path) -> None:
             "-s", "augmentations=[darken]"]
     done = pixweave(work, "run", "fast.yaml", "--plugins-dir", example, *sets, "-o", "here")
     assert done.returncode == 0, done.stderr
-    colours = Image.open(work / "here" / "fast.png").getcolors()
+    with Image.open(work / "here" / "fast.png") as picture:
+        colours = picture.getcolors()
     assert colours is not None
     assert len(colours) == 4
     shown = pixweave(work, "show", "vivid", "--plugins-dir", example)

@@ -131,7 +131,7 @@ class Core(Settings):
     )
     steps: int = Field(200, ge=1, le=100_000, description="how often the picture is improved")
     fps: float = Field(
-        24,
+        24.0,
         gt=0,
         le=1000,
         description="steps or frames per second of the clock "

@@ -1,4 +1,4 @@
-"""Exporters: stills (`png`, `jpeg`) and films of the run (`mp4`, `gif`, `apng`, `webp`, `frames`)."""
+"""Exporters: stills (`png`, `jpeg`) and films (`mp4`, `gif`, `apng`, `webp`, `frames`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from pixweave.recipe import Recipe
     from pixweave.run import Run
 
+COLOUR = "^#[0-9a-fA-F]{6}$"
+
 
 class _Export(Component):
     """What all exporters share."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+    also: ClassVar[tuple[str, ...]] = ()  # endings that it can write, but only if asked by name
 
     file: str = Field(min_length=1, description="name of the file, within the run folder")
     scale: int = Field(1, ge=1, le=64, description="each pixel as a crisp square of this side")
@@ -27,14 +30,17 @@ class _Export(Component):
         if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
             yield Complaint("file", f"'{self.file}' leads out of the run folder",
                             "give a plain name; --out chooses the folder")
-        if [part.settings.file for part in recipe.exports].count(self.file) > 1:  # type: ignore[attr-defined]
-            yield Complaint("file", f"two exports write '{self.file}'", "give each a name of its own")
+        if not self.file.lower().endswith(self.suffixes + self.also):
+            yield Complaint("file", f"'{self.file}' does not end in {' or '.join(self.suffixes)}",
+                            "change the ending, or leave out 'use'")
 
 
 class _Film(_Export):
     """What all films share."""
 
-    fps: float | None = Field(None, gt=0, le=240, description="frames a second; by default the recipe's")
+    fps: float | None = Field(
+        None, gt=0, le=240, description="frames a second; by default the recipe's"
+    )
     every: int = Field(1, ge=1, description="take each n-th step only")
     hold: float = Field(0.0, ge=0, le=600, description="seconds that the last frame stays")
     loop: Literal["forward", "boomerang"] = Field(
@@ -60,7 +66,9 @@ class Jpeg(_Export):
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg")
 
     quality: int = Field(92, ge=1, le=100, description="more is finer and larger")
-    background: str = Field("#ffffff", description="colour behind transparent parts")
+    background: str = Field(
+        "#ffffff", pattern=COLOUR, description="colour behind transparent parts"
+    )
 
     def build(self, run: Run) -> Any:
         """Writes when it is closed."""
@@ -75,8 +83,12 @@ class Mp4(_Film):
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".m4v", ".mov")
 
     codec: str = Field("libx264", description="a video encoder of FFmpeg")
-    quality: int = Field(17, ge=0, le=51, description="constant rate factor: less is finer, larger")
-    background: str = Field("#ffffff", description="colour behind transparent parts")
+    quality: int = Field(
+        17, ge=0, le=51, description="constant rate factor: less is finer, larger"
+    )
+    background: str = Field(
+        "#ffffff", pattern=COLOUR, description="colour behind transparent parts"
+    )
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The encoder must be in the installed FFmpeg."""
@@ -92,9 +104,18 @@ class Mp4(_Film):
             yield Complaint("codec", f"there is no encoder '{self.codec}' in this FFmpeg",
                             did_you_mean(self.codec, known))
             return
-        if self.loop == "boomerang" and recipe.steps > 20_000:
-            yield Complaint("loop", "a boomerang of so many steps is kept on disk until the end",
-                            fatal=False)
+        width, height = (side * self.scale for side in recipe.size)
+        if width % 2 or height % 2:
+            even = f"{width + width % 2}x{height + height % 2}"
+            yield Complaint("file", f"an MP4 has even sides, so {width}x{height} will be {even}",
+                            "its last row or column is doubled", fatal=False)
+
+    def encoder_options(self) -> dict[str, str]:
+        """`quality` in the words of the encoder."""
+        if self.codec == "mpeg4":  # it knows no rate factor, only quantisers 1..31
+            quantiser = str(max(1, round(self.quality / 51 * 31)))
+            return {"qmin": quantiser, "qmax": quantiser}
+        return {"crf": str(self.quality)}
 
     def build(self, run: Run) -> Any:
         """Encodes as frames come."""
@@ -107,18 +128,17 @@ class Gif(_Film):
     """The run as an animated GIF, with the generator's palette or up to 256 colours a frame."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".gif",)
+    format: ClassVar[Literal["gif"]] = "gif"
 
     repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
-        """GIF counts time in hundredths of a second."""
+        """A GIF frame lasts at least two hundredths of a second."""
         yield from super().check(recipe)
         fps = self.fps or recipe.fps
-        real = 100 / max(2, round(100 / fps))
-        if abs(real - fps) > 0.02 * fps:
-            yield Complaint("fps", f"a GIF cannot show {fps:g} frames a second, it will show "
-                            f"{real:.3g}", "its frames last whole hundredths of a second, two or more",
-                            fatal=False)
+        if fps > 50:
+            yield Complaint("fps", f"a GIF shows at most 50 frames a second, not {fps:g}",
+                            "it will show 50; say 'fps: 50' or less", fatal=False)
 
     def build(self, run: Run) -> Any:
         """Keeps frames on disk, writes when it is closed."""
@@ -131,6 +151,8 @@ class Apng(_Film):
     """The run as an animated PNG: lossless, with transparency."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".apng",)
+    also: ClassVar[tuple[str, ...]] = (".png",)
+    format: ClassVar[Literal["apng"]] = "apng"
 
     repeat: int = Field(0, ge=0, description="times to play; 0 is for ever")
 
@@ -145,8 +167,11 @@ class Webp(_Film):
     """The run as an animated WebP: small, with transparency."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".webp",)
+    format: ClassVar[Literal["webp"]] = "webp"
 
-    lossless: bool = Field(False, description="keep every pixel, at two to ten times the size")
+    lossless: bool | None = Field(
+        None, description="keep every pixel; by default where the generator has a palette"
+    )
     quality: int = Field(85, ge=0, le=100, description="more is finer and larger")
     repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import zlib
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pixweave_export.still import beside, over, palette_of
 
 from pixweave import images, metadata
+from pixweave_export.animation import write_apng, write_gif, write_webp
+from pixweave_export.muxing import Array
+from pixweave_export.still import beside, over, palette_of
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from pixweave.protocols import Frame
     from pixweave.run import Run
-
-Array = np.ndarray[Any, Any]
+    from pixweave_export import Apng, Gif, Mp4, Webp
 
 
 class Spool:
     """Frames packed in a temporary file, so that a long film does not fill the memory."""
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the film
+    def __init__(self, folder: Path) -> None:
+        # in the run folder, because /tmp may be memory; without a name, so that nothing can be left
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the film
         self._places: list[tuple[int, int]] = []
         self._shape: tuple[int, ...] = ()
 
@@ -35,7 +36,7 @@ class Spool:
 
     def append(self, array: Array) -> None:
         """Pack a frame at the end."""
-        packed = zlib.compress(np.ascontiguousarray(array), 1)
+        packed = zlib.compress(array.tobytes(), 1)
         self._shape = array.shape
         self._places.append((self._file.seek(0, 2), len(packed)))
         self._file.write(packed)
@@ -52,33 +53,29 @@ class Spool:
 
 
 class Animation:
-    """GIF, APNG or WebP by Pillow, which needs all frames at hand when it writes."""
+    """GIF, APNG or WebP: frames wait on disk, because a boomerang and a palette need them all."""
 
-    def __init__(self, settings: Any, run: Run) -> None:
+    def __init__(self, settings: Gif | Apng | Webp, run: Run) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.fps = settings.fps or run.recipe.fps
-        self.spool = Spool()
+        self.palette = palette_of(run)
+        self.spool = Spool(run.folder)
         self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
         """Keep each n-th frame."""
         self.last = frame
         if frame.step % self.settings.every == 0:
-            self.spool.append(images.enlarge(beside(frame), self.settings.scale))
-            self.last = None
+            self._keep(frame)
 
     def close(self) -> list[Path]:
         """Write the film; it ends on the last frame, even if `every` passed it over."""
         if self.last is not None:
-            self.spool.append(images.enlarge(beside(self.last), self.settings.scale))
-        order = there_and_back(len(self.spool), self.settings.loop)
-        durations = [1000 / self.fps] * len(order)
-        turn = len(self.spool) - 1
-        durations[turn] += 1000 * self.settings.hold
+            self._keep(self.last)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with images.whole(self.path) as part:
-            self._save(part, order, durations)
+            self._save(part)
         self.spool.close()
         return [self.path]
 
@@ -86,47 +83,41 @@ class Animation:
         """Forget the frames."""
         self.spool.close()
 
-    def _save(self, part: Path, order: list[int], durations: list[float]) -> None:
-        kind = {".gif": "GIF", ".apng": "PNG", ".webp": "WEBP"}[self.path.suffix.lower()]
-        palette = palette_of(self.run) if kind != "WEBP" else None
-        pictures = (self._picture(self.spool[i], kind, palette) for i in order)
-        first = next(pictures)
-        options: dict[str, Any] = {
-            "save_all": True, "append_images": pictures, "loop": self.settings.repeat,
-            "duration": durations,
-        }
-        if kind == "GIF":  # hundredths of a second, at least two: shorter ones are slowed down
-            options["duration"] = [max(20, round(d / 10) * 10) for d in durations]
-            options |= {"disposal": 2 if "transparency" in first.info else 1, "optimize": False,
-                        "comment": metadata.for_gif(self.run.stamp)}
-        elif kind == "PNG":
-            options |= {"pnginfo": metadata.for_png(self.run.stamp)}
-        else:
-            options |= {"lossless": self.settings.lossless, "quality": self.settings.quality,
-                        "method": 4, "exif": metadata.for_exif(self.run.stamp),
-                        "append_images": list(pictures),
-                        "duration": [round(d) for d in durations]}
-        first.save(part, kind, **options)
+    def _keep(self, frame: Frame) -> None:
+        array = beside(frame)
+        if self.palette is not None and images.indexed(array, self.palette) is None:
+            self.palette = None
+        self.spool.append(array)
+        self.last = None
 
-    def _picture(self, array: Array, kind: str, palette: Array | None) -> Image.Image:
-        if kind == "GIF" and array.shape[2] == 4:  # a GIF pixel is there or not
-            array = array.copy()
-            array[..., 3] = np.where(array[..., 3] < 128, 0, 255)
-        picture = images.to_pillow(array, palette)
-        if kind == "GIF" and picture.mode == "RGB":
-            return picture.quantize(256)
-        return picture
+    def _shots(self) -> Iterator[tuple[Array, float]]:
+        turn = len(self.spool) - 1
+        for i in there_and_back(len(self.spool), self.settings.loop):
+            seconds = 1 / self.fps + (self.settings.hold if i == turn else 0)
+            yield images.enlarge(self.spool[i], self.settings.scale), seconds
+
+    def _save(self, part: Path) -> None:
+        kind, stamp = self.settings, self.run.stamp
+        if kind.format == "gif":
+            alpha = self.spool[0].shape[2] == 4
+            write_gif(part, self._shots(), self.palette, kind.repeat, alpha, stamp)
+        elif kind.format == "apng":
+            write_apng(part, self._shots(), self.palette, kind.repeat, stamp)
+        else:
+            lossless = kind.lossless if kind.lossless is not None else self.palette is not None
+            write_webp(part, self._shots(), kind.repeat, lossless, kind.quality, stamp)
 
 
 class Video:
     """H.264 and its like through imageio and PyAV, encoded frame by frame."""
 
-    def __init__(self, settings: Any, run: Run) -> None:
+    def __init__(self, settings: Mp4, run: Run) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
-        self.fps = Fraction(settings.fps or run.recipe.fps).limit_denominator(1001)
-        self.spool = Spool() if settings.loop == "boomerang" else None  # to play it backwards
+        self.fps = float(settings.fps or run.recipe.fps)
+        self.spool = Spool(run.folder) if settings.loop == "boomerang" else None  # to play it back
+        self.pending = False
         self.film: Any = None
         self.last: Array | None = None
 
@@ -154,13 +145,18 @@ class Video:
                 self._encode(self.spool[i])
             self.spool.close()
         self.film.close()
-        self.part.replace(self.path)
+        self.film = None
+        with images.whole(self.path) as part:
+            self.part.replace(part)
         return [self.path]
 
     def abort(self) -> None:
         """Take away what was encoded."""
+        if self.spool is not None:
+            self.spool.close()
         if self.film is not None:
-            self.film.close()
+            with contextlib.suppress(Exception):  # it may be broken: that is why we are here
+                self.film.close()
         self.part.unlink(missing_ok=True)
 
     def _encode(self, array: Array) -> None:
@@ -172,12 +168,12 @@ class Video:
         import imageio.v3 as iio
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # PyAV hands what the container does not know on to the encoder: crf, preset
-        options = {"movflags": "use_metadata_tags+faststart", "crf": str(self.settings.quality),
-                   "preset": "medium"}
-        film = iio.imopen(self.part, "w", plugin="pyav", options=options)
+        options = {"movflags": "use_metadata_tags+faststart"}
+        film: Any = iio.imopen(self.part, "w", plugin="pyav", options=options)  # type: ignore[call-overload]
         film.container_metadata.update(metadata.for_mp4(self.run.stamp))
-        film.init_video_stream(self.settings.codec, fps=float(self.fps), pixel_format="yuv420p")
+        film.init_video_stream(self.settings.codec, fps=self.fps, pixel_format="yuv420p")
+        # imageio has no door to the encoder's own options
+        film._video_stream.codec_context.options = self.settings.encoder_options()
         return film
 
 

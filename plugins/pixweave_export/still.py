@@ -53,11 +53,16 @@ class Folder:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.part = self.path.with_name(f".{self.path.name}.part")
+        self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Write it at once."""
-        if frame.step % self.settings.every:
-            return
+        """Write it at once, or remember it in case that it is the last."""
+        self.last = frame
+        if frame.step % self.settings.every == 0:
+            self._write(frame)
+
+    def _write(self, frame: Frame) -> None:
+        self.last = None
         self.part.mkdir(parents=True, exist_ok=True)
         array = images.enlarge(beside(frame), self.settings.scale)
         path = self.part / f"{frame.step:06}.png"
@@ -65,7 +70,9 @@ class Folder:
             save(array, part, ".png", self.settings, self.run)
 
     def close(self) -> list[Path]:
-        """Give the folder its name."""
+        """Give the folder its name; the last frame is in it, whatever `every` says."""
+        if self.last is not None:
+            self._write(self.last)
         if self.path.exists():
             shutil.rmtree(self.path)
         os.replace(self.part, self.path)

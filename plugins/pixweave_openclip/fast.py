@@ -202,7 +202,7 @@ def onednn_is_faster() -> bool:
 
 def _seconds(function: Callable[..., Tensor], *inputs: Tensor | None) -> float:
     times = []
-    for _ in range(5):
+    for _ in range(10):  # the least of ten stands a busy machine
         start = time.perf_counter()
         function(*inputs)
         times.append(time.perf_counter() - start)

@@ -122,10 +122,8 @@ class _Clamp(torch.autograd.Function):
 
 
 def _pyramid(rows: int, columns: int, coarsest: int) -> list[tuple[int, int]]:
-    """Sizes of the levels: doubling from `coarsest` cells on the short side up to the grid."""
+    """Sizes of the levels: the grid and its halvings down to `coarsest` cells on the short side."""
     sizes = [(rows, columns)]
-    while min(sizes[0]) > coarsest:
-        short = max(coarsest, min(sizes[0]) / 2)
-        scale = short / min(rows, columns)
-        sizes.insert(0, (max(1, math.ceil(rows * scale)), max(1, math.ceil(columns * scale))))
+    while min(sizes[0]) / 2 >= coarsest:
+        sizes.insert(0, (math.ceil(sizes[0][0] / 2), math.ceil(sizes[0][1] / 2)))
     return sizes
