@@ -67,7 +67,8 @@ def read_stamp(path: Path) -> dict[str, str]:
     """The stamp in a file, empty if it has none; MissingError if it cannot be read at all."""
     if not path.is_file():
         raise MissingError(f"there is no file '{path}'")
-    found = _from_video(path) if path.suffix.lower() in (".mp4", ".m4v", ".mov") else _from_picture(path)
+    film = path.suffix.lower() in (".mp4", ".m4v", ".mov")
+    found = _from_video(path) if film else _from_picture(path)
     return {k: v for k, v in found.items() if k == KEY and isinstance(v, str) and len(v) <= MOST}
 
 
