@@ -1,0 +1,337 @@
+"""Exporters: what they write is read back and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+from pixweave_export import register_exporters
+
+from pixweave import images
+from pixweave.metadata import read_stamp
+from pixweave.protocols import Frame
+
+PALETTE = torch.tensor([[0, 0, 0], [255, 0, 77], [0, 228, 54], [41, 173, 255]], dtype=torch.uint8)
+STAMP = {"pixweave": "pixweave: 1\nprompts: [ein Fuchs im Schnee, 雪の狐]\n"}
+WIDTH, HEIGHT = 18, 14
+FILMS = ["gif", "apng", "webp", "mp4"]
+FILES = {
+    "png": "a.png", "jpeg": "a.jpg", "gif": "a.gif", "apng": "a.apng", "webp": "a.webp",
+    "mp4": "a.mp4", "frames": "a/",
+}  # fmt: skip
+
+
+def a_run(folder: Path, palette: bool = True, fps: float = 10.0, **recipe: Any) -> Any:
+    facts = {"fps": fps, "steps": 6, "size": (WIDTH, HEIGHT), "title": "", **recipe}
+    generator = SimpleNamespace(palette=PALETTE if palette else None)
+    return SimpleNamespace(
+        folder=folder, recipe=SimpleNamespace(**facts), generator=generator, stamp=STAMP
+    )
+
+
+def frames(
+    count: int = 6, palette: bool = True, alpha: bool = False, batch: int = 1
+) -> Iterator[Frame]:
+    rng = torch.Generator().manual_seed(3)
+    for step in range(count):
+        if palette:
+            index = torch.randint(0, 4, (batch, HEIGHT, WIDTH), generator=rng)
+            image = PALETTE[index].permute(0, 3, 1, 2) / 255
+        else:
+            image = torch.rand(batch, 3, HEIGHT, WIDTH, generator=rng)
+        if alpha:
+            holes = torch.randint(0, 2, (batch, 1, HEIGHT, WIDTH), generator=rng)
+            image = torch.cat([image, holes.float()], 1)
+        yield Frame(step, image)
+
+
+def wanted(**kwargs: Any) -> list[np.ndarray[Any, Any]]:
+    return [images.to_uint8(frame.image[0]) for frame in frames(**kwargs)]
+
+
+def export(run: Any, use: str, shots: Iterator[Frame], **settings: Any) -> list[Path]:
+    settings = {"file": FILES[use], **settings}
+    exporter: Any = register_exporters()[use](**settings).build(run)
+    for frame in shots:
+        exporter.write(frame)
+    return list(exporter.close())
+
+
+def shown(path: Path) -> tuple[list[np.ndarray[Any, Any]], list[float]]:
+    """Every picture of a film as a viewer sees it, and the milliseconds that it stays."""
+    pictures, times = [], []
+    with Image.open(path) as film:
+        for picture in ImageSequence.Iterator(film):
+            mode = "RGBA" if picture.has_transparency_data else "RGB"
+            pictures.append(np.asarray(picture.convert(mode)))
+            times.append(float(picture.info.get("duration", 0)))
+    return pictures, times
+
+
+def decoded(path: Path) -> list[np.ndarray[Any, Any]]:
+    with av.open(str(path)) as film:
+        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+
+
+def same(pictures: list[Any], others: list[Any]) -> bool:
+    return len(pictures) == len(others) and all(
+        a.shape == b.shape and (seen(a) == seen(b)).all()
+        for a, b in zip(pictures, others, strict=True)
+    )
+
+
+def seen(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The array with black where it is transparent: what lies under a hole is nobody's business."""
+    if array.shape[2] == 3:
+        return array
+    return np.where(array[..., 3:] == 0, 0, array).astype(np.uint8)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("palette", [False, True])
+@pytest.mark.parametrize(("use", "exact"), [("gif", True), ("apng", True), ("webp", True)])
+def test_an_animation_shows_every_frame(
+    tmp_path: Path, use: str, exact: bool, palette: bool, alpha: bool
+) -> None:
+    run = a_run(tmp_path, palette)
+    settings = {"lossless": True} if use == "webp" else {}
+    (path,) = export(run, use, frames(palette=palette, alpha=alpha), **settings)
+    pictures, times = shown(path)
+    goal = wanted(palette=palette, alpha=alpha)
+    assert times == [100.0] * 6
+    assert same(pictures, goal)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert read_stamp(path) == STAMP
+
+
+@pytest.mark.parametrize(("use", "mode"), [("png", "P"), ("gif", "P"), ("apng", "P")])
+def test_a_palette_gives_indexed_files(tmp_path: Path, use: str, mode: str) -> None:
+    (path,) = export(a_run(tmp_path), use, frames())
+    with Image.open(path) as picture:
+        assert picture.mode == mode
+        colours = picture.getpalette()
+    assert colours is not None
+    assert colours[:12] == PALETTE.flatten().tolist()
+
+
+def test_an_apng_with_one_pixel_outside_the_palette_is_true_colour(tmp_path: Path) -> None:
+    shots = list(frames())
+    shots[4].image[0, :, 3, 3] = 0.5
+    (path,) = export(a_run(tmp_path), "apng", iter(shots))
+    pictures, _ = shown(path)
+    assert same(pictures, [images.to_uint8(frame.image[0]) for frame in shots])
+
+
+def test_many_colours_in_a_gif_come_near(tmp_path: Path) -> None:
+    y, x = np.mgrid[0:64, 0:64] / 63
+    picture = torch.tensor(np.stack([x, y, (x + y) / 2]), dtype=torch.float32)[None]
+    (path,) = export(a_run(tmp_path, palette=False), "gif", iter([Frame(0, picture)]))
+    (seen_,), _ = shown(path)
+    assert np.abs(seen_.astype(int) - images.to_uint8(picture[0])).mean() < 8
+
+
+@pytest.mark.parametrize("use", FILMS)
+def test_hold_and_boomerang_set_the_order_and_the_times(tmp_path: Path, use: str) -> None:
+    (path,) = export(a_run(tmp_path), use, frames(), loop="boomerang", hold=0.5)
+    goal = wanted()
+    order = [0, 1, 2, 3, 4, 5, 4, 3, 2, 1]
+    if use == "mp4":
+        films = decoded(path)
+        assert len(films) == 15  # five more of the last
+        nearest = [min(range(6), key=lambda i: np.abs(goal[i] - f.astype(int)).sum()) for f in films]
+        assert nearest == [0, 1, 2, 3, 4, 5, 5, 5, 5, 5, 5, 4, 3, 2, 1]
+    else:
+        pictures, times = shown(path)
+        assert times == [600.0 if i == 5 else 100.0 for i in order]
+        assert same(pictures, [goal[i] for i in order])
+
+
+@pytest.mark.parametrize("use", ["gif", "apng", "webp"])
+def test_still_frames_become_one_that_lasts(tmp_path: Path, use: str) -> None:
+    first, second = list(frames(2))
+    shots = [Frame(i, (second if i == 3 else first).image) for i in range(5)]
+    (path,) = export(a_run(tmp_path), use, iter(shots))
+    pictures, times = shown(path)
+    assert times == [300.0, 100.0, 100.0]
+    assert same(pictures, [wanted()[i] for i in (0, 1, 0)])
+
+
+@pytest.mark.parametrize("use", ["gif", "apng", "webp"])
+def test_only_what_changes_is_written_again(tmp_path: Path, use: str) -> None:
+    image = next(frames()).image
+    moved = image.clone()
+    moved[..., 5, 7] = 1 - moved[..., 5, 7]
+    shots = [Frame(0, image), Frame(1, moved), Frame(2, image)]
+    run = a_run(tmp_path, palette=False)
+    (path,) = export(run, use, iter(shots), **({"lossless": True} if use == "webp" else {}))
+    pictures, _ = shown(path)
+    assert same(pictures, [images.to_uint8(frame.image[0]) for frame in shots])
+    (whole,) = export(run, use, iter(shots[:1]), file=f"whole.{use}",
+                      **({"lossless": True} if use == "webp" else {}))
+    assert path.stat().st_size < 1.7 * whole.stat().st_size
+
+
+@pytest.mark.parametrize("fps", [24.0, 23.976, 30.0])
+def test_gif_times_do_not_drift(tmp_path: Path, fps: float) -> None:
+    (path,) = export(a_run(tmp_path, fps=fps), "gif", frames(100))
+    _, times = shown(path)
+    assert len(times) == 100
+    assert sum(times) == pytest.approx(100_000 / fps, abs=5)
+
+
+def test_apng_times_are_exact(tmp_path: Path) -> None:
+    (path,) = export(a_run(tmp_path, fps=24), "apng", frames(3))
+    data = path.read_bytes()
+    place = data.index(b"fcTL") + 4 + 20
+    delay = (int.from_bytes(data[place : place + 2]), int.from_bytes(data[place + 2 : place + 4]))
+    assert delay == (1, 24)
+
+
+@pytest.mark.parametrize("fps", [24.0, 23.976, 12.5])
+def test_mp4_has_the_rate_the_size_and_the_pictures(tmp_path: Path, fps: float) -> None:
+    (path,) = export(a_run(tmp_path, fps=fps), "mp4", frames(), scale=4, quality=1)
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        assert stream.average_rate == Fraction(fps).limit_denominator(65535)
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height) == (WIDTH * 4, HEIGHT * 4)
+    pictures = decoded(path)
+    goal = [images.enlarge(array, 4) for array in wanted()]
+    errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(pictures, goal, strict=True)]
+    assert max(errors) < 12  # chroma has a quarter of the pixels
+    assert read_stamp(path) == STAMP
+
+
+def test_odd_sides_grow_by_the_last_row_and_column(tmp_path: Path) -> None:
+    (path,) = export(a_run(tmp_path), "mp4", iter([Frame(0, torch.full((1, 3, 15, 17), 0.5))]))
+    (picture,) = decoded(path)
+    assert picture.shape == (16, 18, 3)
+    assert np.abs(picture.astype(int) - 128).max() < 4
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_quality_makes_an_mp4_larger_or_smaller(tmp_path: Path, codec: str) -> None:
+    run = a_run(tmp_path, palette=False)
+    (fine,) = export(run, "mp4", frames(palette=False), quality=5, codec=codec, file="fine.mp4")
+    (rough,) = export(run, "mp4", frames(palette=False), quality=45, codec=codec, file="rough.mp4")
+    assert fine.stat().st_size > 1.5 * rough.stat().st_size
+
+
+def test_holes_show_the_background_where_there_is_no_alpha(tmp_path: Path) -> None:
+    image = torch.zeros(1, 4, HEIGHT, WIDTH)
+    shots = [Frame(0, image)]
+    (jpeg,) = export(a_run(tmp_path), "jpeg", iter(shots), background="#ff8000")
+    (film,) = export(a_run(tmp_path), "mp4", iter(shots))
+    assert np.abs(np.asarray(Image.open(jpeg)).astype(int) - [255, 128, 0]).max() < 4
+    assert decoded(film)[0].min() > 250
+
+
+def test_stills_show_the_last_frame_and_a_batch_is_numbered(tmp_path: Path) -> None:
+    (path,) = export(a_run(tmp_path), "png", frames(), scale=3)
+    assert same([np.asarray(Image.open(path).convert("RGB"))], [images.enlarge(wanted()[-1], 3)])
+    paths = export(a_run(tmp_path), "png", frames(batch=3), file="b.png")
+    assert [p.name for p in paths] == ["b-1.png", "b-2.png", "b-3.png"]
+    assert all(read_stamp(p) == STAMP for p in paths)
+    (film,) = export(a_run(tmp_path), "apng", frames(batch=3))
+    assert shown(film)[0][0].shape == (HEIGHT, WIDTH * 3, 3)
+
+
+@pytest.mark.parametrize("use", [*FILMS, "frames"])
+def test_every_takes_each_nth_step_and_the_last(tmp_path: Path, use: str) -> None:
+    (path,) = export(a_run(tmp_path), use, frames(6), every=2)
+    if use == "frames":
+        names = ["000000.png", "000002.png", "000004.png", "000005.png"]
+        assert sorted(p.name for p in path.iterdir()) == names
+        assert (np.asarray(Image.open(path / names[-1]).convert("RGB")) == wanted()[-1]).all()
+    elif use == "mp4":
+        assert len(decoded(path)) == 4
+    else:
+        assert same(shown(path)[0], [wanted()[i] for i in (0, 2, 4, 5)])
+
+
+@pytest.mark.parametrize("use", list(FILES))
+def test_abort_leaves_nothing_behind(tmp_path: Path, use: str) -> None:
+    exporter: Any = register_exporters()[use](file=FILES[use]).build(a_run(tmp_path))
+    for frame in frames(3):
+        exporter.write(frame)
+    exporter.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("use", ["png", "jpeg", "gif", "apng", "webp", "mp4"])
+def test_a_disk_that_fills_up_leaves_the_old_file_and_no_part(
+    tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / FILES[use]
+    path.write_bytes(b"older")
+    exporter: Any = register_exporters()[use](file=FILES[use]).build(a_run(tmp_path))
+    for frame in frames(3):
+        exporter.write(frame)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        exporter.close()
+    exporter.abort()
+    assert path.read_bytes() == b"older"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("use", "file", "message"), [
+    ("png", "/etc/a.png", "'/etc/a.png' leads out of the run folder"),
+    ("png", "../a.png", "'../a.png' leads out of the run folder"),
+    ("mp4", "C:\\a.mp4", "'C:\\a.mp4' leads out of the run folder"),
+    ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
+    ("frames", "steps", "'steps' does not end in /"),
+])  # fmt: skip
+def test_a_bad_file_name_is_a_complaint(
+    tmp_path: Path, use: str, file: str, message: str
+) -> None:
+    found = list(register_exporters()[use](file=file).check(a_run(tmp_path).recipe))
+    assert [(c.setting, c.message, c.fatal) for c in found] == [("file", message, True)]
+
+
+@pytest.mark.parametrize(("use", "settings", "recipe", "expected"), [
+    ("gif", {}, {"fps": 60.0}, ("fps", "a GIF shows at most 50 frames a second, not 60", False)),
+    ("mp4", {}, {"size": (17, 15)},
+     ("file", "an MP4 has even sides, so 17x15 will be 18x16", False)),
+    ("mp4", {"codec": "libx265x"}, {},
+     ("codec", "there is no encoder 'libx265x' in this FFmpeg", True)),
+])  # fmt: skip
+def test_what_a_format_cannot_do_is_a_complaint(
+    tmp_path: Path, use: str, settings: dict[str, Any], recipe: dict[str, Any], expected: Any
+) -> None:
+    part = register_exporters()[use](file=FILES[use], **settings)
+    found = list(part.check(a_run(tmp_path, **recipe).recipe))
+    assert [(c.setting, c.message, c.fatal) for c in found] == [expected]
+
+
+@pytest.mark.parametrize("use", ["png", "gif", "webp", "mp4"])
+def test_what_is_asked_for_in_order_has_no_complaint(tmp_path: Path, use: str) -> None:
+    assert list(register_exporters()[use](file=FILES[use]).check(a_run(tmp_path).recipe)) == []
+
+
+def test_many_frames_take_no_more_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        shots = (Frame(i, image.roll(i, 2)) for i in range(count))
+        export(a_run(tmp_path, palette=False), "apng", shots, loop="boomerang")
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(3)
+    assert peak(120) < peak(20) + 200_000
