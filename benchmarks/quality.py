@@ -4,8 +4,8 @@
     python benchmarks/quality.py --set steps=100 --sheet sheet.png
 
 For each prompt of prompts.txt a recipe that holds nothing but the prompt is run; the judge (another
-architecture, other data, another seed: judge/CARD.md) ranks the 24 prompts for each picture. Printed
-are the rank of the right prompt for each picture, and how many are ranked first and in the first
+architecture, other data, another seed: judge/CARD.md) ranks the 24 prompts for each picture.
+Printed are the rank of the right prompt for each picture, and how many are ranked first and in the first
 three. The same is said of pictures of uniform noise, which shows what chance would give.
 """
 
@@ -61,9 +61,12 @@ def main() -> None:
     found = ranks(images, prompts)
     noise = ranks(torch.rand(images.shape, generator=torch.Generator().manual_seed(0)), prompts)
     result = {
-        "first": sum(r == 1 for r in found), "first_three": sum(r <= 3 for r in found),
-        "of": len(prompts), "seconds_each": round(seconds, 2),
-        "noise_first": sum(r == 1 for r in noise), "ranks": dict(zip(prompts, found, strict=True)),
+        "first": sum(r == 1 for r in found),
+        "first_three": sum(r <= 3 for r in found),
+        "of": len(prompts),
+        "seconds_each": round(seconds, 2),
+        "noise_first": sum(r == 1 for r in noise),
+        "ranks": dict(zip(prompts, found, strict=True)),
     }
     if args.sheet:
         write_sheet(images, found, prompts, args.sheet)
@@ -72,8 +75,10 @@ def main() -> None:
         return
     for prompt, rank in result["ranks"].items():
         print(f"{rank:>3}  {prompt}")
-    print(f"ranked first {result['first']} of {result['of']}, in the first three "
-          f"{result['first_three']}; noise: {result['noise_first']}; {seconds:.1f} s a picture")
+    print(
+        f"ranked first {result['first']} of {result['of']}, in the first three "
+        f"{result['first_three']}; noise: {result['noise_first']}; {seconds:.1f} s a picture"
+    )
 
 
 def write_sheet(images: Tensor, found: list[int], prompts: list[str], path: Path) -> None:
@@ -87,8 +92,10 @@ def write_sheet(images: Tensor, found: list[int], prompts: list[str], path: Path
     for i, image in enumerate(images):
         array = (image.permute(1, 2, 0) * 255).round().byte().numpy()
         x, y = i % columns * side, i // columns * (side + label)
-        sheet.paste(Image.fromarray(array).resize((side - 4, side - 4), Image.Resampling.NEAREST),
-                    (x + 2, y + 2))
+        sheet.paste(
+            Image.fromarray(array).resize((side - 4, side - 4), Image.Resampling.NEAREST),
+            (x + 2, y + 2),
+        )
         words = prompts[i].removeprefix("a ").removeprefix("an ").replace(" on a ", "\non ")
         pen.multiline_text((x + 4, y + side), f"{words} ({found[i]})", "black", font, spacing=1)
     sheet.save(path, optimize=True)

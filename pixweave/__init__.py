@@ -66,8 +66,9 @@ _LATER = {
     "perform": "pixweave.perform",
     "Run": "pixweave.run",
     "open_run": "pixweave.run",
-    **dict.fromkeys(("InputFile", "Recipe", "Value", "load", "load_text", "over_time"),
-                    "pixweave.recipe"),
+    **dict.fromkeys(
+        ("InputFile", "Recipe", "Value", "load", "load_text", "over_time"), "pixweave.recipe"
+    ),
 }
 
 

@@ -46,13 +46,17 @@ def plan(crops: Crops, moment: Moment, aspect: float, rng: torch.Generator) -> P
     zoom = _zoom(crops, aspect, uniform)
     wide = _wide(crops, aspect, uniform)
     tilted = uniform.unit() < crops.chance
-    depth = torch.where(zoomed, *(torch.full((count,), d) for d in crops.perspective)) * tilted
-    tilt = _perspective(depth, uniform)
+    deep, shallow = crops.perspective
+    tilt = _perspective(torch.where(zoomed, deep, shallow).double() * tilted, uniform)
     turn = _turn(uniform.between(-crops.turn, crops.turn), uniform.unit() < crops.flip)
     # a zoomed crop looks at the picture in perspective, a wide crop is itself put in perspective
     warps = torch.where(zoomed[:, None, None], tilt @ zoom, wide @ tilt) @ turn
-    return Plan(warps.float(), _outside(crops.padding, zoomed, moment.step),
-                float(uniform.unit()[0]), zoomed)
+    return Plan(
+        warps.float(),
+        _outside(crops.padding, zoomed, round(moment.step)),
+        float(uniform.unit()[0]),
+        zoomed,
+    )
 
 
 def cut(image: Tensor, plan: Plan, side: int, lanes: int = 1) -> Tensor:
@@ -114,7 +118,9 @@ def _wide(crops: Crops, aspect: float, uniform: _Uniform) -> Tensor:
     reach = max(aspect, 1.0) / uniform.between(*crops.wide)
     sx, sy = reach / aspect, reach
     room_x, room_y = (max(2 * crops.shift, 1 - min(1.0, r)) for r in (aspect, 1 / aspect))
-    return _affine(sx, sy, sx * room_x * uniform.between(-1, 1), sy * room_y * uniform.between(-1, 1))
+    return _affine(
+        sx, sy, sx * room_x * uniform.between(-1, 1), sy * room_y * uniform.between(-1, 1)
+    )
 
 
 def _affine(sx: Tensor, sy: Tensor, tx: Tensor, ty: Tensor) -> Tensor:
@@ -161,7 +167,7 @@ def _outside(padding: str, zoomed: Tensor, step: int) -> Tensor:
 
 
 def _levels(warps: Tensor, width: int, height: int, side: int) -> Tensor:
-    """For each crop, how often to halve the picture so that a crop pixel is about a picture pixel."""
+    """How often to halve the picture for each crop, so that their pixels are about of one size."""
     corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
     x, y, w = (warps @ corners.T).unbind(1)
     x, y = x / w * width / 2, y / w * height / 2
@@ -171,7 +177,7 @@ def _levels(warps: Tensor, width: int, height: int, side: int) -> Tensor:
 
 
 def _atlas(image: Tensor, deepest: int, tiled: bool) -> Tensor:
-    """The picture and its `deepest` halvings, one below the other; each wrapped by 1 px if tiled."""
+    """The picture and its halvings, one below the other; each wrapped by 1 px if tiled."""
     levels = [image]
     for _ in range(deepest):
         height, width = levels[-1].shape[-2:]
@@ -188,7 +194,7 @@ def _atlas(image: Tensor, deepest: int, tiled: bool) -> Tensor:
 def _grid(
     plan: Plan, levels: Tensor, side: int, width: int, height: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """Where in the atlas each crop pixel lies `[N, side, side, 2]`, and which lie in the picture."""
+    """Where in the atlas each crop pixel lies `[N, side, side, 2]`; which are in the picture."""
     tiled = bool((plan.outside == TILE).any())
     rim = 1 if tiled else 0
     widths, heights, tops = [width], [height], [0]

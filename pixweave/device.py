@@ -10,7 +10,9 @@ import torch
 from pixweave.errors import MissingError, RunError, did_you_mean
 
 PRECISIONS = {
-    "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
 }
 """The precisions that a recipe can ask for, besides `auto`."""
 

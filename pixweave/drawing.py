@@ -15,9 +15,7 @@ class Drawing:
     The image is clamped to 0..1. `start_from` fits the tensors to the picture by gradient descent.
     """
 
-    def __init__(
-        self, draw: Callable[[Mapping[str, Tensor]], Tensor], **tensors: Tensor
-    ) -> None:
+    def __init__(self, draw: Callable[[Mapping[str, Tensor]], Tensor], **tensors: Tensor) -> None:
         self.draw = draw
         self.tensors = {name: t.detach().clone().requires_grad_() for name, t in tensors.items()}
 

@@ -1,12 +1,12 @@
 """Everything pixweave raises on purpose.
 
-    PixweaveError            anything below; the command line prints it without a traceback
-      RecipeError            the recipe is wrong: every problem of it at once          exit 3
-      PluginError            a plugin broke a rule of the host                         exit 1
-      MissingError           a file, a model or a package is not there                 exit 4
-      DifferenceError        something is not what was recorded                        exit 5
-      OutOfMemoryError       the device is full; the message says which settings help  exit 6
-      RunError               the run could not go on                                   exit 1
+PixweaveError            anything below; the command line prints it without a traceback
+  RecipeError            the recipe is wrong: every problem of it at once          exit 3
+  PluginError            a plugin broke a rule of the host                         exit 1
+  MissingError           a file, a model or a package is not there                 exit 4
+  DifferenceError        something is not what was recorded                        exit 5
+  OutOfMemoryError       the device is full; the message says which settings help  exit 6
+  RunError               the run could not go on                                   exit 1
 """
 
 from __future__ import annotations

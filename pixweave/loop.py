@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import torch
+
 from pixweave.protocols import Frame
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def generate(run: Run) -> Iterator[Frame]:
         view = run.look(step)
         losses = {part.name: part.weight(step) * part(view) for part in run.losses}
         run.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
+        torch.stack(list(losses.values())).sum().backward()
         run.advance(step)
         # left on the device: reading a loss here would wait for the device at every step
         yield Frame(step, view.raw.detach(), {name: loss.detach() for name, loss in losses.items()})

@@ -269,7 +269,8 @@ def _import_file(path: Path) -> ModuleType:
     stem = path.parent.name if path.name == "__init__.py" else path.stem
     name = f"pixweave_plugin_{stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: annotations are resolved through sys.modules
     try:

@@ -30,13 +30,13 @@ class Generator(Protocol):
         """The leaves that the optimiser moves."""
 
     def image(self) -> Tensor:
-        """The picture now: `[B, 3, H, W]`, or `[B, 4, H, W]` with straight alpha; differentiable."""
+        """The picture now, differentiable: `[B, 3, H, W]`, or `[B, 4, H, W]` with straight alpha."""
 
     def constrain(self) -> None:
         """Bring the parameters back into their legal range; called after each step."""
 
     def start_from(self, image: Tensor) -> None:
-        """Set the parameters so that `image()` is as near to `image` `[B, 3, H, W]` as it can be."""
+        """Set the parameters so that the picture is as near to `image` `[B, 3, H, W]` as can be."""
 
     def state_dict(self) -> Mapping[str, Any]:
         """All that is needed to go on from here, as tensors and plain values."""
@@ -69,7 +69,7 @@ class Loss(Protocol):
 
 
 class Augmentation(Protocol):
-    """Changes crops `[N, 3, S, S]` at random; draws from `rng` (a CPU generator) and nothing else."""
+    """Changes crops `[N, 3, S, S]` at random; draws from `rng`, a CPU generator, alone."""
 
     def __call__(self, crops: Tensor, rng: Rng) -> Tensor: ...
 

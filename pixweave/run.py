@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -112,7 +112,9 @@ class Run:
             "step": self.step,
             "generator": dict(self.generator.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "losses": {p.name: p.loss.state_dict() for p in self.losses if _has_state(p.loss)},
+            "losses": {
+                p.name: p.loss.state_dict() for p in self.losses if isinstance(p.loss, _Stateful)
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -121,8 +123,8 @@ class Run:
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
         for part in self.losses:
-            if part.name in state["losses"]:
-                part.loss.load_state_dict(state["losses"][part.name])  # type: ignore[attr-defined]
+            if isinstance(part.loss, _Stateful):
+                part.loss.load_state_dict(state["losses"][part.name])
 
     def blame(self, part: Part) -> _Blame:
         """A context in which errors name the part, and global state must stay as it was."""
@@ -146,8 +148,15 @@ class Run:
             common["betas"] = settings.betas
         elif settings.use in ("sgd", "rmsprop"):
             common["momentum"] = settings.momentum
-        names = {"adam": "Adam", "adamw": "AdamW", "nadam": "NAdam", "radam": "RAdam",
-                 "rmsprop": "RMSprop", "adagrad": "Adagrad", "sgd": "SGD"}
+        names = {
+            "adam": "Adam",
+            "adamw": "AdamW",
+            "nadam": "NAdam",
+            "radam": "RAdam",
+            "rmsprop": "RMSprop",
+            "adagrad": "Adagrad",
+            "sgd": "SGD",
+        }
         make: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, names[settings.use])
         return make(leaves, **common)
 
@@ -188,8 +197,13 @@ _REMEDIES = {
 }
 
 
-def _has_state(loss: Any) -> bool:
-    return hasattr(loss, "state_dict") and hasattr(loss, "load_state_dict")
+@runtime_checkable
+class _Stateful(Protocol):
+    """A loss that remembers something from step to step."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 def open_run(recipe: Recipe, folder: str | Path | None = None) -> Run:

@@ -20,27 +20,39 @@ class Crops(Settings):
     full-resolution picture. Zoomed crops see a part of it; wide ones see all of it.
     """
 
-    count: Value = over_time(16, ge=1, le=1024, description="crops per step; more is steadier, slower")
+    count: Value = over_time(
+        16, ge=1, le=1024, description="crops per step; more is steadier, slower"
+    )
     zoomed: Value = over_time(0.6, ge=0, le=1, description="share of the crops that are zoomed in")
     area: Pair = Field((0.25, 0.95), description="part of the picture that a zoomed crop covers")
     ratio: Pair = Field((0.85, 1.2), description="width over height of what a zoomed crop covers")
     wide: Pair = Field((0.9, 1.0), description="side of the picture inside a wide crop")
     shift: float = Field(0.025, ge=0, le=1, description="shift of a wide crop, in sides, up to +-")
     turn: float = Field(0.0, ge=0, le=180, description="rotation in degrees, up to +-")
-    perspective: Pair = Field((0.2, 0.1), description="corner distortion of zoomed and of wide crops")
+    perspective: Pair = Field(
+        (0.2, 0.1), description="corner distortion of zoomed and of wide crops"
+    )
     chance: float = Field(0.7, ge=0, le=1, description="probability that a crop has perspective")
     flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
-    padding: Padding = Field("reflect", description="what lies outside the picture; mixed: zoomed "
-                             "crops alternate reflect and border, wide ones get a random grey")
-    batch: int | None = Field(None, ge=1, description="crops encoded at a time; fewer takes less "
-                              "memory and about a third more time")
+    padding: Padding = Field(
+        "reflect",
+        description="what lies outside the picture; mixed: zoomed "
+        "crops alternate reflect and border, wide ones get a random grey",
+    )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="crops encoded at a time; fewer takes less memory and about a third more time",
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> Crops:
         for name, low, high in (("area", 1e-4, 1), ("ratio", 0.1, 10), ("wide", 0.05, 4)):
             a, b = getattr(self, name)
             if not low <= a <= b <= high:
-                raise ValueError(f"{name} must be [low, high] with {low:g} <= low <= high <= {high:g}")
+                raise ValueError(
+                    f"{name} must be [low, high] with {low:g} <= low <= high <= {high:g}"
+                )
         if not all(0 <= v <= 1 for v in self.perspective):
             raise ValueError("perspective must be two numbers between 0 and 1")
         return self
@@ -50,9 +62,11 @@ class Optimizer(Settings):
     """How the parameters move: one of torch's optimisers and its learning rate over time."""
 
     use: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "sgd"] = Field(
-        "adam", description="which of torch's optimisers")
-    rate: Value | None = over_time(None, ge=0, description="learning rate; by default the "
-                                   "generator's own")
+        "adam", description="which of torch's optimisers"
+    )
+    rate: Value | None = over_time(
+        None, ge=0, description="learning rate; by default the generator's own"
+    )
     betas: Pair = Field((0.9, 0.999), description="decay of the moments (adam family)")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd, rmsprop)")
     decay: float = Field(0.0, ge=0, description="weight decay")

@@ -1,9 +1,9 @@
 """For tests of plugins, ours and yours: small doubles, tiny runs, and `check_component`.
 
-    from pixweave.testing import check_component, plugins_of
+from pixweave.testing import check_component, plugins_of
 
-    def test_my_loss():
-        check_component("loss", "vivid", plugins=plugins_of(my_plugin))
+def test_my_loss():
+    check_component("loss", "vivid", plugins=plugins_of(my_plugin))
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class _ColourPerceptor:
         for text in texts:
             named = [word for word in text.lower().split() if word in ImageColor.colormap]
             code = sum(text.encode())
-            rgb = ImageColor.getrgb(named[-1])[:3] if named else [code * k % 255 for k in (3, 7, 11)]
+            rgb = (
+                ImageColor.getrgb(named[-1])[:3] if named else [code * k % 255 for k in (3, 7, 11)]
+            )
             rows.append([channel / 255 - 0.5 + 1e-4 for channel in rgb])
         return normalize(torch.tensor(rows, device=self.device), dim=-1)
 
@@ -224,7 +226,9 @@ def _check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> No
             exporter.write(frame)
         paths = exporter.close()
         assert paths, f"'{name}' wrote nothing"
-        assert all(Path(path).exists() for path in paths), f"'{name}' names a file that is not there"
+        assert all(Path(path).exists() for path in paths), (
+            f"'{name}' names a file that is not there"
+        )
 
 
 _CHECKS = {

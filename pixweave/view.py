@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pixweave import crops
+from pixweave.crops import Plan, cut, plan
 
 if TYPE_CHECKING:
     from pixweave.recipe.values import Moment
@@ -29,7 +29,7 @@ class View:
         self.raw = run.generator.image()
         self.alpha = self.raw[:, 3:] if self.raw.shape[1] == 4 else None
         self.image = self._over_grey() if self.alpha is not None else self.raw
-        self._plan: crops.Plan | None = None
+        self._plan: Plan | None = None
         self._crops: dict[int, Tensor] = {}
         self._embeddings: dict[str, Tensor] = {}
 
@@ -40,10 +40,10 @@ class View:
         """
         side = self.run.perceptors[perceptor].size
         if side not in self._crops:
-            cut = crops.cut(self.image, self.plan, side, self.run.lanes)
+            found = cut(self.image, self.plan, side, self.run.lanes)
             for name, augment in self.run.augmentations.items():
-                cut = augment(cut, self.run.rng(f"augmentation/{name}/{side}", self.step))
-            self._crops[side] = cut
+                found = augment(found, self.run.rng(f"augmentation/{name}/{side}", self.step))
+            self._crops[side] = found
         return self._crops[side]
 
     def embedding(self, perceptor: str) -> Tensor:
@@ -54,23 +54,23 @@ class View:
         return self._embeddings[perceptor]
 
     @property
-    def plan(self) -> crops.Plan:
+    def plan(self) -> Plan:
         """Where the crops of this step lie, the same for every perceptor."""
         if self._plan is None:
             aspect = self.image.shape[3] / self.image.shape[2]
             rng = self.run.rng("crops", self.step)
-            self._plan = crops.plan(self.run.recipe.crops, self.moment, aspect, rng)
+            self._plan = plan(self.run.recipe.crops, self.moment, aspect, rng)
         return self._plan
 
-    def _encode(self, perceptor: str, cut: Tensor) -> Tensor:
+    def _encode(self, perceptor: str, crops: Tensor) -> Tensor:
         encode = self.run.perceptors[perceptor].encode_image
         batch = self.run.recipe.crops.batch
-        if batch is None or batch >= len(cut):
-            return encode(cut)
+        if batch is None or batch >= len(crops):
+            return encode(crops)
         # activations of one micro-batch at a time: encoded again on the way back
         parts = [
             checkpoint(encode, part, use_reentrant=False, preserve_rng_state=False)
-            for part in cut.split(batch)
+            for part in crops.split(batch)
         ]
         return torch.cat(parts)
 

@@ -30,12 +30,18 @@ class Prompt(Component):
     text: str | None = Field(None, min_length=1, description="what the picture should show")
     image: InputFile | None = Field(None, description="a picture to come near to in meaning")
     stop: float | None = Field(
-        None, ge=0, le=2.5, description="distance at which the pull ends; with a negative weight, "
-        "at which the push ends"
+        None,
+        ge=0,
+        le=2.5,
+        description="distance at which the pull ends; with a negative weight, "
+        "at which the push ends",
     )
     contrast: float = Field(
-        0.0, ge=0, le=1, description="share of the loss that asks to be told apart from the other "
-        "captions that the perceptor knows, where it brings such a bank"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the loss that asks to be told apart from the other "
+        "captions that the perceptor knows, where it brings such a bank",
     )
     perceptors: tuple[str, ...] | None = Field(
         None, description="ids of the perceptors that judge it; by default all"

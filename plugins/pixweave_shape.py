@@ -29,8 +29,10 @@ class Smoothness(Component):
         "edges", description="edges: flat areas with sharp edges; even: soft transitions"
     )
     grid: int = Field(
-        64, ge=8, le=4096, description="long side in pixels to which the picture is shrunk first, "
-        "if it is larger"
+        64,
+        ge=8,
+        le=4096,
+        description="long side in pixels to which the picture is shrunk first, if it is larger",
     )
 
     def build(self, run: Run) -> Any:
@@ -101,7 +103,8 @@ class Symmetry(Component):
     """Make the picture equal to its mirror image: mean squared difference."""
 
     axis: Literal["x", "y", "both", "diagonal"] = Field(
-        "x", description="x: left and right alike; y: top and bottom; diagonal: square pictures only"
+        "x",
+        description="x: left and right alike; y: top and bottom; diagonal: square pictures only",
     )
 
     def build(self, run: Run) -> Any:

@@ -21,22 +21,33 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 def reference() -> str:
     """The whole page."""
     plugins = Plugins.discover()
-    bundled = [o for kind in HOOKS for o in plugins.offers(kind).values()
-               if plugins.loaded[o.plugin].origin == "bundled"]
+    bundled = [
+        o
+        for kind in HOOKS
+        for o in plugins.offers(kind).values()
+        if plugins.loaded[o.plugin].origin == "bundled"
+    ]
     sections = [
         "# Reference\n\nWritten by `python scripts/reference.py` from the code; do not edit.",
         "## Verbs\n\n" + "\n\n".join(_verb(name, verb) for name, verb in cli.commands.items()),
         "## Parts\n\n" + "\n\n".join(_part(offer) for offer in bundled),
-        "## Settings of the core\n\n" + "\n\n".join(
-            _core(name, model) for name, model in (("crops", Crops), ("optimizer", Optimizer))),
-        "## Palettes\n\n" + "\n".join(
-            f"- `{name}`: {' '.join('#%02x%02x%02x' % c for c in colours)}"
-            for name, colours in SETS.items()),
-        "## Hooks\n\n" + "\n".join(
-            f"- `{hook}()`: {inspect.getdoc(getattr(hookspecs, hook))}" for hook in HOOKS.values())
+        "## Settings of the core\n\n"
+        + "\n\n".join(
+            _core(name, model) for name, model in (("crops", Crops), ("optimizer", Optimizer))
+        ),
+        "## Palettes\n\n"
+        + "\n".join(
+            f"- `{name}`: {' '.join('#' + bytes(c).hex() for c in colours)}"
+            for name, colours in SETS.items()
+        ),
+        "## Hooks\n\n"
+        + "\n".join(
+            f"- `{hook}()`: {inspect.getdoc(getattr(hookspecs, hook))}" for hook in HOOKS.values()
+        )
         + "\n\nWhat `build(run)` must return:\n\n"
         + "\n".join(_protocol(kind) for kind in HOOKS),
-        "## Errors and exit codes\n\n```\n" + (errors.__doc__ or "").partition("\n\n")[2].rstrip()
+        "## Errors and exit codes\n\n```\n"
+        + (errors.__doc__ or "").partition("\n\n")[2].rstrip()
         + "\n```\n\n0 is success, 2 a wrong command line, 130 Ctrl-C and 143 SIGTERM.",
     ]
     return "\n\n".join(sections) + "\n"
@@ -72,10 +83,13 @@ def _protocol(kind: str) -> str:
     methods = [n for n, v in vars(protocol).items() if inspect.isfunction(v) and n[0] != "_"]
     methods += ["__call__"] if "__call__" in vars(protocol) else []
     said = (inspect.getdoc(protocol) or "").split("\n\n")[0].replace("\n", " ")
-    return f"- `{protocol.__name__}`: {said} ({', '.join(f'`{m}`' for m in methods if 'init' not in m)})"
+    names = ", ".join(f"`{method}`" for method in methods if "init" not in method)
+    return f"- `{protocol.__name__}`: {said} ({names})"
 
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(reference(), "utf-8")
-    print(PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE, file=sys.stderr)
+    print(
+        PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE, file=sys.stderr
+    )

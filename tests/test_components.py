@@ -47,7 +47,9 @@ def test_it_keeps_the_contract_of_its_kind(kind: str, name: str, settings: dict[
 def test_no_bundled_component_is_left_out() -> None:
     plugins = Plugins.discover()
     bundled = {
-        (kind, name) for kind in HOOKS for name, offer in plugins.offers(kind).items()
+        (kind, name)
+        for kind in HOOKS
+        for name, offer in plugins.offers(kind).items()
         if plugins.loaded[offer.plugin].origin == "bundled"
     }
     assert bundled == {(kind, name) for kind, name, _ in CASES}

@@ -25,7 +25,9 @@ def picture(width: int, height: int) -> Tensor:
     """Red grows to the right, green downwards: a pixel tells where it comes from."""
     x = (torch.arange(width) + 0.5) / width
     y = (torch.arange(height) + 0.5) / height
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width), 0.5 * torch.ones(height, width)])[None]
+    return torch.stack(
+        [x.expand(height, width), y[:, None].expand(height, width), 0.5 * torch.ones(height, width)]
+    )[None]
 
 
 def whole(count: int = 1, **settings: object) -> crops.Plan:
@@ -75,7 +77,14 @@ def test_zoomed_crops_lie_in_the_picture_and_keep_the_stated_area_and_ratio(
 @pytest.mark.parametrize(("width", "height"), [(160, 90), (90, 160)])
 def test_a_wide_crop_shows_all_of_a_picture_that_is_not_square(width: int, height: int) -> None:
     settings = Crops.model_validate(
-        {"count": 50, "zoomed": 0, "wide": (0.9, 1), "padding": "grey", "perspective": (0, 0), "shift": 0}
+        {
+            "count": 50,
+            "zoomed": 0,
+            "wide": (0.9, 1),
+            "padding": "grey",
+            "perspective": (0, 0),
+            "shift": 0,
+        }
     )
     plan = crops.plan(settings, MOMENT, width / height, rng())
     out = crops.cut(torch.ones(1, 3, height, width) * 2, plan, 64)
@@ -119,8 +128,15 @@ def far_shift(outside: int, by: float = 0.5) -> crops.Plan:
 
 def test_what_lies_outside_is_reflected_repeated_tiled_or_grey() -> None:
     image = picture(64, 64)
-    red = {name: crops.cut(image, far_shift(code), 64)[0, 0, 30] for name, code in
-           {"reflect": crops.REFLECT, "border": crops.BORDER, "fill": crops.FILL, "tile": crops.TILE}.items()}
+    red = {
+        name: crops.cut(image, far_shift(code), 64)[0, 0, 30]
+        for name, code in {
+            "reflect": crops.REFLECT,
+            "border": crops.BORDER,
+            "fill": crops.FILL,
+            "tile": crops.TILE,
+        }.items()
+    }
     seen = image[0, 0, 30, 16:]
     for name, row in red.items():
         assert torch.allclose(row[:48], seen, atol=1e-5), name
@@ -141,11 +157,18 @@ def test_tiled_crops_join_left_and_right_without_a_seam() -> None:
 def test_levels_of_the_atlas_do_not_bleed_into_each_other() -> None:
     image = torch.zeros(1, 3, 64, 64)
     image[:, :, -8:] = 1  # white bottom edge lies next to the black top of the next level
-    settings = Crops.model_validate({"count": 40, "padding": "border", "turn": 10, "area": (0.02, 1)})
+    settings = Crops.model_validate(
+        {"count": 40, "padding": "border", "turn": 10, "area": (0.02, 1)}
+    )
     out = crops.cut(image, crops.plan(settings, MOMENT, 1.0, rng()), 16)
     assert out.min() >= 0
-    top_only = crops.Plan(torch.diag(torch.tensor([1.0, 0.2, 1.0]))[None] + torch.tensor(
-        [[0.0, 0, 0], [0, 0, -0.8], [0, 0, 0]]), torch.tensor([crops.BORDER]), 0, torch.tensor([True]))
+    top_only = crops.Plan(
+        torch.diag(torch.tensor([1.0, 0.2, 1.0]))[None]
+        + torch.tensor([[0.0, 0, 0], [0, 0, -0.8], [0, 0, 0]]),
+        torch.tensor([crops.BORDER]),
+        0,
+        torch.tensor([True]),
+    )
     assert crops.cut(image, top_only, 8).abs().max() < 1e-6
 
 

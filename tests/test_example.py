@@ -30,7 +30,11 @@ def test_it_keeps_the_contract_of_its_kind(kind: str, name: str) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLE.glob("*.py")), ids=lambda p: p.stem)
 def test_it_is_as_short_as_promised(path: Path) -> None:
     source = path.read_text()
-    code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
+    code = [
+        line
+        for line in source.splitlines()
+        if line.strip() and not line.strip().startswith(("#", '"""'))
+    ]
     assert len(code) <= 17
     assert ast.get_docstring(ast.parse(source))
 
@@ -39,23 +43,37 @@ def test_a_folder_plugin_is_light() -> None:
     assert [p.name for p in from_folder().loaded.values() if p.heavy] == []
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 def test_it_works_as_an_installed_package(tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path / "site")]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--target",
+        str(tmp_path / "site"),
+    ]
     subprocess.run([*pip, str(EXAMPLE)], check=True, capture_output=True)
     code = "import sys; sys.path.insert(0, 'site'); from pixweave.cli import main; main()"
 
     def pixweave(*words: str) -> str:
-        done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     listed = pixweave("plugins")
     for kind, name in OFFERS:
-        assert f"pixweave-example 0.1.0  {kind} {name}" in " ".join(listed.split()).replace("0.1.0 ", "0.1.0  ")
+        assert f"pixweave-example 0.1.0  {kind} {name}" in " ".join(listed.split()).replace(
+            "0.1.0 ", "0.1.0  "
+        )
     assert "how vivid is vivid enough" in pixweave("show", "vivid")
     assert '"stripes"' in pixweave("schema")
     (tmp_path / "r.yaml").write_text(
         "pixweave: 1\nsize: [24, 24]\nsteps: 2\ngenerator: stripes\nlosses: [vivid]\n"
-        "augmentations: [darken]\nperceptors: []\nexport: [a.png]\n")
+        "augmentations: [darken]\nperceptors: []\nexport: [a.png]\n"
+    )
     assert pixweave("run", "r.yaml", "-o", "out") == "out/a.png\n"

@@ -68,7 +68,11 @@ def test_micro_batches_change_nothing_but_memory() -> None:
 
 
 def test_perceptors_of_one_size_share_their_crops() -> None:
-    two = [{"use": "fake", "id": "a"}, {"use": "fake", "id": "b"}, {"use": "fake", "id": "c", "side": 8}]
+    two = [
+        {"use": "fake", "id": "a"},
+        {"use": "fake", "id": "b"},
+        {"use": "fake", "id": "c", "side": 8},
+    ]
     view = open_run(tiny_recipe(perceptors=two)).look(0)
     assert view.crops("a") is view.crops("b")
     assert view.crops("c").shape == (4, 3, 8, 8)
@@ -124,9 +128,7 @@ def test_a_loss_that_is_no_scalar_is_named() -> None:
     run = run_with(lambda view: view.image.mean((2, 3)).squeeze(0)[:2].detach() * 0 + 1)
     with pytest.raises(PluginError) as caught:
         next(generate(run))
-    assert str(caught.value) == (
-        "loss 'odd' must return a scalar tensor, not tensor([1., 1.])"
-    )
+    assert str(caught.value) == ("loss 'odd' must return a scalar tensor, not tensor([1., 1.])")
 
 
 def test_an_error_in_a_part_says_which_part_and_which_line() -> None:
@@ -144,10 +146,12 @@ def test_an_error_in_a_part_says_which_part_and_which_line() -> None:
 TOUCHES = {
     "torch's global random state; draw from run.rng(name, step) instead": lambda: torch.rand(1),
     "Python's global random state; draw from run.rng(name, step) instead": random.random,
-    "torch's grad mode; use `with torch.no_grad():` around what needs it":
-        lambda: torch.set_grad_enabled(False),
-    "torch's thread count; leave it to the user (OMP_NUM_THREADS)":
-        lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "torch's grad mode; use `with torch.no_grad():` around what needs it": lambda: (
+        torch.set_grad_enabled(False)
+    ),
+    "torch's thread count; leave it to the user (OMP_NUM_THREADS)": lambda: torch.set_num_threads(
+        torch.get_num_threads() + 1
+    ),
 }
 
 
@@ -182,6 +186,6 @@ def test_closing_the_generator_leaves_the_run_usable() -> None:
     frames = generate(run)
     next(frames)
     next(frames)
-    frames.close()
+    frames.close()  # type: ignore[attr-defined]
     assert run.step == 2
     assert [frame.step for frame in generate(run)] == [2, 3, 4]

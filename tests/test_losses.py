@@ -43,9 +43,15 @@ def gradient(run: Run) -> float:
     return float(sum(p.grad.abs().sum() for p in run.generator.parameters() if p.grad is not None))
 
 
-@pytest.mark.parametrize(("weight", "stop", "moves"), [
-    (1, 2.4, False), (1, 0.0, True), (-1, 2.4, True), (-1, 0.0, False),
-])
+@pytest.mark.parametrize(
+    ("weight", "stop", "moves"),
+    [
+        (1, 2.4, False),
+        (1, 0.0, True),
+        (-1, 2.4, True),
+        (-1, 0.0, False),
+    ],
+)
 def test_stop_ends_the_pull_when_near_and_the_push_when_far(
     weight: float, stop: float, moves: bool
 ) -> None:
@@ -55,20 +61,24 @@ def test_stop_ends_the_pull_when_near_and_the_push_when_far(
 
 def test_a_prompt_can_be_judged_by_one_of_several_perceptors() -> None:
     two = [{"use": "fake", "id": "big", "side": 24}, {"use": "fake", "id": "small", "side": 8}]
-    run = open_run(tiny_recipe(
-        perceptors=two, prompts=[{"text": "a red square", "perceptors": ["small"]}]))
+    run = open_run(
+        tiny_recipe(perceptors=two, prompts=[{"text": "a red square", "perceptors": ["small"]}])
+    )
     run.losses[0](run.look(0))
     assert [p.encoded for p in run.perceptors.values()] == [0, 4]  # type: ignore[attr-defined]
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(perceptors=two, prompts=[{"text": "a red square", "perceptors": ["smal"]}])
     assert str(caught.value).endswith(
-        "the recipe has no perceptor with the id 'smal'; did you mean 'small'?")
+        "the recipe has no perceptor with the id 'smal'; did you mean 'small'?"
+    )
 
 
 def test_perceptor_weights_share_one_loss() -> None:
     def value(**weights: float) -> float:
-        two = [{"use": "fake", "id": name, "side": 8 if name == "a" else 24, "weight": weight}
-               for name, weight in weights.items()]
+        two = [
+            {"use": "fake", "id": name, "side": 8 if name == "a" else 24, "weight": weight}
+            for name, weight in weights.items()
+        ]
         run = open_run(tiny_recipe(perceptors=two))
         return float(run.losses[0](run.look(0)).detach())
 
@@ -96,8 +106,12 @@ def test_contrast_is_one_at_chance_and_leaves_synonyms_out() -> None:
 
 def test_saturation_brings_the_colourfulness_to_the_amount() -> None:
     for amount in (0.1, 0.5):
-        recipe = tiny_recipe(prompts=[], losses=[{"use": "saturation", "amount": amount}], steps=300,
-                             optimizer={"rate": 0.02})
+        recipe = tiny_recipe(
+            prompts=[],
+            losses=[{"use": "saturation", "amount": amount}],
+            steps=300,
+            optimizer={"rate": 0.02},
+        )
         image = [frame.image for frame in generate(open_run(recipe))][-1]
         red, green, blue = image.unbind(1)
         first, second = red - green, (red + green) / 2 - blue
@@ -114,16 +128,24 @@ def test_symmetry_makes_the_mirror_image_equal() -> None:
 
 
 def test_the_palette_loss_draws_pixels_to_its_colours() -> None:
-    recipe = tiny_recipe(prompts=[], losses=[{"use": "palette", "colors": ["red", "#0000ff"]}],
-                         steps=200, optimizer={"rate": 0.05})
+    recipe = tiny_recipe(
+        prompts=[],
+        losses=[{"use": "palette", "colors": ["red", "#0000ff"]}],
+        steps=200,
+        optimizer={"rate": 0.05},
+    )
     image = [frame.image for frame in generate(open_run(recipe))][-1].flatten(2)[0].T
     colours = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
     assert torch.cdist(image, colours).amin(1).mean() < 0.1
 
 
 def test_smoothness_counts_edges_or_squares() -> None:
-    run = open_run(tiny_recipe(prompts=[], losses=[
-        {"use": "smoothness", "kind": "edges"}, {"use": "smoothness", "kind": "even"}]))
+    run = open_run(
+        tiny_recipe(
+            prompts=[],
+            losses=[{"use": "smoothness", "kind": "edges"}, {"use": "smoothness", "kind": "even"}],
+        )
+    )
     step, ramp = torch.zeros(1, 3, 24, 24), torch.zeros(1, 3, 24, 24)
     step[..., 12:] = 1
     ramp[:] = torch.linspace(0, 1, 24)

@@ -68,7 +68,7 @@ def run(folder: Path, faults: dict[str, Any] | None = None, **keys: Any) -> list
     events = []
     try:
         for event in perform(tiny_recipe(plugins, **keys), folder, keys.pop("stop", lambda: False)):
-            events.append(event)  # noqa: PERF402 - kept also when it raises
+            events.append(event)
     finally:
         run.events = events  # type: ignore[attr-defined]
     return events
@@ -87,8 +87,8 @@ def test_events_come_in_order_and_are_recorded(tmp_path: Path) -> None:
     assert events[-1].data["steps_done"] == 4
     assert events[-1].data["outputs"] == [str(tmp_path / "a.png")]
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert [line["event"] for line in lines][0] == "planned"
-    assert [line["event"] for line in lines][-1] == "result"
+    assert lines[0]["event"] == "planned"
+    assert lines[-1]["event"] == "result"
     assert status(tmp_path)["status"] == "done"
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (24, 24)
@@ -163,10 +163,13 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("error", [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+    ],
+)
 def test_a_full_device_names_the_settings_that_help(tmp_path: Path, error: Exception) -> None:
     with pytest.raises(OutOfMemoryError) as caught:
         run(tmp_path, {"step": 1, "error": error})

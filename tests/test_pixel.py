@@ -72,10 +72,13 @@ def test_hexagons_have_six_neighbours_and_diamonds_four() -> None:
     for shape, sides in (("hex", 6), ("diamond", 4)):
         index = cell_map(shape, 7, 7, (210, 210)).view(210, 210)
         centre = 3 * 7 + 3
-        edge_pairs = torch.cat([
-            torch.stack([index[:, :-1].flatten(), index[:, 1:].flatten()]),
-            torch.stack([index[:-1].flatten(), index[1:].flatten()]),
-        ], 1)
+        edge_pairs = torch.cat(
+            [
+                torch.stack([index[:, :-1].flatten(), index[:, 1:].flatten()]),
+                torch.stack([index[:-1].flatten(), index[1:].flatten()]),
+            ],
+            1,
+        )
         touching = edge_pairs[:, (edge_pairs == centre).any(0) & (edge_pairs[0] != edge_pairs[1])]
         names, lengths = touching.flatten().unique(return_counts=True)
         neighbours = {int(n) for n, c in zip(names, lengths, strict=True) if n != centre and c > 3}
@@ -125,7 +128,11 @@ def test_start_from_gives_each_cell_its_mean_colour() -> None:
 
 def test_palettes_are_read_from_lists_and_files(tmp_path: Path) -> None:
     assert read_palette(["#f00", "00ff00", "blue", [1, 2, 3]]) == (
-        (255, 0, 0), (0, 255, 0), (0, 0, 255), (1, 2, 3))
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (1, 2, 3),
+    )
     (tmp_path / "two.hex").write_text("ff0000\n0000ff\nff0000\n")
     assert read_palette(str(tmp_path / "two.hex")) == ((255, 0, 0), (0, 0, 255))
     (tmp_path / "a.gpl").write_text("GIMP Palette\nName: x\n# c\n  1   2   3 Ink\n255 255 255\n")
@@ -135,23 +142,35 @@ def test_palettes_are_read_from_lists_and_files(tmp_path: Path) -> None:
     picture.save(tmp_path / "p.png")
     assert read_palette(str(tmp_path / "p.png")) == ((9, 8, 7), (200, 100, 0))
     noise = Image.effect_noise((64, 64), 80).convert("RGB")
-    Image.merge("RGB", [noise.getchannel(0), noise.getchannel(1).rotate(90), noise.getchannel(2).rotate(180)]).save(
-        tmp_path / "n.png")
+    Image.merge(
+        "RGB",
+        [noise.getchannel(0), noise.getchannel(1).rotate(90), noise.getchannel(2).rotate(180)],
+    ).save(tmp_path / "n.png")
     assert 2 <= len(read_palette(str(tmp_path / "n.png"))) <= 16
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("pico8", "palette 'pico8' is not known; did you mean 'pico-8'?; or name a file that ends in "
-         ".gpl, .hex, .png, .gif, .jpg, .jpeg, .webp, .bmp, or list colours"),
+        (
+            "pico8",
+            "palette 'pico8' is not known; did you mean 'pico-8'?; or name a file that ends in "
+            ".gpl, .hex, .png, .gif, .jpg, .jpeg, .webp, .bmp, or list colours",
+        ),
         (["#ff0000"], "a palette has 2 to 256 different colours; the list has 1"),
-        (["#ff0000", "bleu"], "'bleu' is no colour; write '#rrggbb', '#rgb' or a CSS name; "
-         "did you mean 'blue'?"),
-        (["#ff0000", [1, 2, 300]], "[1, 2, 300] is no colour; write '#rrggbb' in quotes, a CSS name "
-         "or [r, g, b] in 0..255"),
-        (["#ff0000", None], "None is no colour; write '#rrggbb' in quotes, a CSS name "
-         "or [r, g, b] in 0..255"),
+        (
+            ["#ff0000", "bleu"],
+            "'bleu' is no colour; write '#rrggbb', '#rgb' or a CSS name; did you mean 'blue'?",
+        ),
+        (
+            ["#ff0000", [1, 2, 300]],
+            "[1, 2, 300] is no colour; write '#rrggbb' in quotes, a CSS name "
+            "or [r, g, b] in 0..255",
+        ),
+        (
+            ["#ff0000", None],
+            "None is no colour; write '#rrggbb' in quotes, a CSS name or [r, g, b] in 0..255",
+        ),
         ("none.gpl", "there is no palette file 'none.gpl'"),
         (7, "a palette is a name, a file or a list of colours"),
     ],

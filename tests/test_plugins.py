@@ -66,7 +66,7 @@ def offering(**hooks: Any) -> Any:
         pass
 
     for name, returned in hooks.items():
-        function = functools.partial(dict, returned)
+        function: Any = functools.partial(dict, returned)
         setattr(Holder, name, staticmethod(hookimpl(_named(function, name))))
     return Holder
 
@@ -88,12 +88,25 @@ def test_a_package_in_a_folder_is_a_plugin(tmp_path: Path) -> None:
 def test_the_bundled_plugins_come_by_entry_points() -> None:
     plugins = Plugins.discover()
     assert plugins.broken == {}
-    assert {p.origin for p in plugins.loaded.values() if p.name.startswith("pixweave_")} == {"bundled"}
-    for kind, name in [("generator", "pixel"), ("perceptor", "tiny"), ("perceptor", "open_clip"),
-                       ("loss", "prompt"), ("loss", "smoothness"), ("loss", "saturation"),
-                       ("loss", "palette"), ("loss", "symmetry"), ("augmentation", "jitter"),
-                       ("augmentation", "noise"), ("augmentation", "erase"),
-                       ("augmentation", "blur"), ("exporter", "png"), ("exporter", "mp4")]:
+    assert {p.origin for p in plugins.loaded.values() if p.name.startswith("pixweave_")} == {
+        "bundled"
+    }
+    for kind, name in [
+        ("generator", "pixel"),
+        ("perceptor", "tiny"),
+        ("perceptor", "open_clip"),
+        ("loss", "prompt"),
+        ("loss", "smoothness"),
+        ("loss", "saturation"),
+        ("loss", "palette"),
+        ("loss", "symmetry"),
+        ("augmentation", "jitter"),
+        ("augmentation", "noise"),
+        ("augmentation", "erase"),
+        ("augmentation", "blur"),
+        ("exporter", "png"),
+        ("exporter", "mp4"),
+    ]:
         assert plugins.find(kind, name).plugin.startswith("pixweave_")
 
 
@@ -104,37 +117,68 @@ def test_without_leaves_a_plugin_out(tmp_path: Path) -> None:
 
 BROKEN = {
     "syntax": ("def (:", "SyntaxError: invalid syntax (syntax.py, line 1)"),
-    "missing": ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package' (missing.py:1)"),
+    "missing": (
+        "import no_such_package",
+        "ModuleNotFoundError: No module named 'no_such_package' (missing.py:1)",
+    ),
     "crash": ("x = 1\n1 / 0", "ZeroDivisionError: division by zero (crash.py:2)"),
-    "nohook": ("x = 1", "plugin 'nohook' has no hook; a plugin has one or more of "
-               "register_generators, register_perceptors, register_losses, "
-               "register_augmentations, register_exporters"),
-    "misspelt": (VIVID.replace("register_losses", "register_loses"),
-                 "plugin 'misspelt' has an unknown hook register_loses(); "
-                 "did you mean 'register_losses'?"),
-    "unmarked": (VIVID.replace("@hookimpl", ""),
-                 "register_losses() of plugin 'unmarked' is not marked; put @pixweave.hookimpl above it"),
-    "argument": (VIVID.replace("register_losses()", "register_losses(config)"),
-                 "register_losses(config) of plugin 'argument' must take no argument"),
-    "returned": (VIVID.replace('return {"vivid": Vivid}', "return [Vivid]"),
-                 "register_losses() of plugin 'returned' must return {name: Component}, it returned a list"),
-    "nodoc": (VIVID.replace('"""Push colours away from grey."""', ""),
-              "register_losses() of plugin 'nodoc': Vivid has no docstring; say what it does"),
-    "nobuild": (VIVID.replace("def build", "def biuld"),
-                "register_losses() of plugin 'nobuild': Vivid has no build(self, run) (did you mean 'biuld'?)"),
-    "buildargs": (VIVID.replace("def build(self, run)", "def build(self)"),
-                  "register_losses() of plugin 'buildargs': Vivid.build must take exactly (self, run)"),
-    "reserved": (VIVID.replace("amount: float", "weight: float"),
-                 "register_losses() of plugin 'reserved': Vivid has a setting 'weight', which belongs to the recipe"),
-    "badname": (VIVID.replace('{"vivid"', '{"Vivid!"'),
-                "register_losses() of plugin 'badname': 'Vivid!' is no name; use lower case letters, digits and _"),
-    "notclass": (VIVID.replace('{"vivid": Vivid}', '{"vivid": 3}'),
-                 "register_losses() of plugin 'notclass': 'vivid' must be a subclass of pixweave.Component, not 3"),
+    "nohook": (
+        "x = 1",
+        "plugin 'nohook' has no hook; a plugin has one or more of "
+        "register_generators, register_perceptors, register_losses, "
+        "register_augmentations, register_exporters",
+    ),
+    "misspelt": (
+        VIVID.replace("register_losses", "register_loses"),
+        "plugin 'misspelt' has an unknown hook register_loses(); did you mean 'register_losses'?",
+    ),
+    "unmarked": (
+        VIVID.replace("@hookimpl", ""),
+        "register_losses() of plugin 'unmarked' is not marked; put @pixweave.hookimpl above it",
+    ),
+    "argument": (
+        VIVID.replace("register_losses()", "register_losses(config)"),
+        "register_losses(config) of plugin 'argument' must take no argument",
+    ),
+    "returned": (
+        VIVID.replace('return {"vivid": Vivid}', "return [Vivid]"),
+        "register_losses() of plugin 'returned' must return {name: Component}, it returned a list",
+    ),
+    "nodoc": (
+        VIVID.replace('"""Push colours away from grey."""', ""),
+        "register_losses() of plugin 'nodoc': Vivid has no docstring; say what it does",
+    ),
+    "nobuild": (
+        VIVID.replace("def build", "def biuld"),
+        "register_losses() of plugin 'nobuild': "
+        "Vivid has no build(self, run) (did you mean 'biuld'?)",
+    ),
+    "buildargs": (
+        VIVID.replace("def build(self, run)", "def build(self)"),
+        "register_losses() of plugin 'buildargs': Vivid.build must take exactly (self, run)",
+    ),
+    "reserved": (
+        VIVID.replace("amount: float", "weight: float"),
+        "register_losses() of plugin 'reserved': "
+        "Vivid has a setting 'weight', which belongs to the recipe",
+    ),
+    "badname": (
+        VIVID.replace('{"vivid"', '{"Vivid!"'),
+        "register_losses() of plugin 'badname': "
+        "'Vivid!' is no name; use lower case letters, digits and _",
+    ),
+    "notclass": (
+        VIVID.replace('{"vivid": Vivid}', '{"vivid": 3}'),
+        "register_losses() of plugin 'notclass': "
+        "'vivid' must be a subclass of pixweave.Component, not 3",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_plugin_is_kept_with_its_reason_and_hurts_no_other(name: str, tmp_path: Path) -> None:
+def test_a_broken_plugin_is_kept_with_its_reason_and_hurts_no_other(
+    name: str, tmp_path: Path
+) -> None:
     source, reason = BROKEN[name]
     write(tmp_path, f"{name}.py", source)
     write(tmp_path, "zz_good.py", VIVID)
@@ -183,7 +227,9 @@ def test_a_missing_folder_is_an_error() -> None:
 
 def test_an_unknown_name_gets_the_nearest_the_kind_or_the_broken_plugin(tmp_path: Path) -> None:
     plugins = Plugins()
-    plugins.add(offering(register_losses={"thing": Thing}, register_generators={"maker": Thing}), "one")
+    plugins.add(
+        offering(register_losses={"thing": Thing}, register_generators={"maker": Thing}), "one"
+    )
     with pytest.raises(LookupError) as caught:
         plugins.find("loss", "thign")
     assert caught.value.args == ("loss 'thign' is not known", "did you mean 'thing'?")

@@ -26,7 +26,7 @@ export: [fast.png]
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def work(tmp_path: Path) -> Path:
     (tmp_path / "fast.yaml").write_text(FAST)
     return tmp_path
@@ -51,10 +51,14 @@ def test_the_path_is_on_stdout_and_nothing_else(work: Path) -> None:
 
 
 def test_out_names_the_folder_and_never_mixes_runs(work: Path) -> None:
-    assert pixweave(work, "run", "fast.yaml", "-o", "here").stdout == f"{Path('here') / 'fast.png'}\n"
+    assert (
+        pixweave(work, "run", "fast.yaml", "-o", "here").stdout == f"{Path('here') / 'fast.png'}\n"
+    )
     done = pixweave(work, "run", "fast.yaml", "-o", "here")
     assert (done.returncode, done.stderr) == (
-        1, "pixweave: the folder 'here' is not empty; name a new one with --out\n")
+        1,
+        "pixweave: the folder 'here' is not empty; name a new one with --out\n",
+    )
 
 
 def test_a_recipe_can_come_from_standard_input(work: Path) -> None:
@@ -84,7 +88,9 @@ def test_json_prints_events_and_last_the_result(work: Path) -> None:
 
 
 def test_a_wrong_recipe_exits_3_with_every_mistake(work: Path) -> None:
-    (work / "bad.yaml").write_text(FAST.replace("smoothness", "smoothnes").replace("steps: 3", "steps: 0"))
+    (work / "bad.yaml").write_text(
+        FAST.replace("smoothness", "smoothnes").replace("steps: 3", "steps: 0")
+    )
     done = pixweave(work, "run", "bad.yaml")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
@@ -100,16 +106,34 @@ def test_a_wrong_recipe_is_told_as_json_too(work: Path) -> None:
     assert done.returncode == 3
     body = json.loads(done.stdout)
     assert body["ok"] is False
-    assert body["error"]["problems"] == [{
-        "file": "bad.yaml", "line": 7, "column": 10,
-        "message": "loss 'smoothnes' is not known", "hint": "did you mean 'smoothness'?",
-    }]
+    assert body["error"]["problems"] == [
+        {
+            "file": "bad.yaml",
+            "line": 7,
+            "column": 10,
+            "message": "loss 'smoothnes' is not known",
+            "hint": "did you mean 'smoothness'?",
+        }
+    ]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_first_signal_finishes_the_step_and_saves(work: Path, number: int, code: int) -> None:
-    command = [sys.executable, "-m", "pixweave", "run", "fast.yaml", "--json", "-n", "100000", "-o", "here"]
-    process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pixweave",
+        "run",
+        "fast.yaml",
+        "--json",
+        "-n",
+        "100000",
+        "-o",
+        "here",
+    ]
+    process = subprocess.Popen(
+        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     while '"step"' not in process.stdout.readline():
         pass
@@ -128,10 +152,25 @@ def test_the_second_interrupt_stops_at_once(work: Path) -> None:
         "class Slow(Component):\n    '''Slow.'''\n    def build(self, run):\n"
         "        def loss(view):\n            time.sleep(0.05 if view.step < 1 else 60)\n"
         "            return view.image.mean()\n        return loss\n"
-        "@hookimpl\ndef register_losses(): return {'slow': Slow}\n")
-    command = [sys.executable, "-m", "pixweave", "run", "fast.yaml", "--json", "--plugins-dir", ".",
-               "-s", "losses=[slow]", "-o", "here"]
-    process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        "@hookimpl\ndef register_losses(): return {'slow': Slow}\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pixweave",
+        "run",
+        "fast.yaml",
+        "--json",
+        "--plugins-dir",
+        ".",
+        "-s",
+        "losses=[slow]",
+        "-o",
+        "here",
+    ]
+    process = subprocess.Popen(
+        command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     while '"step"' not in process.stdout.readline():
         pass
@@ -145,16 +184,34 @@ def test_the_second_interrupt_stops_at_once(work: Path) -> None:
 
 
 def test_quiet_says_nothing_but_the_path_and_a_prompt_replaces_the_recipes(work: Path) -> None:
-    done = pixweave(work, "run", "fast.yaml", "-q", "-o", "here", "-p", "a red heart",
-                    "-s", "perceptors=[tiny]", "-s", "crops.count=2")
+    done = pixweave(
+        work,
+        "run",
+        "fast.yaml",
+        "-q",
+        "-o",
+        "here",
+        "-p",
+        "a red heart",
+        "-s",
+        "perceptors=[tiny]",
+        "-s",
+        "crops.count=2",
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "text: a red heart" in (work / "here" / "resolved.yaml").read_text()
 
 
 def test_plugins_from_a_folder_work_in_every_verb(work: Path) -> None:
     example = str(Path(__file__).parent.parent / "plugins" / "example")
-    sets = ["-s", "losses=[{use: vivid, amount: 0.2}]", "-s", "generator={use: stripes, count: 4}",
-            "-s", "augmentations=[darken]"]
+    sets = [
+        "-s",
+        "losses=[{use: vivid, amount: 0.2}]",
+        "-s",
+        "generator={use: stripes, count: 4}",
+        "-s",
+        "augmentations=[darken]",
+    ]
     done = pixweave(work, "run", "fast.yaml", "--plugins-dir", example, *sets, "-o", "here")
     assert done.returncode == 0, done.stderr
     with Image.open(work / "here" / "fast.png") as picture:
@@ -164,8 +221,15 @@ def test_plugins_from_a_folder_work_in_every_verb(work: Path) -> None:
     shown = pixweave(work, "show", "vivid", "--plugins-dir", example)
     assert "amount: number 0..1 = 0.3" in shown.stdout
     assert '"vivid"' in pixweave(work, "schema", "--plugins-dir", example).stdout
-    wrong = pixweave(work, "validate", "fast.yaml", "--plugins-dir", example, "-s",
-                     "losses=[{use: vivid, amuont: 0.2}]")
+    wrong = pixweave(
+        work,
+        "validate",
+        "fast.yaml",
+        "--plugins-dir",
+        example,
+        "-s",
+        "losses=[{use: vivid, amuont: 0.2}]",
+    )
     assert wrong.returncode == 3
     assert "'amuont'" in wrong.stderr
     assert "did you mean 'amount'?" in wrong.stderr

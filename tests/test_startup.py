@@ -38,14 +38,19 @@ finally:
 
 @pytest.mark.parametrize("words", LIGHT, ids=" ".join)
 def test_it_never_imports_torch(words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROBE, *words], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     loaded = json.loads(done.stderr.splitlines()[-1])
     assert [name for name in HEAVY if name in loaded] == []
 
 
 def test_importing_pixweave_never_imports_torch() -> None:
-    code = "import sys, pixweave, pixweave.recipe; print([m for m in ('torch', 'rich') if m in sys.modules])"
+    code = (
+        "import sys, pixweave, pixweave.recipe; "
+        "print([name for name in ('torch', 'rich') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n"
 
@@ -56,6 +61,8 @@ def test_it_answers_at_once() -> None:
         best = 9.9
         for _ in range(2):
             began = time.monotonic()
-            subprocess.run([sys.executable, "-m", "pixweave", *words], cwd=ROOT, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-m", "pixweave", *words], cwd=ROOT, capture_output=True
+            )
             best = min(best, time.monotonic() - began)
         assert best < 2, words

@@ -39,12 +39,22 @@ class Verbs(click.Group):
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a verb, with `--plugins-dir` and `--without`."""
         cmd.params += [
-            click.Option(["--plugins-dir"], multiple=True, metavar="DIR", expose_value=False,
-                         callback=_remember("folders"),
-                         help="Also load every plugin file in DIR (PIXWEAVE_PLUGINS_DIR)."),
-            click.Option(["--without"], multiple=True, metavar="NAME", expose_value=False,
-                         callback=_remember("without"),
-                         help="Leave the plugin NAME out (PIXWEAVE_WITHOUT)."),
+            click.Option(
+                ["--plugins-dir"],
+                multiple=True,
+                metavar="DIR",
+                expose_value=False,
+                callback=_remember("folders"),
+                help="Also load every plugin file in DIR (PIXWEAVE_PLUGINS_DIR).",
+            ),
+            click.Option(
+                ["--without"],
+                multiple=True,
+                metavar="NAME",
+                expose_value=False,
+                callback=_remember("without"),
+                help="Leave the plugin NAME out (PIXWEAVE_WITHOUT).",
+            ),
         ]
         super().add_command(cmd, name)
 
@@ -72,8 +82,13 @@ def report(error: PixweaveError, as_json: bool) -> None:
     body: dict[str, Any] = {"code": error.code, "message": str(error)}
     if isinstance(error, RecipeError):
         body["problems"] = [
-            {"file": p.where.source, "line": p.where.line, "column": p.where.column,
-             "message": p.message, "hint": p.hint}
+            {
+                "file": p.where.source,
+                "line": p.where.line,
+                "column": p.where.column,
+                "message": p.message,
+                "hint": p.hint,
+            }
             for p in error.problems
         ]
     click.echo(json.dumps({"event": "result", "ok": False, "error": body}))

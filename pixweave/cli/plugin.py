@@ -84,7 +84,9 @@ def example(offer: Offer) -> str:
     entry = f"{{{', '.join(parts)}}}"
     if offer.kind == "exporter":
         return f"export: [{getattr(offer.component.model_fields.get('file'), 'default', entry)}]"
-    return f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
+    return (
+        f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
+    )
 
 
 _PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augmentations"}
@@ -109,9 +111,9 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         if "prefixItems" in schema:
             return f"[{', '.join([of] * len(items))}]"
         return f"list of {of}"
-    words = {"boolean": "true | false", "string": "text"}
+    plain = {"boolean": "true | false", "string": "text"}
     name = str(schema.get("type", "any"))
-    return words.get(name, name) + _range(schema)
+    return plain.get(name, name) + _range(schema)
 
 
 def _range(schema: dict[str, Any]) -> str:
@@ -163,7 +165,7 @@ def _plugin_json(plugin: Any) -> dict[str, Any]:
         "version": plugin.version,
         "broken": plugin.broken or None,
         "heavy": plugin.heavy,
-        "offers": {kind: names for kind, names in _by_kind(plugin.offers)},
+        "offers": dict(_by_kind(plugin.offers)),
     }
 
 

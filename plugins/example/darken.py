@@ -1,4 +1,5 @@
 """Augmentation `darken`: show some crops in the dark."""
+
 from pixweave import Component, Field, hookimpl
 
 

@@ -1,4 +1,5 @@
 """Generator `stripes`: level stripes of free colours."""
+
 from pixweave import Component, Field, hookimpl
 
 
@@ -16,7 +17,8 @@ class Stripes(Component):
         rows = torch.arange(height) * self.count // height
         start = torch.rand(1, 3, self.count, 1, generator=run.rng("stripes"))
         return Drawing(
-            lambda t: t["colours"][:, :, rows].expand(-1, -1, -1, width), colours=start.to(run.device)
+            lambda t: t["colours"][:, :, rows].expand(-1, -1, -1, width),
+            colours=start.to(run.device),
         )
 
 

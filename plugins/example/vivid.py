@@ -1,4 +1,5 @@
 """Loss `vivid`: reward colours that are away from grey."""
+
 from pixweave import Component, Field, hookimpl
 
 

@@ -33,8 +33,10 @@ class Pixel(Component):
     )
     alpha: bool = Field(False, description="cells may be transparent, for sprites")
     coarsest: int = Field(
-        3, ge=1, description="cells on the short side of the coarsest grid of the pyramid; the size "
-        "of the grid itself, or more, for no pyramid"
+        3,
+        ge=1,
+        description="cells on the short side of the coarsest grid of the pyramid; the size "
+        "of the grid itself, or more, for no pyramid",
     )
     start: float = Field(0.05, ge=0, le=1, description="contrast of the noise it starts from")
 
@@ -63,7 +65,8 @@ class Pixel(Component):
         elif columns > recipe.size[0] or rows > recipe.size[1]:
             width, height = recipe.size
             yield Complaint(
-                "grid", f"a grid of {columns}x{rows} cells does not fit into {width}x{height} pixels",
+                "grid",
+                f"a grid of {columns}x{rows} cells does not fit into {width}x{height} pixels",
                 f"set size to at least [{columns}, {rows}]",
             )
 

@@ -26,10 +26,9 @@ def cell_map(shape: str, columns: int, rows: int, size: tuple[int, int]) -> Tens
         for step_column in (-1, 0, 1):
             column = ((x - shift).round() + step_column).clamp(0, columns - 1)
             across, down = (column + shift - x).abs(), (row - y).abs()
-            if shape == "hex":
-                distance = across**2 + 0.75 * down**2  # rows of hexagons lie sqrt(3)/2 apart
-            else:
-                distance = 2 * across + down
+            # rows of hexagons lie sqrt(3)/2 apart
+            hexagonal = shape == "hex"
+            distance = across**2 + 0.75 * down**2 if hexagonal else 2 * across + down
             nearer = distance < best
             best = torch.where(nearer, distance, best)
             index = torch.where(nearer, (row * columns + column).long(), index)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pixweave_pixel.cells import cell_map
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from pixweave_pixel import Pixel
+from pixweave_pixel.cells import cell_map
 
+if TYPE_CHECKING:
     from pixweave.run import Run
+    from pixweave_pixel import Pixel
 
 
 class PixelGrid:
@@ -115,7 +115,7 @@ class _Clamp(torch.autograd.Function):
         return value.clamp(0, 1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         """Stop gradients that would lead further out."""
         (value,) = ctx.saved_tensors
         return grad * (grad * (value - value.clamp(0, 1)) >= 0)
