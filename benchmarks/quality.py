@@ -5,7 +5,8 @@
 
 For each prompt of prompts.txt a recipe that holds nothing but the prompt is run; the judge (another
 architecture, other data, another seed: judge/CARD.md) ranks the 24 prompts for each picture.
-Printed are the rank of the right prompt for each picture, and how many are ranked first and in the first
+Printed are the
+rank of the right prompt for each picture, and how many are ranked first and in the first
 three. The same is said of pictures of uniform noise, which shows what chance would give.
 """
 

@@ -30,7 +30,7 @@ class Generator(Protocol):
         """The leaves that the optimiser moves."""
 
     def image(self) -> Tensor:
-        """The picture now, differentiable: `[B, 3, H, W]`, or `[B, 4, H, W]` with straight alpha."""
+        """The picture now, differentiable: `[B, 3, H, W]`, with straight alpha `[B, 4, H, W]`."""
 
     def constrain(self) -> None:
         """Bring the parameters back into their legal range; called after each step."""
