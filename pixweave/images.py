@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-MOST_PIXELS = 200_000_000
+MOST_PIXELS = 64_000_000
 """Larger picture files are refused: a small file can unpack to a great deal of memory."""
 
 
 def to_uint8(image: Tensor) -> np.ndarray[Any, Any]:
-    """The picture `[C, H, W]`, 0..1, as an 8-bit array `[H, W, C]`, rounded to the nearest."""
-    scaled = (image.detach().float().clamp(0, 1) * 255).round()
+    """The picture `[C, H, W]`, 0..1, as an 8-bit array `[H, W, C]`, rounded to the nearest.
+
+    What is not a number becomes black.
+    """
+    scaled = (image.detach().float().nan_to_num(0).clamp(0, 1) * 255).round()
     return scaled.byte().permute(1, 2, 0).cpu().numpy()
 
 
@@ -35,9 +39,13 @@ def from_file(path: Path) -> Tensor:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings():  # Pillow's own limit lies higher
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(path)
+        with opened:
             if opened.width * opened.height > MOST_PIXELS:
-                raise MissingError(f"'{path}' has {opened.width}x{opened.height} pixels, too many to read")
+                size = f"{opened.width}x{opened.height}"
+                raise MissingError(f"'{path}' has {size} pixels, too many to read")
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I;16") or picture.mode == "I":
                 wide = np.asarray(picture, dtype=np.float32) / 65535
@@ -46,13 +54,15 @@ def from_file(path: Path) -> Tensor:
             array = np.array(picture.convert("RGBA" if alpha else "RGB"))
     except FileNotFoundError:
         raise MissingError(f"there is no picture '{path}'") from None
-    except (OSError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
     return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255
 
 
-def to_pillow(array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any] | None = None) -> Image.Image:
-    """A Pillow picture of `[H, W, 3 or 4]` bytes; indexed if every pixel is in `palette` `[K, 3]`."""
+def to_pillow(
+    array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any] | None = None
+) -> Image.Image:
+    """A Pillow picture of `[H, W, 3 or 4]` bytes; indexed if all of it is in `palette` `[K, 3]`."""
     from PIL import Image
 
     if palette is not None and (small := indexed(array, palette)) is not None:
@@ -68,6 +78,8 @@ def indexed(array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any]) -> Image
     import numpy as np
     from PIL import Image
 
+    if len(palette) > 256:
+        return None
     weights = np.array([65536, 256, 1])
     codes = palette.astype(np.int64) @ weights
     order = np.argsort(codes)

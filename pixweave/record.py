@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -52,7 +53,8 @@ class Record:
         self.folder = folder
         sources = recipe.sources or (("recipe.yaml", ""),)
         for i, (name, text) in enumerate(sources):
-            kept = "recipe.yaml" if i == len(sources) - 1 else f"recipe-{i + 1}-{Path(name).stem}.yaml"
+            last = i == len(sources) - 1
+            kept = "recipe.yaml" if last else f"recipe-{i + 1}-{Path(name).stem}.yaml"
             write_whole(folder / kept, text)
         write_whole(folder / "resolved.yaml", recipe.resolved_yaml())
         self._head = {
@@ -74,16 +76,21 @@ class Record:
             self._events.flush()
         except OSError as error:
             print(f"warning: events are no longer recorded: {error}", file=sys.stderr)
-            self._events = None
+            self._close()
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
         """Write how it ended: done, interrupted or failed."""
-        if self._events is not None:
-            self._events.close()
+        self._close()
         try:
             self._write(status, summary)
         except OSError as error:
             print(f"warning: run.json could not be written: {error}", file=sys.stderr)
+
+    def _close(self) -> None:
+        if self._events is not None:
+            with contextlib.suppress(OSError):  # it may hold a line that has no room
+                self._events.close()
+            self._events = None
 
     def _write(self, status: str, summary: Mapping[str, Any]) -> None:
         body = {"status": status, **self._head, **_finite(summary)}

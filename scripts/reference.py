@@ -13,6 +13,7 @@ from pixweave.cli import cli
 from pixweave.cli.plugin import example, settings
 from pixweave.palettes import SETS
 from pixweave.plugins import HOOKS, Offer
+from pixweave.recipe.core import Core
 from pixweave.settings import Crops, Optimizer
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -33,7 +34,8 @@ def reference() -> str:
         "## Parts\n\n" + "\n\n".join(_part(offer) for offer in bundled),
         "## Settings of the core\n\n"
         + "\n\n".join(
-            _core(name, model) for name, model in (("crops", Crops), ("optimizer", Optimizer))
+            _core(name, model)
+            for name, model in (("recipe", Core), ("crops", Crops), ("optimizer", Optimizer))
         ),
         "## Palettes\n\n"
         + "\n".join(

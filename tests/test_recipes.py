@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
     saved = [Path(e.data["path"]) for e in events if e.kind == "saved"]
     assert len(saved) == len(recipe.exports)
     assert all(p.exists() for p in saved)
+
+
+def test_hello_opens_no_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    recipe = load([FOLDER / "hello.yaml"], Plugins.discover(), ["steps=1"])
+    assert list(perform(recipe, tmp_path))[-1].data["ok"] is True
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
