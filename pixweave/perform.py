@@ -68,10 +68,16 @@ class _Performance:
 
     def events(self) -> Iterator[Event]:
         recipe = self.recipe
-        yield Event("planned", {
-            "recipe": recipe.name, "folder": str(self.folder), "size": list(recipe.size),
-            "steps": recipe.steps, "seed": recipe.seed,
-        })
+        yield Event(
+            "planned",
+            {
+                "recipe": recipe.name,
+                "folder": str(self.folder),
+                "size": list(recipe.size),
+                "steps": recipe.steps,
+                "seed": recipe.seed,
+            },
+        )
         for problem in recipe.warnings:
             yield Event("warning", {"message": str(problem)})
         yield Event("building", {"parts": [p.use for p in _parts(recipe)]})
@@ -79,10 +85,14 @@ class _Performance:
         run.stamp = {"pixweave": _stamp(recipe)}
         for message in _overflows(run):
             yield Event("warning", {"message": message})
-        yield Event("started", {
-            "device": str(run.device), "precision": str(run.dtype).removeprefix("torch."),
-            "generator": getattr(run.generator, "info", ""), "seconds": self._elapsed(),
-        })
+        yield Event(
+            "started",
+            {
+                **self._machine(),
+                "generator": getattr(run.generator, "info", ""),
+                "seconds": self._elapsed(),
+            },
+        )
         exports = _Exports(run)
         try:
             yield from self._steps(run, exports)
@@ -126,10 +136,21 @@ class _Performance:
 
     def summary(self) -> dict[str, Any]:
         return {
-            "folder": str(self.folder), "outputs": [str(p) for p in self.outputs],
-            "seed": self.recipe.seed, "steps_done": self.steps_done, "steps": self.recipe.steps,
-            "seconds": self._elapsed(), "peak_memory_mb": _peak_memory(self.run),
+            "folder": str(self.folder),
+            "outputs": [str(p) for p in self.outputs],
+            "seed": self.recipe.seed,
+            "steps_done": self.steps_done,
+            "steps": self.recipe.steps,
+            "seconds": self._elapsed(),
+            "peak_memory_mb": _peak_memory(self.run),
+            **self._machine(),
         }
+
+    def _machine(self) -> dict[str, Any]:
+        """What `auto` came to, for whoever goes on from here on another machine."""
+        if self.run is None:
+            return {}
+        return {"device": str(self.run.device), "precision": str(self.run.dtype).split(".")[1]}
 
     def _elapsed(self) -> float:
         return round(time.monotonic() - self.began, 3)
@@ -183,7 +204,8 @@ class _Memory:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         words = ("out of memory", "can't allocate memory", "not enough memory")
         full = isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and not isinstance(error, PixweaveError)
+            isinstance(error, RuntimeError)
+            and not isinstance(error, PixweaveError)
             and any(word in str(error).lower() for word in words)
         )
         if full:
@@ -199,7 +221,8 @@ def _read(frame: Frame) -> dict[str, float]:
     for name, value in losses.items():
         if not math.isfinite(value):
             raise RunError(
-                f"loss '{name}' became {value} at step {frame.step}; lower optimizer.rate or its weight"
+                f"loss '{name}' became {value} at step {frame.step}; "
+                "lower optimizer.rate or its weight"
             )
     return losses
 
@@ -216,14 +239,21 @@ def _overflows(run: Run) -> Iterator[str]:
     for part in run.recipe.losses:
         text = getattr(part.settings, "text", None)
         for name, perceptor in run.perceptors.items():
-            cut = getattr(perceptor, "overflow", lambda _: "")(text) if isinstance(text, str) else ""
+            cut = (
+                getattr(perceptor, "overflow", lambda _: "")(text) if isinstance(text, str) else ""
+            )
             if cut:
                 yield f"{part.mark}: perceptor '{name}' does not see the end of the prompt: '{cut}'"
 
 
 def _parts(recipe: Recipe) -> list[Any]:
-    return [recipe.generator, *recipe.perceptors, *recipe.augmentations, *recipe.losses,
-            *recipe.exports]
+    return [
+        recipe.generator,
+        *recipe.perceptors,
+        *recipe.augmentations,
+        *recipe.losses,
+        *recipe.exports,
+    ]
 
 
 def _peak_memory(run: Run | None) -> float | None:

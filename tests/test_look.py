@@ -18,7 +18,7 @@ from recipe_doubles import doubles, lines
 from pixweave.cli import State, Verbs, cli
 from pixweave.cli.look import VERBS
 from pixweave.plugins import Plugins
-from pixweave.recipe import builtins
+from pixweave.recipe import builtins, load_text
 
 TOP = "pixweave: 1\nprompts: [a fox]\n"
 
@@ -166,3 +166,10 @@ def test_looking_imports_nothing_heavy(verb: str, here: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT.format(args=args)], env=env, cwd=here,
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_of_frames_is_named_by_its_slash(tmp_path: Path) -> None:
+    recipe = load_text(
+        "pixweave: 1\nprompts: [x]\nexport: [steps/]\n", "r.yaml", tmp_path, Plugins.discover()
+    )
+    assert [(part.use, part.settings.file) for part in recipe.exports] == [("frames", "steps/")]  # type: ignore[attr-defined]

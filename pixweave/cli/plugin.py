@@ -75,6 +75,9 @@ def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
 
 def example(offer: Offer) -> str:
     """One line of a recipe that uses the component."""
+    if offer.kind == "exporter":
+        suffixes = getattr(offer.component, "suffixes", None) or (f".{offer.name}",)
+        return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"
     parts = [f"use: {offer.name}"]
     for name, info in offer.component.model_fields.items():
         if info.is_required():
@@ -82,8 +85,6 @@ def example(offer: Offer) -> str:
         elif len(parts) < 3 and (default := info.get_default()) is not None:
             parts.append(f"{name}: {_text(default)}")
     entry = f"{{{', '.join(parts)}}}"
-    if offer.kind == "exporter":
-        return f"export: [{getattr(offer.component.model_fields.get('file'), 'default', entry)}]"
     return (
         f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
     )

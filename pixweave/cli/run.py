@@ -31,26 +31,55 @@ def _able(_: click.Context, __: click.Parameter, wish: str) -> str:
 
 @click.command()
 @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
-@click.option("-s", "--set", "sets", multiple=True, metavar="PATH=VALUE",
-              help="Set a value, e.g. generator.palette=pico-8; may be repeated.")
-@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT",
-              help="Use this prompt instead of the recipe's; may be repeated.")
+@click.option(
+    "-s",
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Set a value, e.g. generator.palette=pico-8; may be repeated.",
+)
+@click.option(
+    "-p",
+    "--prompt",
+    "prompts",
+    multiple=True,
+    metavar="TEXT",
+    help="Use this prompt instead of the recipe's; may be repeated.",
+)
 @click.option("--seed", metavar="N", help="Short for --set seed=N (a number or `random`).")
 @click.option("-n", "--steps", type=int, metavar="N", help="Short for --set steps=N.")
 @click.option("--quality", metavar="NAME", help="Short for --set quality=NAME.")
-@click.option("-o", "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Write into this new or empty folder instead of runs/DATE/NUMBER-NAME.")
-@click.option("--preview", type=click.Choice(["auto", "term", "none"]), default="auto",
-              callback=_able,
-              help="Live picture in the terminal, in at most 2 % of the time; auto: where the "
-                   "terminal can; term: or fail.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write into this new or empty folder instead of runs/DATE/NUMBER-NAME.",
+)
+@click.option(
+    "--preview",
+    type=click.Choice(["auto", "term", "none"]),
+    default="auto",
+    callback=_able,
+    help="Live picture in the terminal, in at most 2 % of the time; auto: where the "
+    "terminal can; term: or fail.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
 def run(
-    ctx: click.Context, recipes: tuple[str, ...], sets: tuple[str, ...], prompts: tuple[str, ...],
-    seed: str | None, steps: int | None, quality: str | None, out: Path | None, preview: str,
-    as_json: bool, quiet: bool,
+    ctx: click.Context,
+    recipes: tuple[str, ...],
+    sets: tuple[str, ...],
+    prompts: tuple[str, ...],
+    seed: str | None,
+    steps: int | None,
+    quality: str | None,
+    out: Path | None,
+    preview: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Run a recipe; several are merged, left to right, and `-` is standard input.
 
@@ -149,8 +178,10 @@ def _say(event: Event) -> None:
     elif event.kind == "saved":
         click.echo(data["path"])
     elif event.kind == "result" and data["status"] == "interrupted":
-        click.echo(f"stopped after {data['steps_done']} of {data['steps']} steps; "
-                   "what there was is saved", err=True)
+        click.echo(
+            f"stopped after {data['steps_done']} of {data['steps']} steps; what there was is saved",
+            err=True,
+        )
 
 
 class _Signals:

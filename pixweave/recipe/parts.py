@@ -191,7 +191,8 @@ class PartReader:
                 "write it like 'file: picture.png'",
             )
             return None
-        suffix = PurePosixPath(file.value).suffix.lower()
+        is_folder = file.value.endswith("/")
+        suffix = "/" if is_folder else PurePosixPath(file.value).suffix.lower()
         if not suffix:
             self.check.fail(
                 file.mark,
