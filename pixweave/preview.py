@@ -30,6 +30,9 @@ CHECKS = (102, 153)
 
 
 class _Stream(Protocol):
+    @property
+    def encoding(self) -> str | None: ...
+
     def isatty(self) -> bool: ...
 
 
@@ -42,11 +45,14 @@ def supports(stream: _Stream, env: Mapping[str, str]) -> Kind | None:
     term, program = env.get("TERM", ""), env.get("TERM_PROGRAM", "")
     if not stream.isatty() or env.get("NO_COLOR") or term in ("", "dumb"):
         return None
+    if not (stream.encoding or "").lower().startswith("utf"):  # it could not even say a block
+        return None
     inside = "TMUX" in env or term.startswith(("tmux", "screen"))
     if not inside and (term in ("xterm-kitty", "xterm-ghostty") or "KITTY_WINDOW_ID" in env
                        or program == "ghostty"):
         return "kitty"
-    if not inside and program in ("iTerm.app", "WezTerm"):
+    iterm2 = env.get("LC_TERMINAL") == "iTerm2"  # what ssh brings along
+    if not inside and (iterm2 or program in ("iTerm.app", "WezTerm")):
         return "iterm"
     if env.get("COLORTERM") in ("truecolor", "24bit"):
         return "blocks"
@@ -70,8 +76,9 @@ def fit(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
 def half_blocks(array: Array, columns: int, rows: int) -> list[str]:
     """A picture as lines of `▀` in 24-bit colours, two pixels to a cell.
 
-    `array` is bytes `[H, W, C]`, C 1 (grey), 3 or 4. At most `rows` lines of `columns` cells. Alpha is straight and shows a checkerboard. Each line
-    begins and ends with the terminal's own colours, and a colour is only sent where it changes.
+    `array` is bytes `[H, W, C]`, C 1 (grey), 3 or 4 (straight alpha, shown over a checkerboard).
+    At most `rows` lines of `columns` cells. Each line begins and ends with the terminal's own
+    colours, and a colour is only sent where it changes.
     """
     import numpy as np
 

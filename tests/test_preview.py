@@ -1,256 +1,337 @@
-"""The picture in the terminal."""
+"""The picture in the terminal: its bytes, its cost, and the real command on a real terminal."""
 
 from __future__ import annotations
 
 import base64
 import io
 import os
-import pty
+import random
 import re
-import select
-import shutil
+import signal
 import subprocess
 import sys
-import time
+import termios
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from rich.console import Console
 
-from pixweave.preview import Allowance, HalfBlocks, Inline, TermPreview, fit, shrink, supports
-from pixweave.protocols import Frame
+from pixweave import preview
+from pixweave.cli.progress import preview_kind
+from pixweave.errors import RunError
+
+FAST = """\
+pixweave: 1
+title: fast
+size: [24, 24]
+steps: 3
+generator: {use: pixel, grid: [12, 12]}
+perceptors: []
+losses: [smoothness]
+augmentations: []
+export: [fast.png]
+"""
+
+PATIENT = """\
+'''A loss that takes its time, and one that says something.'''
+import sys, time
+from pixweave import Component, hookimpl
+
+class Patient(Component):
+    '''10 ms.'''
+    def build(self, run):
+        def loss(view):
+            time.sleep(0.01)
+            if view.step == 50:
+                print("a word from a part", file=sys.stderr)
+            return (view.image - 2).square().mean()
+        return loss
+
+@hookimpl
+def register_losses():
+    return {"patient": Patient}
+"""
 
 TRUE = {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
-class Terminal(io.StringIO):
-    """A stream that says that it is a terminal."""
+@dataclass
+class Terminal:
+    """A stream that says whether it is a terminal."""
 
-    encoding = "utf-8"
+    tty: bool = True
+    encoding: str | None = "utf-8"
 
     def isatty(self) -> bool:
-        return True
+        return self.tty
+
+
+@pytest.mark.parametrize(("kind", "env"), [
+    ("kitty", {"TERM": "xterm-kitty"}),
+    ("kitty", {"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}),
+    ("kitty", {"TERM": "xterm-ghostty"}),
+    ("kitty", {"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}),
+    ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}),
+    ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}),
+    ("iterm", {"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}),
+    ("blocks", {"TERM": "tmux-256color", "TERM_PROGRAM": "WezTerm"}),
+    ("blocks", {"TERM": "xterm-256color", "TMUX": "/tmp/t", "KITTY_WINDOW_ID": "1"}),
+    ("blocks", {"TERM": "xterm", "COLORTERM": "truecolor"}),
+    ("blocks", {"TERM": "xterm", "COLORTERM": "24bit"}),
+    ("blocks", {"TERM": "xterm-direct"}),
+    ("blocks", {"TERM": "xterm-256color"}),
+    (None, {"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}),
+    (None, {"TERM": "xterm"}),
+    (None, {"TERM": "dumb", "COLORTERM": "truecolor"}),
+    (None, {"TERM": "xterm-kitty", "NO_COLOR": "1"}),
+    (None, {}),
+])
+def test_what_a_terminal_can_show(kind: str | None, env: Mapping[str, str]) -> None:
+    assert preview.supports(Terminal(), env) == kind
+    assert preview.supports(Terminal(False), env) is None
+    assert preview.supports(Terminal(encoding="iso8859-1"), env) is None
+
+
+def test_a_preview_that_was_asked_for_and_cannot_be_is_an_error_with_a_remedy() -> None:
+    assert preview_kind("auto", Terminal(False), TRUE) is None
+    assert preview_kind("none", Terminal(), TRUE) is None
+    assert preview_kind("term", Terminal(), TRUE) == "blocks"
+    with pytest.raises(RunError, match="set COLORTERM=truecolor if it has them"):
+        preview_kind("term", Terminal(), {"TERM": "vt100"})
+
+
+def test_two_by_two_pixels_are_two_half_blocks_exactly() -> None:
+    picture = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)
+    assert preview.half_blocks(picture, 3, 1) == [
+        "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[38;2;0;255;0;48;2;255;255;255m▀\x1b[0m"
+    ]
+
+
+def test_a_colour_is_sent_only_where_it_changes_and_an_odd_last_row_has_no_lower_half() -> None:
+    picture = np.array([[RED, RED], [BLUE, GREEN], [RED, BLUE]], np.uint8)
+    assert preview.half_blocks(picture, 2, 2) == [
+        "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[48;2;0;255;0m▀\x1b[0m",
+        "\x1b[38;2;255;0;0m▀\x1b[38;2;0;0;255m▀\x1b[0m",
+    ]
+
+
+def test_shrinking_is_the_mean_of_each_area_and_keeps_the_aspect() -> None:
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[::2] = 200
+    lines = preview.half_blocks(picture, 20, 20)
+    assert lines == ["\x1b[38;2;100;100;100;48;2;100;100;100m" + "▀" * 20 + "\x1b[0m"] * 5
+    assert preview.fit(512, 512, 80, 25) == (50, 50)
+    assert preview.fit(24, 24, 80, 40) == (72, 72)  # by a whole factor: crisp
+    assert preview.fit(1000, 2, 10, 10) == (10, 1)
+
+
+def test_what_is_transparent_shows_a_checkerboard_and_half_is_half() -> None:
+    picture = np.zeros((8, 8, 4), np.uint8)
+    picture[..., 0] = 255  # clear pixels have a colour too: it must not shine through
+    picture[0, 0, 3] = 255
+    picture[2, 0, 3] = 51
+    top, second = preview.half_blocks(picture, 8, 4)[:2]
+    light, dark = preview.CHECKS
+    red, mixed = "38;2;255;0;0", f"38;2;{0.2 * 255 + 0.8 * light:.0f};82;82"
+    assert top.startswith(f"\x1b[{red};48;2;{light};{light};{light}m▀")
+    assert f"\x1b[38;2;{dark};{dark};{dark};48;2;{dark};{dark};{dark}m▀" in top
+    assert second.startswith(f"\x1b[{mixed};48;2;{light};{light};{light}m▀")
+
+
+def noise(side: int = 64) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+
+
+def from_kitty(text: str) -> tuple[str, bytes]:
+    """The keys of the first chunk, and the file, as the protocol's document says to read them."""
+    chunks = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", text)
+    assert all(len(body) <= 4096 and (len(body) % 4 == 0) for _, body in chunks)
+    assert [keys.split("m=")[1] for keys, _ in chunks] == ["1"] * (len(chunks) - 1) + ["0"]
+    return chunks[0][0], base64.b64decode("".join(body for _, body in chunks), validate=True)
+
+
+def from_iterm(text: str) -> tuple[str, bytes]:
+    match = re.search(r"\x1b\]1337;File=([^:]*):([^\x07]*)\x07", text)
+    assert match is not None
+    return match[1], base64.b64decode(match[2], validate=True)
+
+
+def test_inline_pictures_decode_back_to_the_file() -> None:
+    data = preview.png(noise())
+    assert len(data) > 3 * 4096
+    sent = preview.kitty(data, 20, 10)
+    assert from_kitty(sent) == ("a=T,f=100,q=2,c=20,r=10,m=1", data)
+    assert sent.count("\x1b_G") == sent.count("\x1b\\") > 3
+    assert from_iterm(preview.iterm(data, 20, 10)) == (
+        f"inline=1;size={len(data)};width=20;height=10;preserveAspectRatio=1", data)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert (np.asarray(picture) == noise()).all()
 
 
 class Clock:
-    """Time that goes on only when it is told to."""
+    """A time that passes when told to."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 100.0
 
     def __call__(self) -> float:
         return self.now
 
 
-@pytest.mark.parametrize(("env", "kind"), [
-    (TRUE, "blocks"),
-    ({"TERM": "xterm-kitty"}, "kitty"),
-    ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, "kitty"),
-    ({"TERM": "xterm-ghostty"}, "kitty"),
-    ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, "iterm"),
-    ({"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}, "iterm"),
-    ({"TERM": "tmux-256color", "KITTY_WINDOW_ID": "1", "TMUX": "/tmp/x"}, "blocks"),
-    ({"TERM": "screen", "TERM_PROGRAM": "iTerm.app"}, "blocks"),
-    ({"TERM": "dumb"}, None),
-    ({}, None),
-    ({**TRUE, "NO_COLOR": "1"}, None),
-])  # fmt: skip
-def test_what_a_terminal_can_show(env: dict[str, str], kind: str | None) -> None:
-    assert supports(Terminal(), env) == kind
-    assert supports(io.StringIO(), env) is None
-
-
-def test_a_terminal_without_utf8_gets_no_blocks() -> None:
-    terminal = Terminal()
-    terminal.encoding = "latin-1"
-    assert supports(terminal, TRUE) is None
-
-
-def test_blocks_show_two_pixels_in_a_cell_and_colours_only_where_they_change() -> None:
-    red, blue = (255, 0, 0), (0, 0, 255)
-    array = np.array([[red, red, blue], [red, blue, blue]], dtype=np.uint8)
-    assert HalfBlocks(array).lines() == [
-        "\x1b[48;2;255;0;0m \x1b[48;2;0;0;255m\x1b[38;2;255;0;0m▀ \x1b[0m"
-    ]
-    assert HalfBlocks(array, deep=False).lines() == [
-        "\x1b[48;5;196m \x1b[48;5;21m\x1b[38;5;196m▀ \x1b[0m"
-    ]
-
-
-@pytest.mark.parametrize(("size", "room", "cells"), [
-    ((64, 48), (100, 40), (64, 24)),
-    ((64, 48), (30, 40), (30, 11)),
-    ((512, 512), (100, 10), (20, 10)),
-    ((16, 16), (100, 40), (48, 24)),
-    ((1000, 10), (100, 40), (64, 1)),
-    ((10, 1000), (100, 40), (1, 24)),
-    ((10, 10), (-1, -4), (1, 1)),
-])  # fmt: skip
-def test_a_picture_keeps_its_proportions(size: Any, room: Any, cells: Any) -> None:
-    assert fit(*size, *room) == cells
-
-
-def test_a_batch_stands_side_by_side_and_holes_are_white() -> None:
-    image = torch.zeros(2, 4, 4, 4)
-    image[1, :] = torch.tensor([1.0, 0, 0, 1])[:, None, None]
-    array = shrink(image, 4, 2)
-    assert array[0].tolist() == [[255, 255, 255]] * 2 + [[255, 0, 0]] * 2
-
-
-def test_the_cost_stays_within_the_budget() -> None:
+@pytest.mark.parametrize(("cost", "least", "most"), [
+    (lambda now: 0.0055, 150, 165),  # a local terminal: the 8 Hz of the timer would be 480
+    (lambda now: 0.0005, 470, 480),
+    (lambda now: 0.5, 2, 3),  # over a slow line
+    (lambda now: 0.005 if now < 130 else 0.4, 100, 125),  # a line that gets slow
+    (lambda now: random.Random(now).uniform(0.001, 0.02), 90, 130),
+], ids=["local", "cheap", "slow", "turns-slow", "random"])
+def test_drawing_stays_under_its_share_of_the_time(
+    cost: Callable[[float], float], least: int, most: int
+) -> None:
     clock = Clock()
-    allowance = Allowance(0.02, clock)
-    for _ in range(10_000):
-        clock.now += 0.01
-        if allowance.due():
-            with allowance:
-                clock.now += 0.03
-    assert 0.015 < allowance.spent / clock.now <= 0.0201
+    budget = preview.Budget(0.02, clock)
+    shares = []
+    while clock.now < 160:
+        clock.now += 0.125
+        if budget.due():
+            with budget.drawing():
+                clock.now += cost(clock.now)
+            shares.append(budget.share)
+    assert least <= budget.drawings <= most
+    assert budget.share <= 0.02 or budget.drawings <= 3
+    assert max(shares[20:], default=0) <= 0.035  # a cost that jumps is made up for afterwards
+    clock.now += 60
+    assert budget.share <= 0.02
+    assert budget.due()
 
 
-def test_a_frame_for_which_there_is_no_time_costs_nothing() -> None:
-    clock = Clock()
-    terminal = Terminal()
-    preview = TermPreview(terminal, env=TRUE, clock=clock)
-    frame = Frame(0, torch.zeros(1, 3, 8, 8))
-    assert preview.offer(frame)
-    written = terminal.tell()
-    clock.now += 0.05
-    assert not preview.offer(frame)
-    assert terminal.tell() == written
-    clock.now += 0.1
-    assert preview.offer(frame)
-    assert preview.drawn == 2
+def on_terminal(
+    work: Path, *words: str, columns: int = 80, env: Mapping[str, str] = TRUE,
+    interrupt_at: str = "",
+) -> tuple[int, str, str]:
+    """Exit code, stdout (a pipe) and what the terminal at stderr got; Ctrl-C when it shows that."""
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (20, columns))
+    outer = {key: value for key, value in os.environ.items() if key not in (
+        "NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "TMUX",
+        "KITTY_WINDOW_ID", "COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pixweave", *words], cwd=work, text=True, stdin=slave, stderr=slave,
+        stdout=subprocess.PIPE, env={**outer, **env})
+    os.close(slave)
+    seen = bytearray()
 
-
-def test_alone_it_draws_over_the_picture_before_and_gives_the_cursor_back() -> None:
-    clock = Clock()
-    terminal = Terminal()
-    preview = TermPreview(terminal, env=TRUE, clock=clock)
-    for _ in range(2):
-        preview.offer(Frame(0, torch.zeros(1, 3, 8, 8)))
-        clock.now += 10
-    preview.close()
-    written = terminal.getvalue()
-    rows = written.count("\r\n") // 2
-    assert written.startswith("\x1b[?25l\r")
-    assert written.count(f"\x1b[{rows}A\r") == 1
-    assert written.endswith("\x1b[?25h")
-
-
-def test_no_terminal_no_picture() -> None:
-    stream = io.StringIO()
-    preview = TermPreview(stream, env=TRUE)
-    assert not preview.offer(Frame(0, torch.zeros(1, 3, 8, 8)))
-    preview.close()
-    assert stream.getvalue() == ""
-
-
-def test_kitty_gets_the_picture_once_and_then_only_its_place() -> None:
-    rng = np.random.default_rng(0)
-    array = rng.integers(0, 255, (90, 90, 3), dtype=np.uint8)
-    picture = Inline(array, 20, 10, "kitty")
-    first, second = picture.lines(), picture.lines()
-    assert first[:-1] == second[:-1] == [""] * 9
-    chunks = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", first[-1])
-    data = base64.b64decode("".join(body for head, body in chunks if "a=p" not in head))
-    with Image.open(io.BytesIO(data)) as sent:
-        assert (np.asarray(sent) == array).all()
-    assert all(len(body) <= 4096 for _, body in chunks)
-    assert [head.endswith("m=1") for head, _ in chunks[:-2]] == [True] * (len(chunks) - 2)
-    assert chunks[-2][0] == "m=0"
-    place = r"\x1b_Ga=p,i=\d+,p=1,c=20,r=10,C=1,q=2;\x1b\\"
-    assert re.fullmatch(rf"\x1b7\x1b\[9A\r{place}\x1b8", second[-1])
-
-
-def test_iterm_gets_the_picture_in_cells() -> None:
-    picture = Inline(np.zeros((4, 8, 3), dtype=np.uint8), 8, 2, "iterm")
-    head, body = picture.lines()[-1].split(":")
-    assert head == ("\x1b7\x1b[1A\r\x1b]1337;File=inline=1;doNotMoveCursor=1;width=8;height=2;"
-                    "preserveAspectRatio=0")  # fmt: skip
-    with Image.open(io.BytesIO(base64.b64decode(body.removesuffix("\x07\x1b8")))) as sent:
-        assert sent.size == (8, 4)
-
-
-def test_rich_hands_the_lines_out_as_they_are() -> None:
-    stream = Terminal()
-    console = Console(file=stream, force_terminal=True, width=10)
-    blocks = HalfBlocks(np.full((4, 9, 3), 7, dtype=np.uint8))
-    console.print(blocks)
-    assert stream.getvalue() == "".join(f"{line}\n" for line in blocks.lines())
-
-
-LIVE = """\
-import sys, time, torch
-from rich.console import Console
-from rich.progress import Progress
-from pixweave.preview import TermPreview
-from pixweave.protocols import Frame
-preview, console = TermPreview(sys.stderr), Console(file=sys.stderr)
-bar = Progress(console=console)
-task = bar.add_task("steps", total=8)
-image = torch.zeros(1, 3, 4, 8)
-image[:, 0, :, :4] = 1
-image[:, 2, :, 4:] = 1
-with preview.live(bar, console=console):
-    for step in range(8):
-        time.sleep(0.15)
-        bar.update(task, completed=step + 1)
-        preview.offer(Frame(step, image))
-        if step == 4:
-            console.print("in between")
-print("the end")
-"""
-
-
-def test_the_picture_and_the_bar_live_together_in_a_terminal(tmp_path: Path) -> None:
-    script = tmp_path / "live.py"
-    script.write_text(LIVE)
-    ours, theirs = pty.openpty()
-    env = {**os.environ, **TRUE, "COLUMNS": "80", "LINES": "30"}
-    env.pop("NO_COLOR", None)
-    process = subprocess.Popen([sys.executable, script], stdout=theirs, stderr=theirs, env=env)
-    os.close(theirs)
-    written, until = b"", time.monotonic() + 60
-    while time.monotonic() < until:
-        if select.select([ours], [], [], 0.2)[0]:
+    def read() -> None:
+        asked = False
+        while True:
             try:
-                written += os.read(ours, 65536)
-            except OSError:  # it has closed its end
-                break
-    assert process.wait(10) == 0, written.decode()
-    os.close(ours)
-    assert written.count(b"\x1b[48;2;255;0;0m") >= 16
-    assert written.count(b"\x1b[?25l") == written.count(b"\x1b[?25h") == 1
-    assert written.rindex(b"\x1b[?25h") < written.index(b"the end")
+                seen.extend(os.read(master, 65536) or b"")
+            except OSError:  # the other side is closed
+                return
+            if interrupt_at and not asked and interrupt_at in seen.decode(errors="ignore"):
+                asked = True
+                process.send_signal(signal.SIGINT)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    out, _ = process.communicate(timeout=60)
+    reader.join(timeout=10)
+    os.close(master)
+    return process.returncode, out, seen.decode()
 
 
-@pytest.mark.skipif(not shutil.which("tmux"), reason="tmux is not installed")
-def test_the_screen_shows_one_picture_above_one_bar(tmp_path: Path) -> None:
-    script = tmp_path / "live.py"
-    script.write_text(LIVE)
-    tmux = ["tmux", "-L", f"pixweave{os.getpid()}", "-f", "/dev/null"]
-    env = {k: v for k, v in os.environ.items() if k not in ("TMUX", "NO_COLOR")}
-    command = f"COLORTERM=truecolor {sys.executable} {script}; sleep 60"
-    start = [*tmux, "new-session", "-d", "-x", "80", "-y", "45", command]
-    subprocess.run(start, env=env, check=True)
-    try:
-        until = time.monotonic() + 60
-        lines: list[str] = []
-        while "the end" not in lines and time.monotonic() < until:
-            time.sleep(0.3)
-            shown = subprocess.run([*tmux, "capture-pane", "-pe"], capture_output=True, text=True)
-            plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.stdout)
-            lines = [line.rstrip() for line in plain.splitlines()]
-        colours = [line for line in shown.stdout.splitlines() if "48;2;255;0;0m" in line]
-        assert lines[0] == "in between"
-        assert len(colours) == 16  # 64 columns for 8 pixels: 4 pixels are 32 half cells high
-        assert lines[17].startswith("steps ━")
-        assert lines[17].count("100%") == 1
-        assert lines[18] == "the end"
-    finally:
-        subprocess.run([*tmux, "kill-server"], check=False)
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "fast.yaml").write_text(FAST)
+    (tmp_path / "patient.py").write_text(PATIENT)
+    return tmp_path
+
+
+def run_words(steps: int) -> list[str]:
+    return ["run", "fast.yaml", "-o", "here", "--plugins-dir", ".", "-n", str(steps),
+            "-s", "losses=[patient]"]
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
+
+
+def assert_wiped(shown: str) -> str:
+    """The display was erased to its last line and the cursor is back; gives what comes after."""
+    drawn, _, end = shown.split("\x1b[?2026h")[-1].rpartition("\x1b[?2026l")
+    height = drawn.count("\n") + 1
+    wipe = "\r\n\x1b[?25h\r" + "\x1b[1A\x1b[2K" * height
+    assert end.startswith(wipe)
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+    return end.removeprefix(wipe)
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_bar_and_picture_on_the_terminal_and_only_the_path_on_stdout(
+    work: Path, columns: int
+) -> None:
+    code, out, shown = on_terminal(work, *run_words(150), "--preview", "term", columns=columns)
+    assert (code, out) == (0, f"{Path('here') / 'fast.png'}\n"), shown
+    last = plain(shown.split("\x1b[?2026h")[-1].partition("\x1b[?2026l")[0]).splitlines()
+    assert last[-14:-2] == ["▀" * 24] * 12
+    assert re.fullmatch(r"[━╸╺ ]{12,} \d+/150 \d+(\.\d)? it/s 0:\d\d", last[-2].rstrip())
+    assert re.fullmatch(r"patient \d(\.\d+)?", last[-1].rstrip())
+    assert max(len(line) for line in last) <= columns
+    assert "a word from a part\r\n" in shown
+    end = plain(assert_wiped(shown))
+    assert re.fullmatch(r"fast: 150 steps, \d+(\.\d)? it/s, \d+\.\d s\r\n", end)
+
+
+def test_ctrl_c_leaves_a_clean_terminal_and_the_picture(work: Path) -> None:
+    code, out, shown = on_terminal(work, *run_words(100000), interrupt_at="▀")
+    assert (code, out) == (130, f"{Path('here') / 'fast.png'}\n")
+    end = plain(assert_wiped(shown))
+    assert re.search(r"^fast: \d+ steps, .*\r\nstopped after \d+ of 100000 steps; ", end)
+    assert (work / "here" / "fast.png").exists()
+
+
+def test_without_a_preview_there_is_still_a_bar(work: Path) -> None:
+    code, _, shown = on_terminal(work, *run_words(100), "--preview", "none")
+    assert code == 0
+    assert "▀" not in shown
+    assert "/100" in shown
+    assert_wiped(shown)
+
+
+@pytest.mark.parametrize(("env", "decode"), [
+    ({"TERM": "xterm-kitty"}, from_kitty),
+    ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, from_iterm),
+])
+def test_a_terminal_with_inline_pictures_keeps_the_finished_one(
+    work: Path, env: Mapping[str, str], decode: Callable[[str], tuple[str, bytes]]
+) -> None:
+    code, _, shown = on_terminal(work, "run", "fast.yaml", "-o", "here", env=env)
+    assert code == 0
+    _, data = decode(shown)
+    with Image.open(io.BytesIO(data)) as got, Image.open(work / "here" / "fast.png") as want:
+        assert (np.asarray(got) == np.asarray(want.convert("RGB"))).all()
+
+
+def test_a_failure_leaves_a_clean_terminal_too(work: Path) -> None:
+    source = PATIENT.replace(".mean()", ".mean() / (view.step < 100)")
+    (work / "patient.py").write_text(source)
+    code, out, shown = on_terminal(work, *run_words(200), "--preview", "term")
+    assert (code, out) == (1, "")
+    end = plain(assert_wiped(shown))
+    assert re.match(r"pixweave: loss 'patient' became (inf|nan) at step 1\d\d; lower ", end)
+
+
+@pytest.mark.parametrize("words", [[], ["--json"], ["-q"]])
+def test_asking_for_a_preview_in_a_pipe_fails_before_anything_is_made(
+    work: Path, words: list[str]
+) -> None:
+    command = [sys.executable, "-m", "pixweave", "run", "fast.yaml", "--preview", "term", *words]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "this terminal cannot show a live picture" in done.stderr + done.stdout
+    assert not (work / "runs").exists()
