@@ -7,12 +7,15 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pixweave import Complaint, Component, Field, hookimpl
+from pixweave.errors import did_you_mean
 
 if TYPE_CHECKING:
     from pixweave.recipe import Recipe
     from pixweave.run import Run
 
 COLOUR = "^#[0-9a-fA-F]{6}$"
+SLOWEST = 0.01
+"""Frames a second of the slowest film; containers cannot count much longer times."""
 
 
 class _Export(Component):
@@ -20,6 +23,7 @@ class _Export(Component):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     also: ClassVar[tuple[str, ...]] = ()  # endings that it can write, but only if asked by name
+    longest: ClassVar[int] = 65_535  # pixels on a side that the format can hold
 
     file: str = Field(min_length=1, description="name of the file, within the run folder")
     scale: int = Field(1, ge=1, le=64, description="each pixel as a crisp square of this side")
@@ -27,12 +31,24 @@ class _Export(Component):
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The file must lie in the run folder, under a name of its own."""
         path = PurePath(self.file)
+        name = path.name.removesuffix(path.suffix)
         if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
             yield Complaint("file", f"'{self.file}' leads out of the run folder",
                             "give a plain name; --out chooses the folder")
-        if not self.file.lower().endswith(self.suffixes + self.also):
+        elif not self.file.lower().endswith(self.suffixes + self.also):
             yield Complaint("file", f"'{self.file}' does not end in {' or '.join(self.suffixes)}",
                             "change the ending, or leave out 'use'")
+        elif not name.strip(".") or not self.file.isprintable() or len(path.name.encode()) > 200:
+            yield Complaint("file", f"'{self.file[:80]}' is no name for a file",
+                            "give it up to 200 plain characters before its ending")
+        width, height = self.sides(recipe)
+        if max(width, height) > self.longest:
+            yield Complaint("scale", f"{width}x{height} pixels are too many for this format, "
+                            f"which ends at {self.longest} a side", "set a smaller scale")
+
+    def sides(self, recipe: Recipe) -> tuple[int, int]:
+        """Width and height of what it writes, in pixels."""
+        return recipe.size[0] * self.scale, recipe.size[1] * self.scale
 
 
 class _Film(_Export):
@@ -47,6 +63,17 @@ class _Film(_Export):
         "forward", description="boomerang: there and back again"
     )
 
+    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+        """The recipe's clock may be slower than any film."""
+        yield from super().check(recipe)
+        if self.rate(recipe) < SLOWEST:
+            yield Complaint("fps", f"a film has at least {SLOWEST} frames a second, "
+                            f"not {self.rate(recipe):g}", f"set 'fps: {SLOWEST}' or more")
+
+    def rate(self, recipe: Recipe) -> float:
+        """Frames a second."""
+        return self.fps or recipe.fps
+
 
 class Png(_Export):
     """The last picture as PNG; indexed where the generator has a palette, with its transparency."""
@@ -55,9 +82,9 @@ class Png(_Export):
 
     def build(self, run: Run) -> Any:
         """Writes when it is closed."""
-        from pixweave_export.still import Still
+        from pixweave_export.still import Still, save_png
 
-        return Still(self, run)
+        return Still(self, run, save_png)
 
 
 class Jpeg(_Export):
@@ -72,9 +99,9 @@ class Jpeg(_Export):
 
     def build(self, run: Run) -> Any:
         """Writes when it is closed."""
-        from pixweave_export.still import Still
+        from pixweave_export.still import Still, save_jpeg
 
-        return Still(self, run)
+        return Still(self, run, save_jpeg)
 
 
 class Mp4(_Film):
@@ -82,40 +109,33 @@ class Mp4(_Film):
 
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".m4v", ".mov")
 
-    codec: str = Field("libx264", description="a video encoder of FFmpeg")
+    codec: str = Field("libx264", description="libx264, libx265, libsvtav1 (AV1) or mpeg4")
     quality: int = Field(
-        17, ge=0, le=51, description="constant rate factor: less is finer, larger"
+        17, ge=1, le=51, description="constant rate factor: less is finer, larger"
     )
     background: str = Field(
         "#ffffff", pattern=COLOUR, description="colour behind transparent parts"
     )
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
-        """The encoder must be in the installed FFmpeg."""
+        """The encoder must work here, for this size and rate."""
         yield from super().check(recipe)
-        import av  # without torch; only when an MP4 is asked for
+        from pixweave_export.encoder import CODECS, trial
 
-        try:
-            av.codec.Codec(self.codec, "w")
-        except (av.error.FFmpegError, ValueError):
-            from pixweave.errors import did_you_mean
-
-            known = ("libx264", "libx265", "libsvtav1", "mpeg4", "h264_nvenc", "hevc_nvenc")
-            yield Complaint("codec", f"there is no encoder '{self.codec}' in this FFmpeg",
-                            did_you_mean(self.codec, known))
+        if self.codec not in CODECS:
+            yield Complaint("codec", f"'{self.codec}' is not an encoder for films",
+                            did_you_mean(self.codec, CODECS))
             return
-        width, height = (side * self.scale for side in recipe.size)
-        if width % 2 or height % 2:
-            even = f"{width + width % 2}x{height + height % 2}"
-            yield Complaint("file", f"an MP4 has even sides, so {width}x{height} will be {even}",
-                            "its last row or column is doubled", fatal=False)
-
-    def encoder_options(self) -> dict[str, str]:
-        """`quality` in the words of the encoder."""
-        if self.codec == "mpeg4":  # it knows no rate factor, only quantisers 1..31
-            quantiser = str(max(1, round(self.quality / 51 * 31)))
-            return {"qmin": quantiser, "qmax": quantiser}
-        return {"crf": str(self.quality)}
+        width, height = self.sides(recipe)
+        even = (width + width % 2, height + height % 2)
+        if even != (width, height):
+            yield Complaint("file", f"an MP4 has even sides, so {width}x{height} will be "
+                            f"{even[0]}x{even[1]}", "its last row or column is doubled",
+                            fatal=False)
+        fps = self.rate(recipe)
+        if fps >= SLOWEST and (reason := trial(self.file, self.codec, fps, even)):
+            yield Complaint("codec", f"encoder '{self.codec}' cannot make {even[0]}x{even[1]} "
+                            f"films here: {reason}", "try a smaller scale, mpeg4, or a GIF")
 
     def build(self, run: Run) -> Any:
         """Encodes as frames come."""
@@ -135,7 +155,7 @@ class Gif(_Film):
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """A GIF frame lasts at least two hundredths of a second."""
         yield from super().check(recipe)
-        fps = self.fps or recipe.fps
+        fps = self.rate(recipe)
         if fps > 50:
             yield Complaint("fps", f"a GIF shows at most 50 frames a second, not {fps:g}",
                             "it will show 50; say 'fps: 50' or less", fatal=False)
@@ -154,7 +174,7 @@ class Apng(_Film):
     also: ClassVar[tuple[str, ...]] = (".png",)
     format: ClassVar[Literal["apng"]] = "apng"
 
-    repeat: int = Field(0, ge=0, description="times to play; 0 is for ever")
+    repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
 
     def build(self, run: Run) -> Any:
         """Keeps frames on disk, writes when it is closed."""
@@ -167,6 +187,7 @@ class Webp(_Film):
     """The run as an animated WebP: small, with transparency."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".webp",)
+    longest: ClassVar[int] = 16_383
     format: ClassVar[Literal["webp"]] = "webp"
 
     lossless: bool | None = Field(

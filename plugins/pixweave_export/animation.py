@@ -74,13 +74,13 @@ def gif_picture(pixels: Array, palette: Array | None) -> Image.Image:
             exact = images.indexed(pixels, np.array([rgb for _, rgb in few], dtype=np.uint8))
             assert exact is not None
             return exact
-        return opaque.quantize(256)
+        return opaque.quantize(256, Image.Quantize.MAXCOVERAGE)
     there = pixels[..., 3:] >= 128
     solid = Image.fromarray(np.where(there, pixels[..., :3], 0).astype(np.uint8))
-    few = solid.getcolors(255)
-    reduced = solid if few is not None else solid.quantize(255).convert("RGB")
-    colours = np.array([rgb for _, rgb in reduced.getcolors(256) or []], dtype=np.uint8)
-    cut = np.concatenate([np.asarray(reduced), np.where(there, 255, 0)], axis=2).astype(np.uint8)
+    if solid.getcolors(255) is None:
+        solid = solid.quantize(255, Image.Quantize.MAXCOVERAGE).convert("RGB")
+    colours = np.array([rgb for _, rgb in solid.getcolors(255) or []], dtype=np.uint8)
+    cut = np.concatenate([np.asarray(solid), np.where(there, 255, 0)], axis=2).astype(np.uint8)
     exact = images.indexed(cut, colours)
     assert exact is not None
     return exact

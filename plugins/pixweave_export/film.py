@@ -7,12 +7,13 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave import images, metadata
+from pixweave import images
 from pixweave_export.animation import write_apng, write_gif, write_webp
+from pixweave_export.encoder import abandon, open_film
 from pixweave_export.muxing import Array
 from pixweave_export.still import beside, over, palette_of
 
@@ -26,8 +27,8 @@ class Spool:
     """Frames packed in a temporary file, so that a long film does not fill the memory."""
 
     def __init__(self, folder: Path) -> None:
-        # in the run folder, because /tmp may be memory; without a name, so that nothing can be left
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the film
+        self._folder = folder
+        self._file: IO[bytes] | None = None
         self._places: list[tuple[int, int]] = []
         self._shape: tuple[int, ...] = ()
 
@@ -36,6 +37,9 @@ class Spool:
 
     def append(self, array: Array) -> None:
         """Pack a frame at the end."""
+        if self._file is None:
+            # in the run folder, because /tmp may be memory; without a name, so that it cannot stay
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
         packed = zlib.compress(array.tobytes(), 1)
         self._shape = array.shape
         self._places.append((self._file.seek(0, 2), len(packed)))
@@ -43,13 +47,18 @@ class Spool:
 
     def __getitem__(self, index: int) -> Array:
         place, length = self._places[index]
+        assert self._file is not None
         self._file.seek(place)
         raw = zlib.decompress(self._file.read(length))
         return np.frombuffer(raw, dtype=np.uint8).reshape(self._shape)
 
     def close(self) -> None:
-        """Give the space back."""
-        self._file.close()
+        """Forget the frames and give their space back."""
+        self._places = []
+        if self._file is not None:
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):  # it may hold bytes that have no room
+                file.close()
 
 
 class Animation:
@@ -58,7 +67,7 @@ class Animation:
     def __init__(self, settings: Gif | Apng | Webp, run: Run) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
-        self.fps = settings.fps or run.recipe.fps
+        self.fps = settings.rate(run.recipe)
         self.palette = palette_of(run)
         self.spool = Spool(run.folder)
         self.last: Frame | None = None
@@ -73,6 +82,8 @@ class Animation:
         """Write the film; it ends on the last frame, even if `every` passed it over."""
         if self.last is not None:
             self._keep(self.last)
+        if not len(self.spool):  # it was closed before
+            return [self.path]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with images.whole(self.path) as part:
             self._save(part)
@@ -104,7 +115,9 @@ class Animation:
         elif kind.format == "apng":
             write_apng(part, self._shots(), self.palette, kind.repeat, stamp)
         else:
-            lossless = kind.lossless if kind.lossless is not None else self.palette is not None
+            lossless = kind.lossless
+            if lossless is None:
+                lossless = palette_of(self.run) is not None
             write_webp(part, self._shots(), kind.repeat, lossless, kind.quality, stamp)
 
 
@@ -115,34 +128,28 @@ class Video:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
-        self.fps = float(settings.fps or run.recipe.fps)
+        self.fps = settings.rate(run.recipe)
         self.spool = Spool(run.folder) if settings.loop == "boomerang" else None  # to play it back
-        self.pending = False
         self.film: Any = None
-        self.last: Array | None = None
+        self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
         """Encode each n-th frame."""
-        array = over(images.enlarge(beside(frame), self.settings.scale), self.settings.background)
-        height, width = array.shape[:2]
-        array = np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self.pending = frame.step % self.settings.every != 0
-        self.last = array
-        if not self.pending:
-            self._encode(array)
-            if self.spool is not None:
-                self.spool.append(array)
+        self.last = frame
+        if frame.step % self.settings.every == 0:
+            self._take(frame)
 
     def close(self) -> list[Path]:
         """Finish the film; it ends on the last frame, even if `every` passed it over."""
-        assert self.last is not None
-        if self.pending:
-            self._encode(self.last)
+        if self.last is not None:
+            self._take(self.last)
+        if self.film is None:  # it was closed before
+            return [self.path]
         for _ in range(round(self.settings.hold * self.fps)):
-            self._encode(self.last)
+            self.film.write_frame(self.picture)
         if self.spool is not None:
-            for i in range(len(self.spool) - 2 + self.pending, 0, -1):
-                self._encode(self.spool[i])
+            for i in there_and_back(len(self.spool), "boomerang")[len(self.spool) :]:
+                self.film.write_frame(self._even(self.spool[i]))
             self.spool.close()
         self.film.close()
         self.film = None
@@ -156,25 +163,27 @@ class Video:
             self.spool.close()
         if self.film is not None:
             with contextlib.suppress(Exception):  # it may be broken: that is why we are here
-                self.film.close()
+                abandon(self.film)
+            self.film = None
         self.part.unlink(missing_ok=True)
 
-    def _encode(self, array: Array) -> None:
+    def _take(self, frame: Frame) -> None:
+        self.last = None
+        array = beside(frame)
+        self.picture = self._even(array)
         if self.film is None:
-            self.film = self._open()
-        self.film.write_frame(array)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.film = open_film(self.part, self.settings.codec, self.settings.quality,
+                                  self.fps, self.run.stamp)  # fmt: skip
+        self.film.write_frame(self.picture)
+        if self.spool is not None:
+            self.spool.append(array)
 
-    def _open(self) -> Any:
-        import imageio.v3 as iio
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"movflags": "use_metadata_tags+faststart"}
-        film: Any = iio.imopen(self.part, "w", plugin="pyav", options=options)  # type: ignore[call-overload]
-        film.container_metadata.update(metadata.for_mp4(self.run.stamp))
-        film.init_video_stream(self.settings.codec, fps=self.fps, pixel_format="yuv420p")
-        # imageio has no door to the encoder's own options
-        film._video_stream.codec_context.options = self.settings.encoder_options()
-        return film
+    def _even(self, array: Array) -> Array:
+        """The array as the encoder wants it: enlarged, opaque, with even sides."""
+        array = over(images.enlarge(array, self.settings.scale), self.settings.background)
+        height, width = array.shape[:2]
+        return np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def there_and_back(count: int, loop: str) -> list[int]:

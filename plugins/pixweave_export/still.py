@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pixweave import images, metadata
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pixweave.protocols import Frame
     from pixweave.run import Run
+
+Array = np.ndarray[Any, Any]
+Save = Callable[[Array, Path, Any, "Run"], None]
 
 
 class Still:
     """Keeps the last frame; writes it as one file, or `name-1`, `name-2`... for a batch."""
 
-    def __init__(self, settings: Any, run: Run) -> None:
-        self.settings, self.run = settings, run
+    def __init__(self, settings: Any, run: Run, save: Save) -> None:
+        self.settings, self.run, self.save = settings, run, save
         self.path = run.folder / settings.file
         self.last: Frame | None = None
 
@@ -38,7 +42,7 @@ class Still:
             path = self.path if alone else self.path.with_stem(f"{self.path.stem}-{i + 1}")
             array = images.enlarge(images.to_uint8(image), self.settings.scale)
             with images.whole(path) as part:
-                save(array, part, path.suffix, self.settings, self.run)
+                self.save(array, part, self.settings, self.run)
             written.append(path)
         return written
 
@@ -67,15 +71,16 @@ class Folder:
         array = images.enlarge(beside(frame), self.settings.scale)
         path = self.part / f"{frame.step:06}.png"
         with images.whole(path) as part:
-            save(array, part, ".png", self.settings, self.run)
+            save_png(array, part, self.settings, self.run)
 
     def close(self) -> list[Path]:
         """Give the folder its name; the last frame is in it, whatever `every` says."""
         if self.last is not None:
             self._write(self.last)
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        os.replace(self.part, self.path)
+        if self.part.exists():  # else it was closed before
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            os.replace(self.part, self.path)
         return [self.path]
 
     def abort(self) -> None:
@@ -83,16 +88,13 @@ class Folder:
         shutil.rmtree(self.part, ignore_errors=True)
 
 
-def beside(frame: Frame) -> np.ndarray[Any, Any]:
+def beside(frame: Frame) -> Array:
     """The frame as one array `[H, W, C]`; the pictures of a batch stand side by side."""
-    import numpy as np
-
     return np.concatenate([images.to_uint8(image) for image in frame.image], axis=1)
 
 
-def over(array: np.ndarray[Any, Any], background: str) -> np.ndarray[Any, Any]:
+def over(array: Array, background: str) -> Array:
     """The colours `[H, W, 3]` over a background."""
-    import numpy as np
     from PIL import ImageColor
 
     if array.shape[2] == 3:
@@ -102,18 +104,20 @@ def over(array: np.ndarray[Any, Any], background: str) -> np.ndarray[Any, Any]:
     return (array[..., :3] * alpha + behind * (1 - alpha)).round().astype(np.uint8)
 
 
-def palette_of(run: Run) -> np.ndarray[Any, Any] | None:
+def palette_of(run: Run) -> Array | None:
     """The generator's palette `[K, 3]`, if it has one."""
     palette = getattr(run.generator, "palette", None)
     return None if palette is None else palette.cpu().numpy()
 
 
-def save(array: np.ndarray[Any, Any], path: Path, suffix: str, settings: Any, run: Run) -> None:
-    """Write one still, with the run's stamp in it."""
-    if suffix == ".png":
-        picture = images.to_pillow(array, palette_of(run))
-        picture.save(path, "PNG", pnginfo=metadata.for_png(run.stamp), optimize=True)
-    else:
-        picture = images.to_pillow(over(array, settings.background))
-        picture.save(path, "JPEG", quality=settings.quality, subsampling=0,
-                     exif=metadata.for_exif(run.stamp))
+def save_png(array: Array, path: Path, settings: Any, run: Run) -> None:
+    """Write a PNG, indexed if the generator has a palette, with the run's stamp in it."""
+    picture = images.to_pillow(array, palette_of(run))
+    picture.save(path, "PNG", pnginfo=metadata.for_png(run.stamp), optimize=True)
+
+
+def save_jpeg(array: Array, path: Path, settings: Any, run: Run) -> None:
+    """Write a JPEG over `settings.background`, with the run's stamp in it."""
+    picture = images.to_pillow(over(array, settings.background))
+    exif = metadata.for_exif(run.stamp)
+    picture.save(path, "JPEG", quality=settings.quality, subsampling=0, exif=exif)
