@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,29 +35,36 @@ def from_file(path: Path) -> Tensor:
 
     Turned as its EXIF orientation says. Raises MissingError if it is not there or no picture.
     """
-    import numpy as np
     import torch
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
-        with warnings.catch_warnings():  # Pillow's own limit lies higher
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(path)
-        with opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                size = f"{opened.width}x{opened.height}"
-                raise MissingError(f"'{path}' has {size} pixels, too many to read")
-            picture = ImageOps.exif_transpose(opened)
-            if picture.mode.startswith("I;16") or picture.mode == "I":
-                wide = np.asarray(picture, dtype=np.float32) / 65535
-                return torch.from_numpy(wide)[None, None].expand(-1, 3, -1, -1).contiguous()
-            alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-            array = np.array(picture.convert("RGBA" if alpha else "RGB"))
+        # a little damage is no reason to stop, and the size we judge ourselves
+        with warnings.catch_warnings(action="ignore"):
+            array = _read(path)
     except FileNotFoundError:
         raise MissingError(f"there is no picture '{path}'") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
-    return torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
+
+
+def _read(path: Path) -> np.ndarray[Any, Any]:
+    """The picture in a file as float32 `[H, W, 3 or 4]`, 0..1."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise MissingError(
+                f"'{path}' has {opened.width}x{opened.height} pixels, too many to read"
+            )
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode.startswith("I"):  # 16 bits
+            grey = np.asarray(picture, dtype=np.float32)[..., None] / 65535
+            return grey.clip(0, 1).repeat(3, axis=2)
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        return np.asarray(picture, dtype=np.float32) / 255
 
 
 def to_pillow(

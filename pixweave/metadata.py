@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,7 +78,8 @@ def _from_picture(path: Path) -> dict[str, Any]:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        # a little damage elsewhere does not matter
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             text = getattr(picture, "text", None)
             if isinstance(text, dict) and KEY in text:
                 return {KEY: str(text[KEY])}
@@ -84,7 +87,7 @@ def _from_picture(path: Path) -> dict[str, Any]:
             if isinstance(comment, bytes) and comment.startswith(b"UNICODE\0"):
                 return _object(comment[8:].decode("utf-16-be", "replace"))
             return _object(picture.info.get("comment", b""))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
 
 

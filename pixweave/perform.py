@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -228,10 +229,20 @@ def _read(frame: Frame) -> dict[str, float]:
 
 
 def _stamp(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, without the places it was read from."""
+    """The resolved recipe as YAML; input files go by their bare names, to tell nobody's folders."""
     import yaml
 
-    return str(yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True, width=1000))
+    body = _without_folders(recipe.resolved())
+    return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=1000))
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    is_place = isinstance(value, str) and os.path.isabs(value) and os.path.isfile(value)
+    return os.path.basename(value) if is_place else value
 
 
 def _overflows(run: Run) -> Iterator[str]:

@@ -24,21 +24,26 @@ PACKAGES = ("pixweave", "torch", "open_clip_torch", "kornia", "numpy", "pillow",
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """Make and give `root/DATE/NUMBER-NAME`, numbered on; `root/last` leads to it."""
+    """Make and give `root/DATE/NUMBER-NAME`, numbered on; `root/last` leads to it.
+
+    Runs that start at the same moment get different numbers.
+    """
     day = root / datetime.date.today().isoformat()
     day.mkdir(parents=True, exist_ok=True)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
-    numbers = [int(p.name[:4]) for p in day.iterdir() if re.match(r"\d{4}-", p.name)]
+    numbers = [int(p.name.partition("-")[0]) for p in day.iterdir() if re.match(r"\d+-", p.name)]
     number = max(numbers, default=0)
     while True:
         number += 1
-        folder = day / f"{number:04}-{slug}"
-        if any(day.glob(f"{number:04}-*")):
-            continue
+        claim, folder = day / f".{number:04}", day / f"{number:04}-{slug}"
         try:
-            folder.mkdir()
-        except FileExistsError:  # another run took the number just now
+            claim.mkdir()
+        except FileExistsError:  # another run is taking it just now
             continue
+        if any(day.glob(f"{number:04}-*")):  # another run has just taken it
+            claim.rmdir()
+            continue
+        claim.rename(folder)
         _point(root / "last", folder)
         return folder
 
@@ -54,13 +59,13 @@ class Record:
         sources = recipe.sources or (("recipe.yaml", ""),)
         for i, (name, text) in enumerate(sources):
             last = i == len(sources) - 1
-            kept = "recipe.yaml" if last else f"recipe-{i + 1}-{Path(name).stem}.yaml"
+            kept = "recipe.yaml" if last else f"recipe-{i + 1}-{Path(name).stem[:80]}.yaml"
             write_whole(folder / kept, text)
         write_whole(folder / "resolved.yaml", recipe.resolved_yaml())
         self._head = {
             "title": recipe.title, "recipe": recipe.name, "seed": recipe.seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "argv": [Path(sys.argv[0]).name, *sys.argv[1:]], "versions": _versions(),
+            "argv": _words(sys.argv), "versions": _versions(),
             "platform": f"{platform.system()} {platform.machine()}",
             "plugins": sorted({part.plugin for part in recipe.parts}),
         }
@@ -106,6 +111,12 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
+def _words(argv: list[str]) -> list[str]:
+    """The command as it was typed, with the home folder as `~`."""
+    home = re.compile(re.escape(str(Path.home())) + r"(?=/|$)")
+    return [Path(argv[0]).name, *(home.sub("~", word) for word in argv[1:])]
+
+
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -118,7 +129,9 @@ def _versions() -> dict[str, str]:
 
 def _point(link: Path, folder: Path) -> None:
     """Make `link` lead to `folder`, where the file system has links."""
-    fresh = link.with_name(f".{link.name}.{os.getpid()}")
+    if link.exists() and not link.is_symlink():  # somebody's own
+        return
+    fresh = link.with_name(f".{link.name}-{folder.parent.name}-{folder.name}")
     try:
         fresh.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
         os.replace(fresh, link)
