@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +18,11 @@ import torch
 from PIL import Image, ImageSequence
 from pixweave_export import register_exporters
 
-from pixweave import images
+from pixweave import images, load_text
 from pixweave.metadata import read_stamp
+from pixweave.perform import perform
 from pixweave.protocols import Frame
+from pixweave.testing import check_component, plugins_of, tiny_recipe
 
 PALETTE = torch.tensor([[0, 0, 0], [255, 0, 77], [0, 228, 54], [41, 173, 255]], dtype=torch.uint8)
 STAMP = {"pixweave": "pixweave: 1\nprompts: [ein Fuchs im Schnee, 雪の狐]\n"}
@@ -78,6 +83,12 @@ def shown(path: Path) -> tuple[list[np.ndarray[Any, Any]], list[float]]:
             pictures.append(np.asarray(picture.convert(mode)))
             times.append(float(picture.info.get("duration", 0)))
     return pictures, times
+
+
+def facts(path: Path) -> tuple[str | None, str, tuple[int, int]]:
+    """Format, mode and size of a picture."""
+    with Image.open(path) as picture:
+        return picture.format, picture.mode, picture.size
 
 
 def decoded(path: Path) -> list[np.ndarray[Any, Any]]:
@@ -262,6 +273,11 @@ def test_every_takes_each_nth_step_and_the_last(tmp_path: Path, use: str) -> Non
 
 
 @pytest.mark.parametrize("use", list(FILES))
+def test_every_exporter_holds_what_exporters_must(use: str) -> None:
+    check_component("exporter", use, {"file": FILES[use]})
+
+
+@pytest.mark.parametrize("use", list(FILES))
 def test_abort_leaves_nothing_behind(tmp_path: Path, use: str) -> None:
     exporter = component(use, file=FILES[use]).build(a_run(tmp_path))
     for frame in frames(3):
@@ -297,6 +313,12 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_part(
     ("mp4", "C:\\a.mp4", "'C:\\a.mp4' leads out of the run folder"),
     ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
     ("frames", "steps", "'steps' does not end in /"),
+    ("frames", "./", "'./' is no name for a file"),
+    ("png", ".png", "'.png' is no name for a file"),
+    ("frames", ".steps/", "'.steps/' is no name for a file"),
+    ("gif", "films/..gif", "'films/..gif' is no name for a file"),
+    ("png", "a\0b.png", "'a\0b.png' is no name for a file"),
+    ("png", "a" * 197 + ".png", f"'{'a' * 80}' is no name for a file"),
 ])  # fmt: skip
 def test_a_bad_file_name_is_a_complaint(
     tmp_path: Path, use: str, file: str, message: str
@@ -311,6 +333,11 @@ def test_a_bad_file_name_is_a_complaint(
      ("file", "an MP4 has even sides, so 17x15 will be 18x16", False)),
     ("mp4", {"codec": "libx265x"}, {},
      ("codec", "'libx265x' is not an encoder for films", True)),
+    ("mp4", {"codec": "aac"}, {}, ("codec", "'aac' is not an encoder for films", True)),
+    ("mp4", {}, {"fps": 0.001},
+     ("fps", "a film has at least 0.01 frames a second, not 0.001", True)),
+    ("webp", {"scale": 64}, {"size": (256, 4)},
+     ("scale", "16384x256 pixels are too many for this format, which ends at 16383 a side", True)),
 ])  # fmt: skip
 def test_what_a_format_cannot_do_is_a_complaint(
     tmp_path: Path, use: str, settings: dict[str, Any], recipe: dict[str, Any], expected: Any
@@ -320,9 +347,226 @@ def test_what_a_format_cannot_do_is_a_complaint(
     assert [(c.setting, c.message, c.fatal) for c in found] == [expected]
 
 
+@pytest.mark.parametrize(("settings", "size"), [
+    ({"codec": "mpeg4", "scale": 64}, (256, 128)),
+    ({"scale": 64}, (512, 4)),
+    ({"codec": "libsvtav1", "file": "a.mov"}, (64, 64)),
+])  # fmt: skip
+def test_a_film_that_the_encoder_cannot_make_is_a_complaint(
+    tmp_path: Path, settings: dict[str, Any], size: tuple[int, int]
+) -> None:
+    part = component("mp4", **{"file": "a.mp4", **settings})
+    (complaint,) = part.check(a_run(tmp_path, size=size).recipe)
+    width, height = (side * part.scale for side in size)
+    start = f"encoder '{part.codec}' cannot make {width}x{height} films here: "
+    assert (complaint.setting, complaint.fatal) == ("codec", True)
+    assert complaint.message.startswith(start)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "mpeg4"])
+def test_what_an_encoder_promises_it_keeps_quietly(
+    tmp_path: Path, codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    part = component("mp4", file="a.m4v", codec=codec, scale=4)
+    run = a_run(tmp_path)
+    assert list(part.check(run.recipe)) == []
+    (path,) = export(run, "mp4", frames(), file="a.m4v", codec=codec, scale=4)
+    assert len(decoded(path)) == 6
+    assert read_stamp(path) == STAMP
+    assert capfd.readouterr() == ("", "")
+
+
+def test_checking_a_film_is_quick_and_needs_no_torch() -> None:
+    code = """
+import sys, time
+from types import SimpleNamespace
+from pixweave_export import Mp4
+began = time.perf_counter()
+list(Mp4(file="a.mp4").check(SimpleNamespace(size=(1024, 768), fps=24.0)))
+print(time.perf_counter() - began)
+assert "torch" not in sys.modules and "imageio" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1  # five times the goal: the machine may be busy
+
+
 @pytest.mark.parametrize("use", ["png", "gif", "webp", "mp4"])
 def test_what_is_asked_for_in_order_has_no_complaint(tmp_path: Path, use: str) -> None:
     assert list(component(use, file=FILES[use]).check(a_run(tmp_path).recipe)) == []
+
+
+@pytest.mark.parametrize("use", list(FILES))
+def test_closing_and_aborting_once_more_keeps_what_was_finished(tmp_path: Path, use: str) -> None:
+    exporter = component(use, file="films/" + FILES[use]).build(a_run(tmp_path))
+    for frame in frames(3):
+        exporter.write(frame)
+    paths = exporter.close()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert before
+    assert exporter.close() == paths
+    exporter.abort()
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("use", list(FILES))
+def test_aborting_before_the_first_frame_is_nothing(tmp_path: Path, use: str) -> None:
+    component(use, file=FILES[use]).build(a_run(tmp_path)).abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("loop", ["forward", "boomerang"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("use", FILMS)
+def test_short_films_are_films(tmp_path: Path, use: str, count: int, loop: str) -> None:
+    (path,) = export(a_run(tmp_path), use, frames(count), loop=loop)
+    pictures = decoded(path) if use == "mp4" else shown(path)[0]
+    assert len(pictures) == (4 if (count, loop) == (3, "boomerang") else count)
+
+
+def test_a_boomerang_turns_on_the_last_frame_though_it_was_passed_over(tmp_path: Path) -> None:
+    (path,) = export(a_run(tmp_path), "mp4", frames(6), every=2, loop="boomerang", quality=1)
+    goal = wanted()
+    far = [[np.abs(g - film.astype(int)).sum() for g in goal] for film in decoded(path)]
+    assert [int(np.argmin(f)) for f in far] == [0, 2, 4, 5, 4, 2]
+
+
+@pytest.mark.parametrize("use", FILMS)
+@pytest.mark.parametrize("fps", [29.97, 0.5])
+def test_films_last_as_long_as_they_should(tmp_path: Path, use: str, fps: float) -> None:
+    (path,) = export(a_run(tmp_path), use, frames(), fps=fps, hold=2)
+    if use == "mp4":
+        with av.open(str(path)) as film:
+            stream = film.streams.video[0]
+            assert stream.duration is not None
+            assert stream.time_base is not None
+            seconds = float(stream.duration * stream.time_base)
+    else:
+        seconds = sum(shown(path)[1]) / 1000
+    slack = 0.5 / fps if use == "mp4" else 0.006
+    assert seconds == pytest.approx(6 / fps + 2, abs=slack)
+
+
+@pytest.mark.parametrize("count", [1, 3, 255, 256])
+@pytest.mark.parametrize("edge", ["opaque", "hard", "soft"])
+@pytest.mark.parametrize("use", ["png", "gif", "apng", "webp"])
+def test_every_palette_is_exact(tmp_path: Path, use: str, edge: str, count: int) -> None:
+    rng = torch.Generator().manual_seed(count)
+    colours = torch.randint(0, 256, (count, 3), generator=rng, dtype=torch.uint8)
+    index = torch.arange(2 * 13 * 21).view(2, 1, 13, 21) % count
+    pictures = colours[index].permute(0, 1, 4, 2, 3) / 255
+    if edge != "opaque":
+        alpha = torch.rand(2, 1, 1, 13, 21, generator=rng)
+        pictures = torch.cat([pictures, alpha.round() if edge == "hard" else alpha], 2)
+    run = a_run(tmp_path)
+    run.generator.palette = colours
+    (path,) = export(run, use, (Frame(i, picture) for i, picture in enumerate(pictures)))
+    goal = images.to_uint8(pictures[1, 0])
+    if use == "gif" and edge == "soft":  # a GIF has no soft edges
+        goal[..., 3] = np.where(goal[..., 3] < 128, 0, 255)
+    with Image.open(path) as film:
+        film.seek(getattr(film, "n_frames", 1) - 1)
+        last = np.asarray(film.convert("RGB" if edge == "opaque" else "RGBA"))
+    assert same([last], [goal])
+    if use in ("gif", "apng"):  # another decoder than the one of the library that wrote it
+        with av.open(str(path)) as stream:
+            last = [frame.to_ndarray(format="rgba") for frame in stream.decode(video=0)][-1]
+        assert same([last if edge != "opaque" else last[..., :3]], [goal])
+    if use == "png":
+        indexed = edge == "opaque" or (edge == "hard" and count < 256)
+        assert facts(path)[1] == ("P" if indexed else "RGBA")
+
+
+def test_an_ending_in_capitals_is_the_same_format(tmp_path: Path) -> None:
+    for use, name, kind in [("png", "A.PNG", "PNG"), ("jpeg", "A.JPG", "JPEG"),
+                            ("gif", "A.GIF", "GIF")]:  # fmt: skip
+        (path,) = export(a_run(tmp_path), use, frames(2), file=name)
+        assert facts(path)[0] == kind
+    (film,) = export(a_run(tmp_path), "mp4", frames(2), file="A.MP4")
+    assert len(decoded(film)) == 2
+
+
+def test_an_mp4_says_how_its_colours_are_meant(tmp_path: Path) -> None:
+    red = torch.zeros(1, 3, 32, 32)
+    red[:, 0] = 1
+    (path,) = export(a_run(tmp_path), "mp4", iter([Frame(0, red)]))
+    with av.open(str(path)) as film:
+        (picture,) = film.decode(video=0)
+        assert int(picture.colorspace) == 6  # SMPTE 170M, as BT.601
+        assert abs(int(picture.to_ndarray()[0, 0]) - 81) <= 1  # in BT.709 red has a luma of 63
+        assert np.abs(picture.to_ndarray(format="rgb24").astype(int) - [255, 0, 0]).max() < 6
+
+
+@pytest.mark.parametrize("use", ["gif", "apng", "webp", "mp4", "frames"])
+def test_an_encoder_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gc
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("broken")
+
+    exporter = component(use, file=FILES[use]).build(a_run(tmp_path))
+    shots = list(frames(3))
+    exporter.write(shots[0])
+    if use == "mp4":
+        monkeypatch.setattr(exporter.film, "write_frame", broken)
+    monkeypatch.setattr("pixweave.images.to_uint8", broken)
+    monkeypatch.setattr("pixweave_export.film.write_gif", broken)
+    monkeypatch.setattr("pixweave_export.film.write_apng", broken)
+    monkeypatch.setattr("pixweave_export.film.write_webp", broken)
+    with pytest.raises(OSError, match="broken"):
+        exporter.write(shots[1])
+    exporter.abort()
+    del exporter
+    gc.collect()  # what is collected must not complain, nor bring a file back
+    assert list(tmp_path.iterdir()) == []
+
+
+SMALL = {"size": [32, 24], "generator": {"use": "pixel", "grid": [8, 6]}, "title": "Stämpel 雪"}
+
+
+def performed(folder: Path, last: int = 99, **keys: Any) -> tuple[Any, list[Path]]:
+    """The recipe and the paths of a real run that is stopped after step `last`."""
+    recipe = tiny_recipe(export=list(FILES.values()), **{**SMALL, **keys})
+    steps = itertools.count()
+    events = list(perform(recipe, folder, lambda: next(steps) == last))
+    return recipe, [Path(e.data["path"]) for e in events if e.kind == "saved"]
+
+
+def test_a_run_stamps_every_file_with_a_recipe_that_loads(tmp_path: Path) -> None:
+    recipe, paths = performed(tmp_path)
+    assert len(paths) == 7
+    for path in paths:
+        file = path / "000002.png" if path.is_dir() else path
+        text = read_stamp(file)["pixweave"]
+        assert load_text(text, "stamp.yaml", tmp_path, plugins_of()) == recipe
+        assert str(tmp_path) not in text
+
+
+def test_a_stamp_names_input_files_without_their_folders(tmp_path: Path) -> None:
+    guide = tmp_path / "guide.png"
+    Image.new("RGB", (8, 8)).save(guide)
+    prompts = [{"image": str(guide)}, "/imagine a red square"]
+    (tmp_path / "out").mkdir()
+    _, paths = performed(tmp_path / "out", prompts=prompts)
+    text = read_stamp(paths[0])["pixweave"]
+    assert "image: guide.png" in text
+    assert "/imagine a red square" in text
+    assert str(tmp_path) not in text
+
+
+def test_a_run_that_is_stopped_leaves_whole_films(tmp_path: Path) -> None:
+    _, paths = performed(tmp_path, last=1, steps=100)
+    assert len(paths) == 7
+    for path in paths:
+        if path.suffix == ".mp4":
+            assert len(decoded(path)) == 2
+        elif path.is_dir():
+            assert sorted(p.name for p in path.iterdir()) == ["000000.png", "000001.png"]
+        elif path.suffix in (".gif", ".apng", ".webp"):
+            assert len(shown(path)[0]) == 2
+        else:
+            assert facts(path)[2] == (32, 24)
 
 
 def test_many_frames_take_no_more_memory(tmp_path: Path) -> None:

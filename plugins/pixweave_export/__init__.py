@@ -31,16 +31,16 @@ class _Export(Component):
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The file must lie in the run folder, under a name of its own."""
         path = PurePath(self.file)
-        name = path.name.removesuffix(path.suffix)
         if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
             yield Complaint("file", f"'{self.file}' leads out of the run folder",
                             "give a plain name; --out chooses the folder")
         elif not self.file.lower().endswith(self.suffixes + self.also):
             yield Complaint("file", f"'{self.file}' does not end in {' or '.join(self.suffixes)}",
                             "change the ending, or leave out 'use'")
-        elif not name.strip(".") or not self.file.isprintable() or len(path.name.encode()) > 200:
+        elif not (self.file.isprintable() and path.name and path.name[0] != "."
+                  and len(path.name.encode()) <= 200):  # fmt: skip
             yield Complaint("file", f"'{self.file[:80]}' is no name for a file",
-                            "give it up to 200 plain characters before its ending")
+                            "it has up to 200 bytes, all printable, and begins with no dot")
         width, height = self.sides(recipe)
         if max(width, height) > self.longest:
             yield Complaint("scale", f"{width}x{height} pixels are too many for this format, "

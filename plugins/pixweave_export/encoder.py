@@ -52,7 +52,7 @@ def trial(name: str, codec: str, fps: float, size: tuple[int, int]) -> str:
             stream: Any = film.add_stream(codec, Fraction(fps).limit_denominator(65535))
             stream.width, stream.height = size
             _configure(stream.codec_context, codec, quality=51)
-            stream.codec_context.open()
+            film.start_encoding()
     except (av.error.FFmpegError, ValueError) as error:  # an unknown encoder is a ValueError
         return str(error)
     return ""
