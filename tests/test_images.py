@@ -58,11 +58,48 @@ def test_16_bits_keep_their_depth(tmp_path: Path) -> None:
     assert (image[0, 1, 0] * 65535).round().tolist() == [0, 1, 32768, 65535]
 
 
-def test_the_camera_that_was_held_sideways_is_turned(tmp_path: Path) -> None:
+def test_32_bits_stay_within_the_range(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[-5, 65535, 2**30]], dtype=np.int32)).save(tmp_path / "a.tif")
+    assert images.from_file(tmp_path / "a.tif")[0, 0].tolist() == [[0.0, 1.0, 1.0]]
+
+
+def test_a_jpeg_for_printers_has_its_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
+    red = images.from_file(tmp_path / "a.jpg")[0, :, 4, 4]
+    assert torch.allclose(red, torch.tensor([1.0, 0.0, 0.0]), atol=0.02)
+
+
+@pytest.mark.parametrize(("orientation", "corner"), [
+    (1, (0, 0)), (2, (0, 7)), (3, (3, 7)), (4, (3, 0)),
+    (5, (0, 0)), (6, (0, 3)), (7, (7, 3)), (8, (7, 0)),
+])  # fmt: skip
+def test_the_camera_that_was_held_sideways_is_turned(
+    tmp_path: Path, orientation: int, corner: tuple[int, int]
+) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
-    assert images.from_file(tmp_path / "a.jpg").shape == (1, 3, 8, 4)
+    exif[0x0112] = orientation
+    picture = Image.new("L", (8, 4))
+    picture.putpixel((0, 0), 255)
+    picture.save(tmp_path / "a.png", exif=exif)
+    image = images.from_file(tmp_path / "a.png")
+    assert image.shape == (1, 3, *((4, 8) if orientation < 5 else (8, 4)))
+    assert image[0, 0][corner] == 1
+
+
+def test_damaged_tags_do_not_cost_the_picture_nor_say_a_word(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif.tobytes()[:-6])
+    assert images.from_file(tmp_path / "a.jpg").shape == (1, 3, 4, 8)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_half_a_picture_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MissingError, match=f"^'{re.escape(str(path))}' cannot be read as a"):
+        images.from_file(path)
 
 
 def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
@@ -77,6 +114,7 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("content", "message"), [
     (None, "there is no picture '{path}'"),
     (b"hello", "'{path}' cannot be read as a picture: cannot identify image file"),
+    (b"", "'{path}' cannot be read as a picture: cannot identify image file"),
     (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "'{path}' cannot be read as a picture: "),
 ])  # fmt: skip
 def test_a_file_that_is_no_picture_is_named(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime
 import json
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pixweave import load
 from pixweave.record import Record, new_folder
-from pixweave.testing import tiny_recipe
+from pixweave.testing import plugins_of, tiny_recipe
 
 TODAY = datetime.date.today().isoformat
 
@@ -39,17 +41,34 @@ def test_numbers_go_on_where_folders_were_deleted_and_past_9999(tmp_path: Path) 
     assert new_folder(tmp_path, "new").name == "10001-new"
 
 
-def _take(root: Path) -> list[str]:
-    return [str(new_folder(root, "same")) for _ in range(20)]
+def _take(place: tuple[Path, str]) -> list[str]:
+    return [new_folder(*place).name[:4] for _ in range(20)]
 
 
-def test_runs_that_start_together_do_not_share_a_folder(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        taken = [folder for folders in pool.map(_take, [tmp_path] * 2) for folder in folders]
-    assert len(set(taken)) == 40
+def test_runs_that_start_together_do_not_share_a_number(tmp_path: Path) -> None:
+    places = [(tmp_path, "same"), (tmp_path, "same"), (tmp_path, "other")]
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        taken = [number for numbers in pool.map(_take, places) for number in numbers]
+    with ThreadPoolExecutor(4) as threads:
+        taken += [number for numbers in threads.map(_take, places * 2) for number in numbers]
+    assert sorted(taken) == [f"{number:04}" for number in range(1, 181)]
+    assert not list(tmp_path.rglob(".*"))
+    assert (tmp_path / "last").is_dir()
 
 
-def test_a_file_called_last_is_left_alone_where_links_cannot_be(
+def test_a_number_that_a_killed_run_was_taking_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / TODAY() / ".0001").mkdir(parents=True)
+    assert new_folder(tmp_path, "a").name == "0002-a"
+
+
+def test_somebodys_own_last_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "last").write_text("mine")
+    new_folder(tmp_path, "a")
+    assert (tmp_path / "last").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_there_is_no_last_where_links_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(*_: Any, **__: Any) -> None:
@@ -71,6 +90,27 @@ def test_the_folder_holds_the_recipe_and_what_it_became(tmp_path: Path) -> None:
     assert (run["status"], run["seed"], run["steps_done"]) == ("done", recipe.seed, 3)
     assert run["seconds"] is None
     assert {"python", "torch"} <= set(run["versions"])
+
+
+def test_each_source_of_the_recipe_is_kept_as_written(tmp_path: Path) -> None:
+    base, top = tmp_path / f"{'b' * 240}.yaml", tmp_path / "top.yaml"
+    base.write_text("pixweave: 1\nsteps: 3  # few\n")
+    top.write_text("pixweave: 1\nprompts: [a red square]\nperceptors: [fake]\n")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    Record(folder, load([base, top], plugins_of())).finish("done", {})
+    assert (folder / "recipe.yaml").read_text() == top.read_text()
+    assert (folder / f"recipe-1-{'b' * 80}.yaml").read_text() == base.read_text()
+
+
+def test_the_command_is_kept_without_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    words = ["/home/ada/bin/pixweave", "run", "/home/ada/fox.yaml", "--out=/home/ada", "/home/adam"]
+    monkeypatch.setattr("sys.argv", words)
+    Record(tmp_path, tiny_recipe()).finish("done", {})
+    assert read(tmp_path)["argv"] == ["pixweave", "run", "~/fox.yaml", "--out=~", "/home/adam"]
 
 
 def test_every_line_of_the_events_is_json(tmp_path: Path) -> None:
