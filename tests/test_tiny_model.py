@@ -7,8 +7,14 @@ import pytest
 import torch
 from pixweave_tiny.model import BANK, CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
 
-TEXTS = ["a red heart", "Sunset  over the SEA!", "a cat's face, 3 dots & naïve café", "😀", "",
-         "a very long caption " * 6]
+TEXTS = [
+    "a red heart",
+    "Sunset  over the SEA!",
+    "a cat's face, 3 dots & naïve café",
+    "😀",
+    "",
+    "a very long caption " * 6,
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +33,21 @@ def test_open_clip_loads_the_same_file_and_agrees(tiny: TinyClip, tmp_path: Path
     theirs = open_clip.create_model("pixweave-tiny", pretrained=str(WEIGHTS)).eval()
     tokens = open_clip.get_tokenizer("pixweave-tiny")(TEXTS)
     assert torch.equal(tokens, tiny.tokenize(TEXTS))
-    crops = torch.rand(4, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0))
+    crops = torch.rand(
+        4, 3, tiny.image_size, tiny.image_size, generator=torch.Generator().manual_seed(0)
+    )
     with torch.no_grad():
-        images, words = theirs.encode_image(crops, normalize=True), theirs.encode_text(tokens, normalize=True)
+        images, words = (
+            theirs.encode_image(crops, normalize=True),
+            theirs.encode_text(tokens, normalize=True),
+        )
     torch.testing.assert_close(tiny.encode_image(crops), images, atol=1e-5, rtol=0)
     torch.testing.assert_close(tiny.encode_text(TEXTS), words, atol=1e-5, rtol=0)
     assert tiny.logit_scale == pytest.approx(float(theirs.logit_scale.exp()), abs=1e-4)
 
 
 def test_pictures_and_words_are_unit_vectors_and_pictures_have_gradients(tiny: TinyClip) -> None:
-    crops = torch.full((2, 3, 64, 64), 0.5, requires_grad=True)
+    crops = torch.full((2, 3, tiny.image_size, tiny.image_size), 0.5, requires_grad=True)
     vectors = tiny.encode_image(crops)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(2))
     (vectors @ tiny.encode_text(["a red heart"]).T).sum().backward()
@@ -58,8 +69,8 @@ def test_the_contrast_bank_is_short_distinct_captions(tiny: TinyClip) -> None:
 
 
 def test_it_knows_colours_and_shapes(tiny: TinyClip) -> None:
-    crops = torch.ones(1, 3, 64, 64)
-    crops[:, 1:, 16:48, 16:48] = 0.1  # a red square on white
+    crops = torch.ones(1, 3, 40, 40)
+    crops[:, 1:, 10:30, 10:30] = 0.1  # a red square on white
     options = ["a red square", "a blue square", "a green circle", "a yellow star", "a sunflower"]
     assert int((tiny.encode_image(crops) @ tiny.encode_text(options).T).argmax()) == 0
 

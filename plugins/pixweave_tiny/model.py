@@ -1,0 +1,262 @@
+"""The embedded CLIP: open_clip's own architecture and weights file, rebuilt in plain torch.
+
+The weights also load in open_clip itself (``tiny-clip.json`` is its model config). This copy exists
+because importing open_clip costs seconds, and building these few layers costs none.
+Modules follow VisionTransformer and TextTransformer of open_clip (MIT), key for key.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+import json
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ftfy
+import regex
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+HERE = Path(__file__).parent
+CONFIG = HERE / "tiny-clip.json"
+WEIGHTS = HERE / "tiny-clip.safetensors"
+BANK = HERE / "bank.txt"
+
+WORDS = regex.compile(
+    r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+    regex.IGNORECASE,
+)
+
+
+def load_tiny_clip(path: Path | None = None) -> TinyClip:
+    """Return the embedded model, frozen, float32, eval mode; ``path``: other weights."""
+    model = TinyClip(json.loads(CONFIG.read_text(encoding="utf-8"))["model_cfg"])
+    weights = load_file(path or WEIGHTS)
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    return model.eval().requires_grad_(False)
+
+
+@cache
+def contrast_bank() -> tuple[str, ...]:
+    """Return the short captions a prompt can be weighed against (softmax), one concept each."""
+    return tuple(BANK.read_text(encoding="utf-8").split("\n")[:-1])
+
+
+class TinyClip(nn.Module):
+    """A CLIP for small pictures: plain 0..1 RGB in, unit vectors out, for pictures and for text."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        vision, text = config["vision_cfg"], config["text_cfg"]
+        self.image_size: int = vision["image_size"]
+        self.embed_dim: int = config["embed_dim"]
+        self.context_length: int = text["context_length"]
+        self.visual = ImageTower(vision, self.embed_dim)
+        width = text["width"]
+        self.transformer = Layers(width, text["layers"], text["heads"], 4 * width, causal=True)
+        self.token_embedding = nn.Embedding(text["vocab_size"], width)
+        self.positional_embedding = nn.Parameter(torch.zeros(self.context_length, width))
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.zeros(width, self.embed_dim))
+        self.log_scale = nn.Parameter(torch.tensor(2.66))
+        bpe = Path(text["tokenizer_kwargs"]["bpe_path"])
+        self.tokenizer = Tokenizer(bpe if bpe.is_file() else HERE / bpe.name)
+        self._register_load_state_dict_pre_hook(_rename_scale)
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor on cosines that the model was trained with."""
+        return float(self.log_scale.detach().exp())
+
+    def encode_image(self, crops: Tensor) -> Tensor:
+        """Return unit vectors [N,D] for ``crops`` [N,3,S,S], RGB 0..1, S = ``image_size``."""
+        return F.normalize(self.visual(crops), dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Return unit vectors [P,D] for ``texts``; what does not fit the context is cut."""
+        return self.encode_tokens(self.tokenize(texts).to(self.text_projection.device))
+
+    def encode_tokens(self, tokens: Tensor) -> Tensor:
+        """Return unit vectors [P,D] for ``tokens`` [P,L], L up to ``context_length``."""
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        x = self.ln_final(self.transformer(x))
+        last = x[torch.arange(len(x)), tokens.argmax(dim=-1)]  # the end token has the highest id
+        return F.normalize(last @ self.text_projection, dim=-1)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Return token ids [P, ``context_length``] int64, zero-padded."""
+        return self.tokenizer(texts, self.context_length)
+
+    def overflow(self, text: str) -> str:
+        """Return the part of ``text`` that does not fit the context, '' when all fits."""
+        return self.tokenizer.overflow(text, self.context_length)
+
+
+def _rename_scale(state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    if prefix + "logit_scale" in state:  # open_clip's key; here that name is the plain factor
+        state[prefix + "log_scale"] = state.pop(prefix + "logit_scale")
+
+
+class ImageTower(nn.Module):
+    """Return raw features [N,D] for pictures [N,3,S,S]: a small vision transformer."""
+
+    def __init__(self, vision: dict[str, Any], out: int) -> None:
+        super().__init__()
+        width, patch = vision["width"], vision["patch_size"]
+        places = (vision["image_size"] // patch) ** 2 + 1
+        self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
+        self.class_embedding = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.positional_embedding = nn.Parameter(torch.randn(places, width) * width**-0.5)
+        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.transformer = Layers(
+            width, vision["layers"], width // vision["head_width"], int(width * vision["mlp_ratio"])
+        )
+        self.proj = nn.Parameter(torch.randn(width, out) * width**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x).flatten(2).transpose(1, 2)
+        first = self.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        x = torch.cat([first, x], dim=1) + self.positional_embedding.to(x.dtype)
+        x = self.ln_post(self.transformer(self.ln_pre(x)))
+        return x[:, 1:].mean(1) @ self.proj
+
+
+class Layers(nn.Module):
+    """Pre-norm transformer blocks [N,L,W] -> [N,L,W]; ``causal``: none sees a later one."""
+
+    def __init__(
+        self, width: int, layers: int, heads: int, hidden: int, causal: bool = False
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.resblocks = nn.ModuleList(Block(width, heads, hidden) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mask = None
+        if self.causal:
+            mask = torch.full((x.shape[1], x.shape[1]), float("-inf"), device=x.device).triu(1)
+        for block in self.resblocks:
+            x = block(x, mask)
+        return x
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = SelfAttention(width, heads)
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(width, hidden), "c_proj": nn.Linear(hidden, width)}
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attn(self.ln_1(x), mask)
+        return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x))))  # type: ignore[no-any-return]
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        return self.out_proj(attend(query, key, value, self.heads, mask))  # type: ignore[no-any-return]
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None
+) -> Tensor:
+    """Return softmax(query key' / sqrt(d)) value for [N,Q,C], [N,L,C], [N,L,C] -> [N,Q,C]."""
+    # written out, not scaled_dot_product_attention: that one cannot be differentiated twice
+    query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    return (scores.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2).flatten(2)
+
+
+class Tokenizer:
+    """The byte-pair encoding of CLIP with a shortened merge list (equal to open_clip's)."""
+
+    def __init__(self, path: Path) -> None:
+        lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
+        merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
+        self.bytes = _printable_bytes()
+        letters = list(self.bytes.values())
+        words = letters + [letter + "</w>" for letter in letters]
+        words += ["".join(pair) for pair in merges] + ["<start_of_text>", "<end_of_text>"]
+        self.ids = {word: index for index, word in enumerate(words)}
+        self.ranks = {pair: rank for rank, pair in enumerate(merges)}
+        self.start, self.end = self.ids["<start_of_text>"], self.ids["<end_of_text>"]
+        self.pieces: dict[str, list[int]] = {
+            "<start_of_text>": [self.start],
+            "<end_of_text>": [self.end],
+        }
+
+    def __call__(self, texts: Sequence[str], context: int) -> Tensor:
+        """Return ids [P,context] int64: start, the words, end, zeros."""
+        table = torch.zeros(len(texts), context, dtype=torch.int64)
+        for row, text in zip(table, texts, strict=True):
+            ids = [token for word in self.words(text) for token in self.encode_word(word)]
+            ids = [self.start, *ids[: context - 2], self.end]
+            row[: len(ids)] = torch.tensor(ids)
+        return table
+
+    def overflow(self, text: str, context: int) -> str:
+        """Return the words from the first one that does not fit whole into ``context`` tokens."""
+        words, used = self.words(text), 2
+        for index, word in enumerate(words):
+            used += len(self.encode_word(word))
+            if used > context:
+                return " ".join(words[index:])
+        return ""
+
+    def words(self, text: str) -> list[str]:
+        """Return the cleaned, lower-case words that are encoded one by one."""
+        text = html.unescape(html.unescape(ftfy.fix_text(text)))
+        return WORDS.findall(" ".join(text.split()).lower())
+
+    def encode_word(self, word: str) -> list[int]:
+        """Return the ids of one word, merging its most frequent pairs first."""
+        word = "".join(self.bytes[byte] for byte in word.encode("utf-8"))
+        if word not in self.pieces:
+            parts = [*word[:-1], word[-1] + "</w>"]
+            while len(parts) > 1:
+                pairs = list(pairwise(parts))
+                best = min(pairs, key=lambda pair: self.ranks.get(pair, len(self.ranks)))
+                if best not in self.ranks:
+                    break
+                parts = _merge(parts, best)
+            self.pieces[word] = [self.ids[part] for part in parts]
+        return self.pieces[word]
+
+
+def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
+    merged: list[str] = []
+    index = 0
+    while index < len(parts):
+        if tuple(parts[index : index + 2]) == pair:
+            merged.append(pair[0] + pair[1])
+            index += 2
+        else:
+            merged.append(parts[index])
+            index += 1
+    return merged
+
+
+@cache
+def _printable_bytes() -> dict[int, str]:
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    table = {byte: chr(byte) for byte in plain}
+    return table | {byte: chr(256 + index) for index, byte in enumerate(others)}
