@@ -135,7 +135,8 @@ class Mp4(_Film):
         fps = self.rate(recipe)
         if fps >= SLOWEST and (reason := trial(self.file, self.codec, fps, even)):
             yield Complaint("codec", f"encoder '{self.codec}' cannot make {even[0]}x{even[1]} "
-                            f"films here: {reason}", "try a smaller scale, mpeg4, or a GIF")
+                            f"films here: {reason}",
+                            "try a smaller scale, the ending .mp4 or codec libx264")
 
     def build(self, run: Run) -> Any:
         """Encodes as frames come."""

@@ -54,7 +54,7 @@ def trial(name: str, codec: str, fps: float, size: tuple[int, int]) -> str:
             _configure(stream.codec_context, codec, quality=51)
             film.start_encoding()
     except (av.error.FFmpegError, ValueError) as error:  # an unknown encoder is a ValueError
-        return str(error)
+        return getattr(error, "strerror", None) or str(error)
     return ""
 
 
