@@ -172,7 +172,7 @@ class _Exports:
         for name, exporter in list(self._open.items()):
             try:
                 exporter.write(frame)
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # whatever it is, the other exports go on
                 self._drop(name, exporter, error)
 
     def close(self) -> list[Path]:
@@ -180,7 +180,7 @@ class _Exports:
         for name, exporter in list(self._open.items()):
             try:
                 paths += self._finish(exporter)
-            except (OSError, RuntimeError, ValueError) as error:
+            except Exception as error:  # whatever it is, the other exports go on
                 self._drop(name, exporter, error)
         self._open = {}
         return paths

@@ -239,3 +239,13 @@ def test_without_a_plugin_its_parts_are_unknown(work: Path) -> None:
     done = pixweave(work, "run", "fast.yaml", "--without", "pixweave_shape")
     assert done.returncode == 3
     assert done.stderr.startswith("fast.yaml:7:10: loss 'smoothness' is not known; ")
+
+
+def test_a_folder_that_cannot_be_made_is_told(work: Path) -> None:
+    (work / "file").write_text("")
+    done = pixweave(work, "run", "fast.yaml", "-o", "file/here")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "pixweave: cannot make the run folder: [Errno 20] Not a directory: 'file/here'; "
+        "choose one with --out\n",
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import backdrops
 import numpy as np
+import scenes
 from emoji import Emoji
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
@@ -169,9 +170,7 @@ class Renderer:
         return finish(rng, canvas, facts, phrases)
 
     def layout(self, rng: Rng, captions: int) -> Picture:
-        pixels, names, facts = (
-            backdrops.scene(rng) if rng.random() < 0.6 else backdrops.pattern(rng)
-        )
+        pixels, names, facts = scenes.scene(rng) if rng.random() < 0.6 else backdrops.pattern(rng)
         phrases = []
         for _ in range(captions):
             name = names[0] if rng.random() < 0.4 else pick(rng, names)

@@ -24,6 +24,7 @@ import corrupt
 import numpy as np
 import torch
 from make_data import fact_id
+from words import SHAPES
 from pixweave_tiny.model import CONFIG, TinyClip
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,6 +40,8 @@ class Pictures:
             np.load(folder / f"{name}.npy") for name in ("tokens", "claims", "facts")
         )
         self.white = np.nonzero((self.facts == fact_id("on white")).any(1))[0]
+        shapes = [fact_id(name) for name in SHAPES]
+        self.shapes = np.nonzero(np.isin(self.facts, shapes).any(1))[0]
 
     def batch(
         self, rng: np.random.Generator, count: int, captions: int
@@ -46,6 +49,7 @@ class Pictures:
         """Return images [B,3,S,S] 0..1, tokens [B*captions,L], truth [B,B*captions] of 0/1."""
         rows = rng.integers(len(self.pixels), size=count)
         rows[::2] = rng.choice(self.white, len(rows[::2]))  # unasked, a background should be white
+        rows[1::4] = rng.choice(self.shapes, len(rows[1::4]))
         rows.sort()
         images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
         picks = np.stack([rng.choice(self.tokens.shape[1], captions, replace=False) for _ in rows])
@@ -208,8 +212,8 @@ def train_step(
     (slope,) = torch.autograd.grad((image * text).sum(), spoiled, create_graph=True)
     wanted = clean - spoiled.detach()
     loss = loss + args.gradient * (1 - alignment(slope, wanted)).mean()
-    coarse = [F.avg_pool2d(field.detach(), 4).flatten(1) for field in (slope, wanted)]
-    direction = F.cosine_similarity(*coarse, dim=1)
+    made, asked = (F.avg_pool2d(field.detach(), 4).flatten(1) for field in (slope, wanted))
+    direction = F.cosine_similarity(made, asked, dim=1)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

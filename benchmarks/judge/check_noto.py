@@ -11,6 +11,7 @@ import json
 import backdrops
 import numpy as np
 import render
+import scenes
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
@@ -57,7 +58,7 @@ def main() -> None:
                 icon = icon.resize((side, side))
                 canvas.paste(icon, ((64 - side) // 2, (64 - side) // 2), icon)
             elif prompt == "a sunset over the sea":
-                canvas = Image.fromarray(backdrops.sunset(rng)[0])
+                canvas = Image.fromarray(scenes.sunset(rng)[0])
             elif prompt == "red and white stripes":
                 mask = backdrops.stripes(str(rng.choice(["v", "h", "d"])))(rng)
                 canvas = Image.fromarray(

@@ -103,11 +103,14 @@ def run(
 def _folder(recipe: Recipe, out: Path | None) -> Path:
     from pixweave.record import new_folder
 
-    if out is None:
-        return new_folder(Path("runs"), recipe.title or recipe.name)
-    if out.is_dir() and any(out.iterdir()):
-        raise RunError(f"the folder '{out}' is not empty; name a new one with --out")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        if out is None:
+            return new_folder(Path("runs"), recipe.title or recipe.name)
+        if out.is_dir() and any(out.iterdir()):
+            raise RunError(f"the folder '{out}' is not empty; name a new one with --out")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the run folder: {error}; choose one with --out") from None
     return out
 
 

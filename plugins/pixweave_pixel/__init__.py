@@ -38,6 +38,9 @@ class Pixel(Component):
         description="cells on the short side of the coarsest grid of the pyramid; the size "
         "of the grid itself, or more, for no pyramid",
     )
+    detail: float = Field(
+        1.0, gt=0, le=1, description="strength of each level of the pyramid against the coarser one"
+    )
     start: float = Field(0.05, ge=0, le=1, description="contrast of the noise it starts from")
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -37,6 +37,7 @@ class PixelGrid:
             shape = (1, 4 if settings.alpha else 3, level_rows, level_columns)
             noise = torch.randn(shape, generator=rng) * settings.start
             self.levels.append(noise.to(run.device).requires_grad_())
+        self.scales = [settings.detail**i for i in range(len(self.levels))]
         with torch.no_grad():
             if settings.alpha:
                 self.levels[-1][:, 3] += 0.25  # begin mostly opaque: what is not seen cannot form
@@ -53,9 +54,9 @@ class PixelGrid:
     def cells(self) -> Tensor:
         """The cells `[1, C, rows, columns]`, 0..1; palette colours if there is a palette."""
         finest = self.levels[-1]
-        total = finest + 0.5
-        for level in self.levels[:-1]:
-            total = total + F.interpolate(
+        total = finest * self.scales[-1] + 0.5
+        for level, scale in zip(self.levels[:-1], self.scales, strict=False):
+            total = total + scale * F.interpolate(
                 level, finest.shape[-2:], mode="bilinear", align_corners=False
             )
         total = _Clamp.apply(total)
@@ -85,7 +86,7 @@ class PixelGrid:
                 cells = torch.cat([cells, torch.ones_like(cells[:, :1])], 1)
             for level in self.levels[:-1]:
                 level.zero_()
-            finest.copy_(cells[:, : finest.shape[1]] - 0.5)
+            finest.copy_((cells[:, : finest.shape[1]] - 0.5) / self.scales[-1])
 
     def state_dict(self) -> dict[str, Tensor]:
         """The levels, coarsest first."""
