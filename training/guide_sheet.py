@@ -1,6 +1,6 @@
 """Draw the 24 benchmark prompts with a pixel pyramid, ask the judge, and save one sheet to look at.
 
-python training/guide_sheet.py --out sheet.png [--weights run/guide.safetensors] [--loss bank]
+python training/guide_sheet.py --out sheet.png [--weights work/run/train.safetensors] [--seed 1]
 """
 
 from __future__ import annotations
@@ -105,16 +105,16 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--grids", type=int, nargs="+", default=[3, 6, 12, 24, 48])
     parser.add_argument("--size", type=int, default=64, help="of the picture, px")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--crops", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=70)
+    parser.add_argument("--crops", type=int, default=4)
     parser.add_argument("--zoom", type=float, default=0.15)
     parser.add_argument("--noise", type=float, default=0.1)
-    parser.add_argument("--lr", type=float, default=0.06)
+    parser.add_argument("--lr", type=float, default=0.03)
     parser.add_argument("--start", type=float, default=0.1)
-    parser.add_argument("--smooth", type=float, default=0.5)
-    parser.add_argument("--loss", choices=["cos", "bank"], default="cos")
-    parser.add_argument("--cosine", type=float, default=1.0, help="weight of -cos beside the bank")
-    parser.add_argument("--temperature", type=float, default=20)
+    parser.add_argument("--smooth", type=float, default=2)
+    parser.add_argument("--loss", choices=["cos", "bank"], default="bank")
+    parser.add_argument("--cosine", type=float, default=0.3, help="weight of -cos beside the bank")
+    parser.add_argument("--temperature", type=float, default=30)
     parser.add_argument("--template", default="{}")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -24,7 +24,6 @@ import corrupt
 import numpy as np
 import torch
 from make_data import fact_id
-from words import SHAPES
 from pixweave_tiny.model import CONFIG, TinyClip
 from safetensors.torch import save_file
 from torch import Tensor
@@ -40,8 +39,6 @@ class Pictures:
             np.load(folder / f"{name}.npy") for name in ("tokens", "claims", "facts")
         )
         self.white = np.nonzero((self.facts == fact_id("on white")).any(1))[0]
-        shapes = [fact_id(name) for name in SHAPES]
-        self.shapes = np.nonzero(np.isin(self.facts, shapes).any(1))[0]
 
     def batch(
         self, rng: np.random.Generator, count: int, captions: int
@@ -49,7 +46,6 @@ class Pictures:
         """Return images [B,3,S,S] 0..1, tokens [B*captions,L], truth [B,B*captions] of 0/1."""
         rows = rng.integers(len(self.pixels), size=count)
         rows[::2] = rng.choice(self.white, len(rows[::2]))  # unasked, a background should be white
-        rows[1::4] = rng.choice(self.shapes, len(rows[1::4]))
         rows.sort()
         images = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
         picks = np.stack([rng.choice(self.tokens.shape[1], captions, replace=False) for _ in rows])
