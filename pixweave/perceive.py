@@ -26,7 +26,7 @@ def distance(embedding: Tensor, target: Tensor) -> Tensor:
     return 2 * (half_chord / 2).clamp(max=1 - 1e-6).arcsin() ** 2
 
 
-def contrast(embedding: Tensor, target: Tensor, bank: Tensor, scale: float = 20.0) -> Tensor:
+def contrast(embedding: Tensor, target: Tensor, bank: Tensor, scale: float = 10.0) -> Tensor:
     """How badly `[..., D]` is told apart from the captions `bank` `[K, D]`: 1 is chance.
 
     The cross entropy of the target among the bank at temperature 1 / `scale` (CLIP's own training

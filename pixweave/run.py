@@ -15,6 +15,7 @@ from torch import Tensor
 from pixweave.device import choose_device, choose_precision
 from pixweave.errors import PluginError, RunError
 from pixweave.protocols import Augmentation, Exporter, Generator, Loss, Perceptor
+from pixweave.recipe.values import Value
 from pixweave.view import View
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class Run:
         rate = self.recipe.optimizer.rate
         if rate is not None:
             return rate.at(self.recipe.moment(step))
-        return float(getattr(self.recipe.generator.settings, "natural_rate", 0.05))
+        natural = getattr(self.recipe.generator.settings, "natural_rate", 0.05)
+        return Value(natural).at(self.recipe.moment(step))
 
     def _optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         settings = self.recipe.optimizer

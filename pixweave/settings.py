@@ -23,21 +23,21 @@ class Crops(Settings):
     count: Value = over_time(
         16, ge=1, le=1024, description="crops per step; more is steadier, slower"
     )
-    zoomed: Value = over_time(0.6, ge=0, le=1, description="share of the crops that are zoomed in")
-    area: Pair = Field((0.25, 0.95), description="part of the picture that a zoomed crop covers")
+    zoomed: Value = over_time(0.4, ge=0, le=1, description="share of the crops that are zoomed in")
+    area: Pair = Field((0.5, 0.95), description="part of the picture that a zoomed crop covers")
     ratio: Pair = Field((0.85, 1.2), description="width over height of what a zoomed crop covers")
-    wide: Pair = Field((0.9, 1.0), description="side of the picture inside a wide crop")
-    shift: float = Field(0.025, ge=0, le=1, description="shift of a wide crop, in sides, up to +-")
-    turn: float = Field(0.0, ge=0, le=180, description="rotation in degrees, up to +-")
+    wide: Pair = Field((0.85, 1.15), description="side of the picture inside a wide crop")
+    shift: float = Field(0.1, ge=0, le=1, description="shift of a wide crop, in sides, up to +-")
+    turn: float = Field(8.0, ge=0, le=180, description="rotation in degrees, up to +-")
     perspective: Pair = Field(
-        (0.2, 0.1), description="corner distortion of zoomed and of wide crops"
+        (0.1, 0.1), description="how far corners move in zoomed and in wide crops, in half sides"
     )
     chance: float = Field(0.7, ge=0, le=1, description="probability that a crop has perspective")
     flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
     padding: Padding = Field(
-        "reflect",
-        description="what lies outside the picture; mixed: zoomed "
-        "crops alternate reflect and border, wide ones get a random grey",
+        "border",
+        description="what lies outside the picture; mixed: zoomed crops alternate reflect and "
+        "border, wide ones get a random grey",
     )
     batch: int | None = Field(
         None,
@@ -67,6 +67,6 @@ class Optimizer(Settings):
     rate: Value | None = over_time(
         None, ge=0, description="learning rate; by default the generator's own"
     )
-    betas: Pair = Field((0.9, 0.999), description="decay of the moments (adam family)")
+    betas: Pair = Field((0.9, 0.99), description="decay of the moments (adam family)")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd, rmsprop)")
     decay: float = Field(0.0, ge=0, description="weight decay")

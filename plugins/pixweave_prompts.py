@@ -32,12 +32,12 @@ class Prompt(Component):
     stop: float | None = Field(
         None,
         ge=0,
-        le=2.5,
-        description="distance at which the pull ends; with a negative weight, "
-        "at which the push ends",
+        le=5,
+        description="distance (half the squared angle, 0 to 4.9) at which the pull ends; with a "
+        "negative weight, at which the push ends",
     )
     contrast: float = Field(
-        0.0,
+        0.6,
         ge=0,
         le=1,
         description="share of the loss that asks to be told apart from the other "
@@ -80,14 +80,14 @@ class Prompt(Component):
 
         def apart(view: View, name: str) -> Tensor:
             embedding = view.embedding(name)
-            gap = distance(embedding, targets[name])
-            if self.stop is not None:
+            gap = judged = distance(embedding, targets[name])
+            if name in banks:
+                judged = gap.lerp(contrast(embedding, targets[name], banks[name]), self.contrast)
+            if self.stop is not None:  # crops that are far or near enough have no more gradient
                 away = part.weight.at(view.moment) < 0
-                gap = gap.clamp(max=self.stop) if away else gap.clamp(min=self.stop)
-            if name not in banks:
-                return gap.mean()
-            told = contrast(embedding, targets[name], banks[name])
-            return torch.lerp(gap.mean(), told.mean(), self.contrast)
+                moving = gap < self.stop if away else gap > self.stop
+                judged = torch.where(moving, judged, judged.detach())
+            return judged.mean()
 
         def loss(view: View) -> Tensor:
             shares = _shares(run, judges, view)

@@ -14,7 +14,7 @@ from pixweave.recipe.values import Moment
 from pixweave.settings import Crops
 
 MOMENT = Moment(step=0, steps=10, fps=24.0, inputs={})
-PLAIN = {"perspective": (0, 0), "shift": 0}
+PLAIN = {"perspective": (0, 0), "shift": 0, "turn": 0, "padding": "reflect"}
 
 
 def rng(seed: int = 0) -> torch.Generator:

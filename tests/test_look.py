@@ -94,7 +94,7 @@ def test_explain_shows_values_and_origins(here: Path) -> None:
     rows = [line.split(None, 1) for line in found.stdout.splitlines()]
     assert rows[0] == ["crops.count", "8             preset draft"]
     assert ["crops.turn", "5.0           --set"] in rows
-    assert ["crops.area", "[0.25, 0.95]  default"] in rows
+    assert ["crops.area", "[0.5, 0.95]   default"] in rows
     listed: Any = json.loads(run("explain", "a.yaml", "steps", "--json").stdout)
     assert listed == [{"path": "steps", "value": 80, "origin": "preset draft"}]
 

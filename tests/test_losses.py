@@ -46,9 +46,9 @@ def gradient(run: Run) -> float:
 @pytest.mark.parametrize(
     ("weight", "stop", "moves"),
     [
-        (1, 2.4, False),
+        (1, 5, False),
         (1, 0.0, True),
-        (-1, 2.4, True),
+        (-1, 5, True),
         (-1, 0.0, False),
     ],
 )

@@ -97,7 +97,8 @@ def test_the_gradient_passes_the_palette_straight_through() -> None:
     run.generator.image().sum().backward()
     finest = list(run.generator.parameters())[-1]
     assert finest.grad is not None
-    assert torch.equal(finest.grad, torch.full_like(finest, 4.0))  # 2 x 2 pixels a cell
+    # 2 x 2 pixels a cell, and the slope of the sigmoid near grey is 1
+    assert torch.allclose(finest.grad, torch.full_like(finest, 4.0), rtol=0.05)
 
 
 def test_alpha_gives_four_channels_and_is_seen_over_a_changing_grey() -> None:
@@ -106,14 +107,14 @@ def test_alpha_gives_four_channels_and_is_seen_over_a_changing_grey() -> None:
     first, second = run.look(0), run.look(1)
     assert first.raw.shape == (1, 4, 24, 24)
     assert first.alpha is not None
-    assert first.alpha.max() == 0
-    assert first.image.std() < 1e-6
+    assert first.alpha.max() < 1e-3
+    assert first.image.std() < 1e-4
     assert abs(float((first.image.mean() - second.image.mean()).detach())) > 1e-3
 
 
 def test_the_pyramid_runs_from_coarse_to_the_grid() -> None:
     run = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 16]}))
-    assert [tuple(p.shape[2:]) for p in run.generator.parameters()] == [(4, 6), (8, 12), (16, 24)]
+    assert [tuple(p.shape[2:]) for p in run.generator.parameters()] == [(8, 12), (16, 24)]
     flat = open_run(tiny_recipe(generator={"use": "pixel", "grid": [24, 16], "coarsest": 16}))
     assert [tuple(p.shape[2:]) for p in flat.generator.parameters()] == [(16, 24)]
 

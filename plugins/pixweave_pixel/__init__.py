@@ -22,7 +22,7 @@ class Pixel(Component):
     passes straight through.
     """
 
-    natural_rate: ClassVar[float] = 0.06
+    natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 
     grid: tuple[int, int] | None = Field(
         None, description="cells across and down; by default about 64 on the long side"
@@ -33,15 +33,12 @@ class Pixel(Component):
     )
     alpha: bool = Field(False, description="cells may be transparent, for sprites")
     coarsest: int = Field(
-        3,
+        6,
         ge=1,
         description="cells on the short side of the coarsest grid of the pyramid; the size "
         "of the grid itself, or more, for no pyramid",
     )
-    detail: float = Field(
-        1.0, gt=0, le=1, description="strength of each level of the pyramid against the coarser one"
-    )
-    start: float = Field(0.05, ge=0, le=1, description="contrast of the noise it starts from")
+    start: float = Field(0.02, ge=0, le=1, description="contrast of the noise it starts from")
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The picture size at which all cells are equal squares of whole pixels."""

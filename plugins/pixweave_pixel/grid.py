@@ -16,28 +16,30 @@ if TYPE_CHECKING:
     from pixweave.run import Run
     from pixweave_pixel import Pixel
 
+SLOPE = 4.0
+"""A step of the sum is a step of the colour at middle grey."""
+LIMIT = 2.5
+
 
 class PixelGrid:
     """Cells `[1, C, rows, columns]` shown as a picture `[1, C, H, W]`; C is 4 with alpha, else 3.
 
-    The value of a cell is 0.5 plus the sum of all levels of the pyramid at its place (the
+    The value of a cell is the sigmoid of the sum of all levels of the pyramid at its place (the
     multi-resolution parametrisation of feature visualisation: Mordvintsev et al. 2018).
     """
 
     def __init__(self, settings: Pixel, run: Run) -> None:
         self.size = run.size
         columns, rows = settings.cells(run.size)
-        self.square = settings.cell == "square"
-        self.map = None if self.square else cell_map(settings.cell, columns, rows, run.size)
-        if self.map is not None:
-            self.map = self.map.to(run.device)
+        self.map: Tensor | None = None
+        if settings.cell != "square":
+            self.map = cell_map(settings.cell, columns, rows, run.size).to(run.device)
         rng = run.rng("generator/start")
         self.levels = []
         for level_rows, level_columns in _pyramid(rows, columns, settings.coarsest):
             shape = (1, 4 if settings.alpha else 3, level_rows, level_columns)
             noise = torch.randn(shape, generator=rng) * settings.start
             self.levels.append(noise.to(run.device).requires_grad_())
-        self.scales = [settings.detail**i for i in range(len(self.levels))]
         with torch.no_grad():
             if settings.alpha:
                 self.levels[-1][:, 3] += 0.25  # begin mostly opaque: what is not seen cannot form
@@ -54,12 +56,12 @@ class PixelGrid:
     def cells(self) -> Tensor:
         """The cells `[1, C, rows, columns]`, 0..1; palette colours if there is a palette."""
         finest = self.levels[-1]
-        total = finest * self.scales[-1] + 0.5
-        for level, scale in zip(self.levels[:-1], self.scales, strict=False):
-            total = total + scale * F.interpolate(
+        total = finest
+        for level in self.levels[:-1]:
+            total = total + F.interpolate(
                 level, finest.shape[-2:], mode="bilinear", align_corners=False
             )
-        total = _Clamp.apply(total)
+        total = torch.sigmoid(SLOPE * total)
         return total if self.palette is None else self._snap(total)
 
     def image(self) -> Tensor:
@@ -72,10 +74,10 @@ class PixelGrid:
         return cells.flatten(2)[:, :, self.map].view(1, -1, height, width)
 
     def constrain(self) -> None:
-        """Keep the sum of the levels from running away beyond black and white."""
+        """Keep the levels where black and white are not yet out of reach of a gradient."""
         with torch.no_grad():
             for level in self.levels:
-                level.clamp_(-1.0, 1.0)
+                level.clamp_(-LIMIT, LIMIT)
 
     def start_from(self, image: Tensor) -> None:
         """Take each cell's mean colour; alpha becomes opaque where the image has none."""
@@ -86,7 +88,7 @@ class PixelGrid:
                 cells = torch.cat([cells, torch.ones_like(cells[:, :1])], 1)
             for level in self.levels[:-1]:
                 level.zero_()
-            finest.copy_((cells[:, : finest.shape[1]] - 0.5) / self.scales[-1])
+            finest.copy_(torch.logit(cells[:, : finest.shape[1]], 1e-4) / SLOPE)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The levels, coarsest first."""
@@ -104,22 +106,6 @@ class PixelGrid:
         distance = torch.cdist(rgb.detach().flatten(2).transpose(1, 2), self._colours)
         nearest = self._colours[distance.argmin(2)].transpose(1, 2).view_as(rgb)
         return torch.cat([rgb + (nearest - rgb).detach(), cells[:, 3:]], 1)
-
-
-class _Clamp(torch.autograd.Function):
-    """Clamp to 0..1 that still lets a gradient lead back inside (Crowson's clamp_with_grad)."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        """Clamp, remembering what was outside."""
-        ctx.save_for_backward(value)
-        return value.clamp(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Stop gradients that would lead further out."""
-        (value,) = ctx.saved_tensors
-        return grad * (grad * (value - value.clamp(0, 1)) >= 0)
 
 
 def _pyramid(rows: int, columns: int, coarsest: int) -> list[tuple[int, int]]:
