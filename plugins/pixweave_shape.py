@@ -26,7 +26,7 @@ class Smoothness(Component):
     """
 
     kind: Literal["edges", "even"] = Field(
-        "edges", description="edges: flat areas with sharp edges; even: soft transitions"
+        "even", description="even: soft transitions; edges: flat areas with sharp edges"
     )
     grid: int = Field(
         64,

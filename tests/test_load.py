@@ -41,6 +41,7 @@ def test_a_recipe_of_two_lines_is_complete() -> None:
         "tiny",
         "pixel",
         "prompt",
+        "smoothness",
         *DEFAULT_AUGMENTATIONS,
         "png",
     ]
@@ -60,7 +61,8 @@ def test_prompts_become_losses_before_the_others() -> None:
         ("smoothness", "smoothness-2")]  # fmt: skip
     assert made.losses[1].weight == Value(-0.3)
     assert recipe("pixweave: 1\nprompts: a fox\n").losses == recipe(TOP).losses
-    assert recipe(TOP + "losses:\n").losses == recipe(TOP).losses
+    assert [p.use for p in recipe(TOP).losses] == ["prompt", "smoothness"]
+    assert [p.use for p in recipe(TOP + "losses: []\n").losses] == ["prompt"]
 
 
 def test_exporters_go_by_the_ending() -> None:
@@ -123,7 +125,7 @@ def test_recipes_merge_from_left_to_right(here: Path) -> None:
     two = write("two.yaml", "crops: {count: 5}\nprompts: [b]\n")
     made = load([one, two], doubles())
     assert (made.name, made.crops.count, made.crops.turn) == ("one", Value(5), 4)
-    assert [p.settings.text for p in made.losses] == ["b"]  # type: ignore[attr-defined]
+    assert made.losses[0].settings.text == "b"  # type: ignore[attr-defined]
 
 
 def test_parts_merge_only_when_they_are_the_same(here: Path) -> None:

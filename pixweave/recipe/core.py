@@ -18,6 +18,8 @@ DEFAULT_SIDE = 256
 DEFAULT_PERCEPTORS = ("tiny",)
 DEFAULT_GENERATOR = "pixel"
 DEFAULT_AUGMENTATIONS = ("jitter", "noise")
+DEFAULT_LOSS, DEFAULT_LOSS_WEIGHT = "smoothness", 0.05
+"""Beside the prompts of a recipe that names no losses: enough against specks."""
 DEFAULT_EXPORT = ("picture.png",)
 
 KINDS = {"perceptors": "perceptor", "generator": "generator", "losses": "loss",

@@ -27,7 +27,10 @@ def default_layer() -> Node:
     lists = {"perceptors": core.DEFAULT_PERCEPTORS, "augmentations": core.DEFAULT_AUGMENTATIONS,
              "export": core.DEFAULT_EXPORT}  # fmt: skip
     tree = {name: Node([scalar(item) for item in items], DEFAULT) for name, items in lists.items()}
-    return Node({**tree, "generator": scalar(core.DEFAULT_GENERATOR)}, DEFAULT)
+    weight = Node(core.DEFAULT_LOSS_WEIGHT, DEFAULT)
+    loss = Node({"use": scalar(core.DEFAULT_LOSS), "weight": weight}, DEFAULT)
+    tree |= {"losses": Node([loss], DEFAULT), "generator": scalar(core.DEFAULT_GENERATOR)}
+    return Node(tree, DEFAULT)
 
 
 class Layers:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pixweave.component import Settings
 from pixweave.errors import Problem, RecipeError, did_you_mean
 from pixweave.recipe import changes, clock, core
-from pixweave.recipe.layers import Layers, default_layer
+from pixweave.recipe.layers import DEFAULT, Layers, default_layer
 from pixweave.recipe.model import Recipe
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.parts import Part, PartReader, bad_prompts, desugar
@@ -150,7 +150,7 @@ class _Builder:
         self._check_prompts()
         parts = {key: reader.read(self.tree, key) for key in core.KINDS}
         wishes = [self.written.get("prompts"), self.written.get("losses")]
-        if all(node is None or node.value in (None, []) for node in wishes):
+        if all(node is None or node.value in (None, []) or node.mark == DEFAULT for node in wishes):
             top = self.layers.found[-1] if self.layers.found else self.tree
             self.check.fail(
                 top.mark,
