@@ -1,4 +1,4 @@
-"""Losses on the picture itself: `smoothness`, `saturation`, `palette` and `symmetry`.
+"""Losses on the picture itself: `smoothness`, `saturation`, `palette`, `coverage`, `symmetry`.
 
 They look at the clean picture, never at crops, so that what they measure is what is saved.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixweave import Component, Field, hookimpl, over_time
+from pixweave import Complaint, Component, Field, hookimpl, over_time
 from pixweave.palettes import Palette
 from pixweave.recipe import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
+    from pixweave.recipe import Recipe
     from pixweave.run import Run
     from pixweave.view import View
 
@@ -99,6 +102,26 @@ class PaletteLoss(Component):
         return loss
 
 
+class Coverage(Component):
+    """Bring the opaque part of a picture with transparency to `amount`: room around a sprite."""
+
+    amount: Value = over_time(0.4, ge=0, le=1, description="opaque part of the picture")
+
+    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+        """Only a picture with transparency can have less of it."""
+        if not getattr(recipe.generator.settings, "alpha", False):
+            message = f"generator '{recipe.generator.use}' makes no transparency here"
+            yield Complaint("use", message, "set generator.alpha to true, or leave this loss out")
+
+    def build(self, run: Run) -> Any:
+        """A function of the view."""
+
+        def loss(view: View) -> Tensor:
+            return (view.raw[:, 3:].mean() - self.amount.at(view.moment)).abs()
+
+        return loss
+
+
 class Symmetry(Component):
     """Make the picture equal to its mirror image: mean squared difference."""
 
@@ -133,10 +156,11 @@ def _variance(values: Tensor) -> Tensor:
 
 @hookimpl
 def register_losses() -> dict[str, type[Component]]:
-    """Offer the four."""
+    """Offer the five."""
     return {
         "smoothness": Smoothness,
         "saturation": Saturation,
         "palette": PaletteLoss,
+        "coverage": Coverage,
         "symmetry": Symmetry,
     }

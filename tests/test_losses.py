@@ -186,3 +186,27 @@ def test_chance_leaves_some_crops_alone() -> None:
         crops = torch.rand(400, 3, 8, 8, generator=run.rng("x"))
         changed = ((augment(crops, run.rng("y")) - crops).abs().amax((1, 2, 3)) > 1e-5).float()
         assert float(changed.mean()) == pytest.approx(0.5, abs=0.09), settings
+
+
+def test_coverage_makes_room_around_a_sprite() -> None:
+    sprite = {"use": "pixel", "grid": [12, 12], "alpha": True}
+    loss = {"use": "coverage", "amount": 0.3}
+    recipe = tiny_recipe(prompts=[], losses=[loss], generator=sprite, steps=120)
+    frames = [frame.image[:, 3] for frame in generate(open_run(recipe))]
+    assert frames[0].mean() > 0.6
+    assert float(frames[-1].mean()) == pytest.approx(0.3, abs=0.05)
+
+
+def test_coverage_needs_transparency() -> None:
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(losses=["coverage"])
+    assert str(caught.value).partition(": ")[2] == (
+        "loss 'coverage': generator 'pixel' makes no transparency here; "
+        "set generator.alpha to true, or leave this loss out"
+    )
+
+
+def test_a_sprite_with_a_palette_is_there_or_not() -> None:
+    sprite = {"use": "pixel", "grid": [12, 12], "alpha": True, "palette": "pico-8", "start": 0.5}
+    image = [frame.image for frame in generate(open_run(tiny_recipe(generator=sprite)))][-1]
+    assert set(image[:, 3].unique().tolist()) == {0.0, 1.0}

@@ -105,7 +105,9 @@ class PixelGrid:
         rgb = cells[:, :3]
         distance = torch.cdist(rgb.detach().flatten(2).transpose(1, 2), self._colours)
         nearest = self._colours[distance.argmin(2)].transpose(1, 2).view_as(rgb)
-        return torch.cat([rgb + (nearest - rgb).detach(), cells[:, 3:]], 1)
+        alpha = cells[:, 3:]  # there or not, as in an indexed file
+        there = (alpha > 0.5).to(alpha.dtype)
+        return torch.cat([rgb + (nearest - rgb).detach(), alpha + (there - alpha).detach()], 1)
 
 
 def _pyramid(rows: int, columns: int, coarsest: int) -> list[tuple[int, int]]:
