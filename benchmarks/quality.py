@@ -5,9 +5,9 @@
 
 For each prompt of prompts.txt a recipe that holds nothing but the prompt is run; the judge (another
 architecture, other data, another seed: judge/CARD.md) ranks the 24 prompts for each picture.
-Printed are the
-rank of the right prompt for each picture, and how many are ranked first and in the first
-three. The same is said of pictures of uniform noise, which shows what chance would give.
+Printed are the rank of the right prompt for each picture, how many are ranked first and in the
+first three, and how many the judge names rightly when 139 other labels compete ("strictly"). The
+first count is also given for pictures of uniform noise, which shows what chance would give.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def main() -> None:
     result = {
         "first": sum(r == 1 for r in found),
         "first_three": sum(r <= 3 for r in found),
+        "strict": sum(map(str.__eq__, load_judge().name(images), prompts)),
         "of": len(prompts),
         "seconds_each": round(seconds, 2),
         "noise_first": sum(r == 1 for r in noise),
@@ -78,7 +79,8 @@ def main() -> None:
         print(f"{rank:>3}  {prompt}")
     print(
         f"ranked first {result['first']} of {result['of']}, in the first three "
-        f"{result['first_three']}; noise: {result['noise_first']}; {seconds:.1f} s a picture"
+        f"{result['first_three']}, strictly (163 labels) {result['strict']}; "
+        f"noise: {result['noise_first']}; {seconds:.1f} s a picture"
     )
 
 

@@ -37,9 +37,9 @@ def test_a_size_that_the_grid_does_not_divide_is_rounded_and_said() -> None:
     ]
 
 
-def test_without_a_grid_there_are_about_64_cells_on_the_long_side() -> None:
-    assert Pixel().cells((256, 256)) == (64, 64)
-    assert Pixel().cells((640, 360)) == (64, 36)
+def test_without_a_grid_there_are_about_32_cells_on_the_long_side() -> None:
+    assert Pixel().cells((256, 256)) == (32, 32)
+    assert Pixel().cells((640, 360)) == (32, 18)
     assert Pixel().cells((40, 24)) == (40, 24)
 
 

@@ -25,7 +25,7 @@ class Pixel(Component):
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 
     grid: tuple[int, int] | None = Field(
-        None, description="cells across and down; by default about 64 on the long side"
+        None, description="cells across and down; by default about 32 on the long side"
     )
     cell: Literal["square", "hex", "diamond"] = Field("square", description="shape of the cells")
     palette: Palette | None = Field(
@@ -54,7 +54,7 @@ class Pixel(Component):
         """Columns and rows of the grid for a picture of that size."""
         if self.grid is not None:
             return self.grid
-        side = max(1, round(max(size) / 64))
+        side = max(1, round(max(size) / 32))
         return max(1, size[0] // side), max(1, size[1] // side)
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
