@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import pixweave
 from pixweave import hookspecs
 from pixweave.cli import cli
@@ -56,3 +58,24 @@ def test_the_public_names_are_there_and_listed() -> None:
 def test_every_hook_says_what_it_is_for() -> None:
     for hook in HOOKS.values():
         assert (getattr(hookspecs, hook).__doc__ or "").startswith("What ")
+
+
+def test_the_recipe_and_the_mistake_in_the_readme_are_real() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    recipe = text.split("```yaml\n# A fox", 1)[1].split("```", 1)[0]
+    recipe = "# A fox" + recipe
+    plugins = pixweave.Plugins.discover()
+    assert pixweave.load_text(recipe, "fox.yaml", ROOT, plugins).warnings == ()
+    wrong = recipe.replace("smoothness", "smoothnes")
+    with pytest.raises(pixweave.RecipeError) as caught:
+        pixweave.load_text(wrong, "fox.yaml", ROOT, plugins)
+    assert f"\n{caught.value}\n" in text
+
+
+def test_the_plugin_in_the_readme_is_a_plugin(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    source = text.split("```python\nfrom pixweave import Component", 1)[1].split("```", 1)[0]
+    (tmp_path / "mine.py").write_text("from pixweave import Component" + source)
+    plugins = pixweave.Plugins.discover([tmp_path], entry_points=False)
+    assert plugins.broken == {}
+    assert plugins.find("loss", "vivid").plugin == "mine"

@@ -203,17 +203,17 @@ class _Builder:
     def _fitted(self, recipe: Recipe, warnings: list[Problem]) -> Recipe:
         part = recipe.generator
         fit = getattr(part.settings, "fit_size", lambda size: size)
-        where = (self.tree.get("size") or part.node).mark
+        asked = self.tree.get("size")
         try:
             size = core.read_size(tuple(fit(recipe.size)))
         except Exception as error:
             self.check.fail(part.mark, f"{part.kind} '{part.use}' makes no such size: {error}")
             return recipe
-        if size == recipe.size:
-            return recipe
+        if size == recipe.size or asked is None:  # nobody asked for the default size
+            return replace(recipe, size=size)
         old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
         said = f"size {old} becomes {new}, the nearest that generator '{part.use}' makes"
-        warnings.append(Problem(where, said))
+        warnings.append(Problem(asked.mark, said))
         return replace(recipe, size=size)
 
     def _ask(self, part: Part, recipe: Recipe) -> list[Problem]:
