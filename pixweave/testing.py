@@ -100,6 +100,7 @@ def tiny_recipe(plugins: Plugins | None = None, folder: Path | None = None, **ke
         "generator": {"use": "pixel", "grid": [12, 12]},
         "perceptors": ["fake"],
         "prompts": ["a red square"],
+        "losses": [],
         "augmentations": [],
         "crops": {"count": 4},
         "export": [],

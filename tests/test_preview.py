@@ -40,6 +40,9 @@ PATIENT = """\
 '''A loss that takes its time, and one that says something.'''
 import sys, time
 from pixweave import Component, hookimpl
+from pixweave.cli import progress
+
+progress.SHARE = 0.5  # on a busy machine two per cent can mean no second drawing
 
 class Patient(Component):
     '''10 ms.'''
@@ -275,16 +278,17 @@ def assert_wiped(shown: str) -> str:
 def test_bar_and_picture_on_the_terminal_and_only_the_path_on_stdout(
     work: Path, columns: int
 ) -> None:
-    code, out, shown = on_terminal(work, *run_words(150), "--preview", "term", columns=columns)
+    code, out, shown = on_terminal(work, *run_words(300), "--preview", "term", columns=columns)
     assert (code, out) == (0, f"{Path('here') / 'fast.png'}\n"), shown
-    last = plain(shown.split("\x1b[?2026h")[-1].partition("\x1b[?2026l")[0]).splitlines()
-    assert last[-14:-2] == ["▀" * 24] * 12
-    assert re.fullmatch(r"[━╸╺ ]{12,} \d+/150 \d+(\.\d)? it/s 0:\d\d", last[-2].rstrip())
+    drawn = [part.partition("\x1b[?2026l")[0] for part in shown.split("\x1b[?2026h")]
+    displays = [plain(text).splitlines() for text in drawn]
+    last = [lines for lines in displays if lines[-14:-2] == ["▀" * 24] * 12][-1]
+    assert re.fullmatch(r"[━╸╺ ]{12,} \d+/300 \d+(\.\d)? it/s 0:\d\d", last[-2].rstrip())
     assert re.fullmatch(r"patient \d(\.\d+)?", last[-1].rstrip())
     assert max(len(line) for line in last) <= columns
     assert "a word from a part\r\n" in shown
     end = plain(assert_wiped(shown))
-    assert re.fullmatch(r"fast: 150 steps, \d+(\.\d)? it/s, \d+\.\d s\r\n", end)
+    assert re.fullmatch(r"fast: 300 steps, \d+(\.\d)? it/s, \d+\.\d s\r\n", end)
 
 
 def test_ctrl_c_leaves_a_clean_terminal_and_the_picture(work: Path) -> None:
