@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixweave import crops
+from pixweave import Plugins, crops, load
 from pixweave.recipe.values import Moment
 from pixweave.settings import Crops
 
@@ -202,3 +202,27 @@ def test_mixed_padding_alternates_by_step_and_fills_wide_crops_with_one_grey() -
     assert even.outside.tolist() == [crops.REFLECT] * 6 + [crops.FILL] * 4
     assert odd.outside.tolist() == [crops.BORDER] * 6 + [crops.FILL] * 4
     assert 0 <= even.grey <= 1
+
+
+def test_the_preset_pixray_has_its_statistics() -> None:
+    recipe = load(["hello"], Plugins.discover(), ["presets=[pixray]"])
+    zoomed_area, shrunk, tilted = [], [], []
+    for step in range(30):
+        plan = crops.plan(recipe.crops, recipe.moment(step), 1.0, rng(step))
+        assert (int(plan.zoomed.sum()), len(plan.warps)) == (18, 30)
+        edge = crops.BORDER if step % 2 else crops.REFLECT
+        assert plan.outside.tolist() == [edge] * 18 + [crops.FILL] * 12
+        flat = plan.warps[:, 2, :2].abs().sum(1) < 1e-9  # no perspective: the warp tells the zoom
+        scale = plan.warps[:, 0, 0] * plan.warps[:, 1, 1]
+        zoomed_area += scale[flat & plan.zoomed].tolist()
+        shrunk += scale[flat & ~plan.zoomed].sqrt().tolist()
+        tilted.append(float((~flat).float().mean()))
+    assert 0.25 <= min(zoomed_area) < 0.35
+    assert 0.85 < max(zoomed_area) <= 0.95
+    assert shrunk == pytest.approx([1 / 0.95] * len(shrunk), rel=1e-4)
+    assert sum(tilted) / len(tilted) == pytest.approx(0.7, abs=0.05)
+    jitter, noise = recipe.augmentations
+    assert jitter.settings.model_dump() == {
+        "hue": 0.1, "saturation": 0.1, "brightness": 0.0, "contrast": 0.0, "chance": 0.8
+    }  # fmt: skip
+    assert noise.settings.model_dump() == {"amount": 0.1}
