@@ -49,11 +49,11 @@ def test_the_verbs_are_on_the_command_line() -> None:
 
 def test_validate_says_ok(here: Path) -> None:
     Path("a.yaml").write_text(TOP)
-    Path("b.yaml").write_text(TOP + "generator: {use: pixel, grid: [48, 48]}\n")
+    Path("b.yaml").write_text(TOP + "size: 256\ngenerator: {use: pixel, grid: [48, 48]}\n")
     found = run("validate", "a.yaml", "b.yaml")
     assert (found.exit_code, found.stdout) == (0, "ok a.yaml\nok b.yaml\n")
     assert found.stderr == (
-        "warning: b.yaml:3:12: size 256x256 becomes 240x240, the nearest that generator 'pixel' "
+        "warning: b.yaml:3:7: size 256x256 becomes 240x240, the nearest that generator 'pixel' "
         "makes\n"
     )
 
