@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave.component import Complaint, Component, Field
 from pixweave.errors import (
-    DifferenceError,
     Mark,
     MissingError,
     OutOfMemoryError,
@@ -34,7 +33,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Complaint",
     "Component",
-    "DifferenceError",
     "Drawing",
     "Field",
     "InputFile",

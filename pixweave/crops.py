@@ -218,7 +218,11 @@ def _grid(
         filled = (plan.outside == FILL).view(-1, 1, 1).to(device)
         seen = (x.abs() <= 1) & (y.abs() <= 1)
         inside = (seen | ~filled)[:, None].float().squeeze(1)
-    x, y = (_fold(t, plan.outside.view(-1, 1, 1).to(device)) for t in (x, y))
+    if ((plan.outside == REFLECT) | (plan.outside == TILE)).any():  # asked before it is moved
+        outside = plan.outside.view(-1, 1, 1).to(device)
+        x, y = _fold(x, outside), _fold(y, outside)
+    else:
+        x, y = x.clamp(-1, 1), y.clamp(-1, 1)
     rim_free = 0.0 if tiled else 0.5  # half a pixel from the edge nothing of the next level shows
     px = _place(x, per_crop(widths), rim_free) + rim
     py = _place(y, per_crop(heights), rim_free) + rim + per_crop(tops)
@@ -233,8 +237,6 @@ def _place(t: Tensor, length: Tensor, margin: float) -> Tensor:
 
 def _fold(t: Tensor, outside: Tensor) -> Tensor:
     """Bring coordinates beyond -1..1 back into the picture."""
-    if not ((outside == REFLECT) | (outside == TILE)).any():
-        return t.clamp(-1, 1)
     reflected = 1 - (torch.remainder(t + 1, 4) - 2).abs()
     wrapped = torch.remainder(t + 1, 2) - 1
     folded = torch.where(outside == TILE, wrapped, reflected)

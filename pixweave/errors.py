@@ -4,7 +4,6 @@ PixweaveError            anything below; the command line prints it without a tr
   RecipeError            the recipe is wrong: every problem of it at once          exit 3
   PluginError            a plugin broke a rule of the host                         exit 1
   MissingError           a file, a model or a package is not there                 exit 4
-  DifferenceError        something is not what was recorded                        exit 5
   OutOfMemoryError       the device is full; the message says which settings help  exit 6
   RunError               the run could not go on                                   exit 1
 """
@@ -73,13 +72,6 @@ class MissingError(PixweaveError):
 
     exit_code = 4
     code = "missing"
-
-
-class DifferenceError(PixweaveError):
-    """Something is not what was recorded."""
-
-    exit_code = 5
-    code = "differs"
 
 
 class OutOfMemoryError(PixweaveError):

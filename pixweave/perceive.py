@@ -32,9 +32,13 @@ def contrast(embedding: Tensor, target: Tensor, bank: Tensor, scale: float = 10.
     The cross entropy of the target among the bank at temperature 1 / `scale` (CLIP's own training
     loss, read as zero-shot classification), divided by that of a blind guess.
     """
-    others = bank[(bank @ target.flatten()) < TOO_NEAR]
-    logits = scale * embedding.float() @ torch.cat([target.view(1, -1), others]).T
-    return -F.log_softmax(logits, dim=-1)[..., 0] / math.log(len(others) + 1)
+    logits = scale * embedding.float() @ torch.cat([target.view(1, -1), bank]).T
+    return -F.log_softmax(logits, dim=-1)[..., 0] / math.log(len(bank) + 1)
+
+
+def unlike(bank: Tensor, target: Tensor) -> Tensor:
+    """The captions of a bank `[K, D]` that mean something else than the target."""
+    return bank[(bank @ target.flatten()) < TOO_NEAR]
 
 
 def embed_picture(path: Path, perceptor: Perceptor, device: torch.device) -> Tensor:

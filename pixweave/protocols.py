@@ -22,8 +22,8 @@ class Generator(Protocol):
     """Makes the picture.
 
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
-    one of K colours (exporters then write indexed files); `advance(step)`, called instead of
-    nothing before each step; `info`, a short line about what was built.
+    one of K colours (exporters then write indexed files); `advance(step)`, called before
+    each step; `info`, a short line about what was built.
     """
 
     def parameters(self) -> Iterable[Tensor]:

@@ -41,8 +41,10 @@ class View:
         side = self.run.perceptors[perceptor].size
         if side not in self._crops:
             found = cut(self.image, self.plan, side, self.run.lanes)
-            for name, augment in self.run.augmentations.items():
-                found = augment(found, self.run.rng(f"augmentation/{name}/{side}", self.step))
+            for part in self.run.recipe.augmentations:
+                rng = self.run.rng(f"augmentation/{part.id}/{side}", self.step)
+                with self.run.blame(part):
+                    found = self.run.augmentations[part.id](found, rng)
             self._crops[side] = found
         return self._crops[side]
 

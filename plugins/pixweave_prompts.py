@@ -67,13 +67,13 @@ class Prompt(Component):
         """A function of the view; targets are encoded here, once."""
         import torch
 
-        from pixweave.perceive import contrast, distance
+        from pixweave.perceive import contrast, distance, unlike
 
         part, judges = run.part, self._judges(run)
         with torch.no_grad():
             targets = {name: self._target(judge, run) for name, judge in judges.items()}
             banks = {
-                name: judge.encode_text(bank)
+                name: unlike(judge.encode_text(bank).float(), targets[name])
                 for name, judge in judges.items()
                 if self.contrast and (bank := getattr(judge, "bank", None))
             }
@@ -81,7 +81,7 @@ class Prompt(Component):
         def apart(view: View, name: str) -> Tensor:
             embedding = view.embedding(name)
             gap = judged = distance(embedding, targets[name])
-            if name in banks:
+            if name in banks and len(banks[name]):
                 judged = gap.lerp(contrast(embedding, targets[name], banks[name]), self.contrast)
             if self.stop is not None:  # crops that are far or near enough have no more gradient
                 away = part.weight.at(view.moment) < 0

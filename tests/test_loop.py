@@ -189,3 +189,26 @@ def test_closing_the_generator_leaves_the_run_usable() -> None:
     frames.close()  # type: ignore[attr-defined]
     assert run.step == 2
     assert [frame.step for frame in generate(run)] == [2, 3, 4]
+
+
+def test_an_augmentation_that_draws_from_the_global_state_is_refused() -> None:
+    class Careless(Component):
+        """Noise from the wrong place."""
+
+        def build(self, run: Any) -> Any:
+            return lambda crops, rng: crops + torch.rand_like(crops)
+
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def register_augmentations() -> dict[str, type[Component]]:
+            return {"careless": Careless}
+
+    run = open_run(tiny_recipe(plugins_of(Plugin), augmentations=["careless"]))
+    with pytest.raises(RunError) as caught:
+        next(generate(run))
+    mark = run.recipe.augmentations[0].mark
+    assert str(caught.value) == (
+        f"augmentation 'careless' ({mark}, plugin Plugin) changed torch's global random state; "
+        "draw from run.rng(name, step) instead"
+    )
