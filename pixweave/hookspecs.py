@@ -39,3 +39,8 @@ def register_augmentations() -> Offers:  # type: ignore[empty-body]
 @hookspec
 def register_exporters() -> Offers:  # type: ignore[empty-body]
     """What writes the result: pictures and films."""
+
+
+@hookspec
+def register_trainers() -> Offers:  # type: ignore[empty-body]
+    """What trains a model of its own from pictures and captions, for `pixweave train NAME`."""

@@ -36,17 +36,59 @@ def from_file(path: Path) -> Tensor:
     Turned as its EXIF orientation says. Raises MissingError if it is not there or no picture.
     """
     import torch
+
+    # a little damage is no reason to stop, and the size we judge ourselves
+    with _refusing(path), warnings.catch_warnings(action="ignore"):
+        array = _read(path)
+    return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
+
+
+def square_from_file(path: Path, side: int) -> np.ndarray[Any, Any]:
+    """The middle square of the picture in a file, reduced to uint8 `[side, side, 3]`, over white.
+
+    Read as `from_file` reads; raises MissingError alike.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with _refusing(path), Image.open(path) as opened:
+        _check_pixels(opened, path)
+        opened.draft("RGB", (2 * side, 2 * side))  # a large JPEG need not be decoded in full
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode.startswith("I"):  # 16 bits
+            picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype(np.uint8))
+        if picture.has_transparency_data:
+            clear = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
+        return square(picture.convert("RGB"), side)
+
+
+def square(picture: Image.Image, side: int) -> np.ndarray[Any, Any]:
+    """The middle square of an RGB picture as uint8 `[side, side, 3]`, by area when it shrinks."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    shrinks = min(picture.size) > side
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    return np.asarray(ImageOps.fit(picture, (side, side), method))
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turns what Pillow raises into a MissingError that names the file."""
     from PIL import Image
 
     try:
-        # a little damage is no reason to stop, and the size we judge ourselves
-        with warnings.catch_warnings(action="ignore"):
-            array = _read(path)
+        yield
     except FileNotFoundError:
         raise MissingError(f"there is no picture '{path}'") from None
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
-    return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
+
+
+def _check_pixels(opened: Image.Image, path: Path) -> None:
+    if opened.width * opened.height > MOST_PIXELS:
+        raise MissingError(f"'{path}' has {opened.width}x{opened.height} pixels, too many to read")
 
 
 def _read(path: Path) -> np.ndarray[Any, Any]:
@@ -55,10 +97,7 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
     from PIL import Image, ImageOps
 
     with Image.open(path) as opened:
-        if opened.width * opened.height > MOST_PIXELS:
-            raise MissingError(
-                f"'{path}' has {opened.width}x{opened.height} pixels, too many to read"
-            )
+        _check_pixels(opened, path)
         picture = ImageOps.exif_transpose(opened)
         if picture.mode.startswith("I"):  # 16 bits
             grey = np.asarray(picture, dtype=np.float32)[..., None] / 65535

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 READ_EVERY = 0.1
 """Seconds between two readings of the losses: reading waits for the device."""
 
+_REMEDY = "try a smaller crops.batch (say 4), fewer crops.count, or a smaller size"
+
 
 @dataclass(frozen=True)
 class Event:
@@ -108,7 +110,7 @@ class _Performance:
     def _open(self) -> Run:
         from pixweave.run import open_run
 
-        with _Memory():
+        with Memory(_REMEDY):
             return open_run(self.recipe, self.folder)
 
     def _steps(self, run: Run, exports: _Exports) -> Iterator[Event]:
@@ -117,7 +119,7 @@ class _Performance:
         last, started = -math.inf, time.monotonic()
         frames = generate(run)
         while True:
-            with _Memory():
+            with Memory(_REMEDY):
                 frame = next(frames, None)
             if frame is None:
                 self.status = "done"
@@ -197,8 +199,11 @@ class _Exports:
         exporter.abort()
 
 
-class _Memory:
+class Memory:
     """Turns a full device into an OutOfMemoryError that names the settings that help."""
+
+    def __init__(self, remedy: str) -> None:
+        self._remedy = remedy
 
     def __enter__(self) -> None: ...
 
@@ -212,7 +217,7 @@ class _Memory:
         if full:
             raise OutOfMemoryError(
                 f"out of memory ({str(error).splitlines()[0] if str(error) else 'no details'}); "
-                "try a smaller crops.batch (say 4), fewer crops.count, or a smaller size"
+                f"{self._remedy}"
             ) from error
 
 

@@ -190,7 +190,10 @@ class Plugins:
                     f"it returned {_a(type(returned).__name__)}"
                 )
             for name, component in returned.items():
-                yield Offer(kind, name, _checked(name, component, hook, plugin), plugin)
+                made = _checked(name, component, hook, plugin)
+                if kind == "trainer":
+                    _check_trainer(made, f"{hook}() of plugin '{plugin}'")
+                yield Offer(kind, name, made, plugin)
 
 
 def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Component]:
@@ -215,6 +218,20 @@ def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Componen
             f"{said}: {component.__name__} has a setting '{reserved}', which belongs to the recipe"
         )
     return component
+
+
+def _check_trainer(component: type[Component], said: str) -> None:
+    """Raise PluginError for a trainer that `pixweave train` cannot run."""
+    if "steps" not in component.model_fields:
+        raise PluginError(f"{said}: {component.__name__} has no setting 'steps', its updates")
+    for reserved in {"data", "seed"} & set(component.model_fields):
+        raise PluginError(
+            f"{said}: {component.__name__} has a setting '{reserved}', which every trainer has"
+        )
+    if not str(getattr(component, "suffix", "")).startswith("."):
+        raise PluginError(
+            f"{said}: {component.__name__} has no `suffix: ClassVar[str]`, the ending of its files"
+        )
 
 
 def _check_hooks(module: Any, plugin: str) -> None:

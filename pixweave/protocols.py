@@ -99,3 +99,33 @@ class Exporter(Protocol):
     def close(self) -> Sequence[Path]: ...
 
     def abort(self) -> None: ...
+
+
+class Training(Protocol):
+    """Trains one model, a step at a time, and writes it; `build` gets a `pixweave.train.TrainRun`.
+
+    The component also has `suffix`, a ClassVar: what the name of its file ends in; a setting
+    `steps`; and, unless 64 px will do, a setting `size`: the side at which the data is packed.
+    """
+
+    def step(self, step: int) -> Mapping[str, float]:
+        """Do one update; gives plain numbers about it.
+
+        All randomness derives from `(run.seed, step)`, so that a resumed run repeats what an
+        unbroken one does. torch's own global stream is seeded so before each step.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, as tensors and plain values (`weights_only` loads it)."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+
+    def samples(self) -> Tensor | None:
+        """Pictures `[N, 3, H, W]` that show how far it is, N of 1 or more; None: nothing to show."""
+
+    def measure(self) -> Mapping[str, float]:
+        """How good it is on the held-out pictures `run.dataset.held`, which are one or more."""
+
+    def save(self, path: Path) -> None:
+        """Write the finished model to `path`, and what belongs to it beside it."""

@@ -65,7 +65,7 @@ class Record:
         self._head = {
             "title": recipe.title, "recipe": recipe.name, "seed": recipe.seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "argv": _words(sys.argv), "versions": _versions(),
+            "argv": _words(sys.argv), "versions": versions(),
             "platform": f"{platform.system()} {platform.machine()}",
             "plugins": sorted({part.plugin for part in recipe.parts}),
         }
@@ -117,7 +117,8 @@ def _words(argv: list[str]) -> list[str]:
     return [Path(argv[0]).name, *(home.sub("~", word) for word in argv[1:])]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

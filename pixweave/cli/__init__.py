@@ -131,9 +131,9 @@ def main() -> None:
 
 
 def _add_verbs() -> None:
-    from pixweave.cli import look, plugin, run
+    from pixweave.cli import look, plugin, run, train
 
-    for module in (run, look, plugin):
+    for module in (run, train, look, plugin):
         for verb in module.VERBS:
             cli.add_command(verb)
 

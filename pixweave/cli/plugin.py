@@ -59,7 +59,8 @@ def describe(offer: Offer) -> str:
         lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
     if not offer.component.model_fields:
         lines.append("  none")
-    return "\n".join([*lines, "", "in a recipe:", f"  {example(offer)}"])
+    where = "on the command line" if offer.kind == "trainer" else "in a recipe"
+    return "\n".join([*lines, "", f"{where}:", f"  {example(offer)}"])
 
 
 def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
@@ -74,7 +75,11 @@ def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
 
 
 def example(offer: Offer) -> str:
-    """One line of a recipe that uses the component."""
+    """One line of a recipe, or for a trainer the command, that uses the component."""
+    if offer.kind == "trainer":
+        needed = [name for name, info in offer.component.model_fields.items() if info.is_required()]
+        sets = "".join(f" --set {name}=..." for name in needed)
+        return f"pixweave train {offer.name} DATA --out FILE{sets}"
     if offer.kind == "exporter":
         suffixes = getattr(offer.component, "suffixes", None) or (f".{offer.name}",)
         return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"

@@ -95,7 +95,7 @@ def run(
     recipe = load(recipes, ctx.obj.plugins(), [*shorts, *sets])
     folder = _folder(recipe, out)
     watch = _show_json if as_json else _show_nothing if quiet else _show_progress
-    with _Signals() as signals:
+    with Signals() as signals:
         code = watch(recipe, folder, signals, preview)
     ctx.exit(code or signals.exit_code)
 
@@ -114,13 +114,13 @@ def _folder(recipe: Recipe, out: Path | None) -> Path:
     return out
 
 
-def _events(recipe: Recipe, folder: Path, signals: _Signals) -> Iterator[Event]:
+def _events(recipe: Recipe, folder: Path, signals: Signals) -> Iterator[Event]:
     from pixweave.perform import perform
 
     return perform(recipe, folder, lambda: signals.asked)
 
 
-def _show_json(recipe: Recipe, folder: Path, signals: _Signals, preview: str) -> int:
+def _show_json(recipe: Recipe, folder: Path, signals: Signals, preview: str) -> int:
     for event in _events(recipe, folder, signals):
         if event.kind != "step" or "losses" in event.data:  # at most ten a second
             click.echo(json.dumps(event.plain()))
@@ -128,13 +128,13 @@ def _show_json(recipe: Recipe, folder: Path, signals: _Signals, preview: str) ->
     return 0
 
 
-def _show_nothing(recipe: Recipe, folder: Path, signals: _Signals, preview: str) -> int:
+def _show_nothing(recipe: Recipe, folder: Path, signals: Signals, preview: str) -> int:
     for event in _events(recipe, folder, signals):
         _say(event)
     return 0
 
 
-def _show_progress(recipe: Recipe, folder: Path, signals: _Signals, preview: str) -> int:
+def _show_progress(recipe: Recipe, folder: Path, signals: Signals, preview: str) -> int:
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return _show_lines(recipe, folder, signals)
     from pixweave.cli.progress import Progress
@@ -151,7 +151,7 @@ def _show_progress(recipe: Recipe, folder: Path, signals: _Signals, preview: str
     return 0
 
 
-def _show_lines(recipe: Recipe, folder: Path, signals: _Signals) -> int:
+def _show_lines(recipe: Recipe, folder: Path, signals: Signals) -> int:
     """For logs and pipes: a line every ten seconds instead of a bar."""
     last = time.monotonic()
     for event in _events(recipe, folder, signals):
@@ -187,14 +187,14 @@ def _say(event: Event) -> None:
         )
 
 
-class _Signals:
+class Signals:
     """Turns the first Ctrl-C or SIGTERM into a wish to stop; the second Ctrl-C stops at once."""
 
     def __init__(self) -> None:
         self.asked = False
         self.exit_code = 0
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> Signals:
         self._before = {s: signal.signal(s, self._on) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 

@@ -86,17 +86,22 @@ class Node:
         return self.value
 
 
-def parse(text: str, source: str, folder: Path) -> Node:
-    """The mapping that a recipe's text holds; RecipeError with every fault found."""
+def parse(
+    text: str, source: str, folder: Path, what: str = "recipe", first: str = "pixweave: 1"
+) -> Node:
+    """The mapping that a recipe's text holds; RecipeError with every fault found.
+
+    `what` and `first`, a line to begin with, are for messages about other files of the same form.
+    """
     refuse_control(text, source)
     reader = _Reader(text, source, folder)
     node = reader.read()
     if not reader.problems and (node is None or node.value is None):
-        reader.fail(Mark(source, 1, 1), "the recipe is empty", "begin with 'pixweave: 1'")
+        reader.fail(Mark(source, 1, 1), f"the {what} is empty", f"begin with '{first}'")
     elif not reader.problems and node is not None and not isinstance(node.value, dict):
         kind = "a list" if isinstance(node.value, list) else "a single value"
         reader.fail(
-            node.mark, f"a recipe is names with values, not {kind}", "begin with 'pixweave: 1'"
+            node.mark, f"a {what} is names with values, not {kind}", f"begin with '{first}'"
         )
     if reader.problems:
         raise RecipeError(reader.problems)

@@ -1,0 +1,191 @@
+"""Plan: which trainer, with which settings, on which data, and where its files go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.component import Component, Field, Settings
+from pixweave.errors import Mark, MissingError, PluginError, Problem, RecipeError, RunError
+from pixweave.recipe import changes, files, nodes, text
+from pixweave.recipe.core import Seed
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.words import Subject, Validator
+
+if TYPE_CHECKING:
+    import torch
+
+    from pixweave.plugins import Plugins
+    from pixweave.train.dataset import Dataset
+
+SIDE = 64
+"""The side of the pictures, in pixels, for a trainer that has no setting `size`."""
+
+
+class Head(Settings):
+    """What a configuration holds beside the trainer's own settings."""
+
+    seed: Seed = Field(0, description="where all randomness comes from")
+    data: list[str] = Field([], description="folders, tables or packed folders")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training as it was asked for: checked, but nothing is read or written yet."""
+
+    trainer: str
+    plugin: str
+    settings: Component
+    seed: int
+    data: tuple[Path, ...]
+    out: Path
+    work: Path
+    device: str = "auto"
+    minutes: float | None = None
+    fresh: bool = False
+
+    @property
+    def steps(self) -> int:
+        """How many updates there are in all."""
+        return int(getattr(self.settings, "steps"))  # noqa: B009 - every trainer has it
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures in pixels."""
+        return int(getattr(self.settings, "size", SIDE))
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """What a trainer's `build(run)` gets."""
+
+    dataset: Dataset
+    device: torch.device
+    seed: int
+    steps: int
+    """Where schedules end; the training may be stopped and taken up before."""
+    folder: Path
+    """A folder for what is slow to make: the trainer's own, kept as long as data and settings."""
+    out: Path
+    """Where the model will be; it is written to by `save` alone."""
+    warn: Callable[[str], None]
+    """Tells the user something, once."""
+
+
+def make_plan(
+    plugins: Plugins,
+    name: str,
+    data: Sequence[Path],
+    out: Path,
+    config: Path | None = None,
+    sets: Sequence[str] = (),
+    work: Path | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    fresh: bool = False,
+) -> Plan:
+    """The plan that a command line and a configuration file make.
+
+    `data` replaces what the configuration names; `sets` are `--set` texts and come last. Raises
+    PluginError for an unknown trainer, RecipeError with every wrong setting, RunError for a wrong
+    `out`, MissingError if no data is named.
+    """
+    try:
+        offer = plugins.find("trainer", name)
+    except LookupError as error:
+        message, hint = (*error.args, "")[:2]
+        raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
+    head, settings = _settings(plugins, offer.name, offer.component, config, sets)
+    found = tuple(data) or tuple(files.resolve(written) for written in head.data)
+    if not found:
+        raise MissingError(
+            f"no data is named; write `pixweave train {name} FOLDER --out {out}`, "
+            "or 'data: [FOLDER]' in the configuration"
+        )
+    suffix = str(getattr(offer.component, "suffix", ""))
+    if suffix and out.suffix != suffix:
+        raise RunError(
+            f"trainer '{offer.name}' writes {suffix} files; "
+            f"use --out {out.with_suffix(suffix) if out.name else 'mine' + suffix}"
+        )
+    if out.is_dir():
+        raise RunError(f"'{out}' is a folder; name a file with --out")
+    return Plan(
+        offer.name,
+        offer.plugin,
+        settings,
+        head.seed if isinstance(head.seed, int) else _drawn(),
+        found,
+        out,
+        work or out.with_suffix(".training"),
+        device,
+        minutes,
+        fresh,
+    )
+
+
+def _drawn() -> int:
+    import secrets
+
+    return secrets.randbits(32)
+
+
+def _settings(
+    plugins: Plugins,
+    name: str,
+    component: type[Component],
+    config: Path | None,
+    sets: Sequence[str],
+) -> tuple[Head, Component]:
+    """The two parts of a configuration; RecipeError with all that is wrong with them."""
+    tree = _read(config)
+    problems: list[Problem] = []
+    for asked in sets:
+        try:
+            tree = changes.apply(tree, changes.read(asked))
+        except RecipeError as error:
+            problems += error.problems
+    own = {key: node for key, node in tree.items() if key not in Head.model_fields}
+    subject = Subject(f"trainer '{name}'", also=tuple(Head.model_fields))
+    check = _Check(plugins)
+    settings = check.settings(component, replace(tree, value=own), subject)
+    rest = {key: _listed(key, node) for key, node in tree.items() if key not in own}
+    head = check.settings(Head, replace(tree, value=rest), subject)
+    problems += check.problems
+    if problems or settings is None or head is None:
+        raise RecipeError(dict.fromkeys(problems))
+    return head, settings
+
+
+def _listed(key: str, node: Node) -> Node:
+    """A single text where a list of data is wanted counts as a list."""
+    return replace(node, value=[node]) if key == "data" and isinstance(node.value, str) else node
+
+
+def _read(config: Path | None) -> Node:
+    if config is None:
+        return Node({}, Mark("--set"))
+    written = text.read_text(config, str(config))
+    folder = config.absolute().parent
+    return nodes.parse(written, str(config), folder, "configuration", "steps: 1000")
+
+
+class _Check(Validator):
+    """Words for the command line of `train`, where there is no recipe around the settings."""
+
+    def home_of(self, key: str, subject: Subject) -> str:
+        """Where a key that is wrong here would be right; '' if nowhere."""
+        return f"write --{key} instead" if key in _OPTIONS else ""
+
+
+_OPTIONS = ("device", "fresh", "minutes", "out", "work")
+
+
+def described(settings: Component) -> dict[str, Any]:
+    """The settings as plain data, for `config.json` and to compare two trainings."""
+    from pixweave.recipe.model import plain
+
+    found: dict[str, Any] = plain(settings)
+    return found
