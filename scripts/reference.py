@@ -57,7 +57,9 @@ def reference() -> str:
 
 def _verb(name: str, verb: click.Command) -> str:
     context = click.Context(verb, info_name=f"pixweave {name}")
-    return f"### pixweave {name}\n\n```\n{verb.get_help(context)}\n```"
+    page = f"### pixweave {name}\n\n```\n{verb.get_help(context)}\n```"
+    inner = verb.commands.items() if isinstance(verb, click.Group) else ()
+    return "\n\n".join([page, *(_verb(f"{name} {word}", below) for word, below in inner)])
 
 
 def _part(offer: Offer) -> str:

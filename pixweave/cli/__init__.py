@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -34,10 +35,10 @@ class State:
 
 
 class Verbs(click.Group):
-    """A group whose verbs all take the plugin options and report pixweave's errors alike."""
+    """A group whose verbs all take the common options and report pixweave's errors alike."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a verb, with `--plugins-dir` and `--without`."""
+        """Add a verb, with `--plugins-dir`, `--without` and `--offline`."""
         cmd.params += [
             click.Option(
                 ["--plugins-dir"],
@@ -54,6 +55,13 @@ class Verbs(click.Group):
                 expose_value=False,
                 callback=_remember("without"),
                 help="Leave the plugin NAME out (PIXWEAVE_WITHOUT).",
+            ),
+            click.Option(
+                ["--offline"],
+                is_flag=True,
+                expose_value=False,
+                callback=_offline,
+                help="Fetch nothing, use no network (PIXWEAVE_OFFLINE=1).",
             ),
         ]
         super().add_command(cmd, name)
@@ -106,6 +114,22 @@ def _remember(name: str) -> Any:
     return callback
 
 
+def _offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    """Forbid the network to the model store, and to the hub's client that other libraries use."""
+    wish = "--offline" if value else os.environ.get("PIXWEAVE_OFFLINE", "")
+    if wish.lower() in ("--offline", "1", "true", "yes", "on"):
+        for name, text in (("PIXWEAVE_OFFLINE", wish), ("HF_HUB_OFFLINE", "1")):
+            before = os.environ.get(name)
+            os.environ[name] = text
+            ctx.call_on_close(functools.partial(_restore, name, before))
+
+
+def _restore(name: str, value: str | None) -> None:
+    os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+
+
 def _split(text: str | None, separator: str) -> list[str]:
     return [part for part in (text or "").split(separator) if part]
 
@@ -131,9 +155,9 @@ def main() -> None:
 
 
 def _add_verbs() -> None:
-    from pixweave.cli import look, plugin, run, train
+    from pixweave.cli import look, models, plugin, run, train
 
-    for module in (run, train, look, plugin):
+    for module in (run, train, look, models, plugin):
         for verb in module.VERBS:
             cli.add_command(verb)
 

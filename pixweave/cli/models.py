@@ -1,0 +1,219 @@
+"""The verbs `models ...`: the weights on this machine, fetched, checked, removed and converted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixweave.errors import RunError
+
+if TYPE_CHECKING:
+    from pixweave.models import Check, ModelFiles, Store
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def models() -> None:
+    """The model store: weights on this machine, each fetched once and checked always.
+
+    They lie in the platform's cache folder, or in PIXWEAVE_HOME; PIXWEAVE_OFFLINE=1 forbids the
+    network. A proxy is taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+    """
+
+
+@models.command()
+@click.argument("pattern", default="")
+@_json
+def ls(pattern: str, as_json: bool) -> None:
+    """List the models whose name holds PATTERN, and which are on this machine.
+
+    Columns: name, `here` or `part` (begun), size, licence, what it is. `open_clip:` lists what
+    open_clip knows by name, which takes some seconds.
+    """
+    from pixweave.models import clip
+
+    if pattern.startswith(clip.PREFIX):
+        names = [name for name in clip.names() if pattern in name]
+        click.echo(
+            json.dumps([{"name": n} for n in names], indent=2) if as_json else "\n".join(names)
+        )
+        return
+    store = _store()
+    found = {name: model for name, model in store.models.items() if pattern in name}
+    if as_json:
+        listed = [
+            {**model.model_dump(), "name": name, "state": store.state(name)}
+            for name, model in found.items()
+        ]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    rows = [(n, store.state(n), m.extent, m.licence, m.about) for n, m in found.items()]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
+    for row in rows:
+        click.echo("  ".join([*(f"{w:<{n}}" for w, n in zip(row, widths, strict=False)), row[4]]))
+    if not pattern:
+        click.echo("and open_clip:MODEL/TAG; `pixweave models ls open_clip:` lists them", err=True)
+
+
+@models.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--offline", is_flag=True, help="Use no network: only check what is here.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=30, show_default=True,
+              metavar="SECONDS", help="Give a mirror up after so long without a byte.")  # fmt: skip
+@_json
+def get(names: tuple[str, ...], offline: bool, timeout: float, as_json: bool) -> None:
+    """Fetch each model NAME, unless it is here, and print the paths of its files.
+
+    A download that was stopped goes on where it stopped. Each file is checked against its
+    published sha256, or against the one that models.lock recorded of its first download.
+    """
+    from pixweave.models.fetch import Limits
+
+    store = _store(Limits(stall=timeout, connect=min(timeout, Limits.connect)))
+    if offline:
+        store.offline = "--offline"
+    for name in names:
+        with _progress(as_json) as report:
+            found = store.get(name, report)
+        _print(found, as_json)
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_json
+def verify(names: tuple[str, ...], as_json: bool) -> None:
+    """Read the files of each model NAME, or of all that are here, and compare their sha256.
+
+    Exits with 1 if one is not as it should be.
+    """
+    store = _store()
+    names = names or tuple(name for name in store.models if store.state(name))
+    checks = [check for name in names for check in store.verify(name)]
+    for check in checks:
+        click.echo(json.dumps(_check_json(check)) if as_json else _check(check))
+    if wrong := [check for check in checks if check.fault]:
+        raise RunError(f"{len(wrong)} of {len(checks)} files are not as they should be; "
+                       "`pixweave models rm NAME`, and get the model again")  # fmt: skip
+
+
+@models.command()
+@click.argument("name", required=False)
+@click.option("--role", help="Only the file of that role: weights, config.")
+@_json
+def path(name: str | None, role: str | None, as_json: bool) -> None:
+    """Print where the files of the model NAME lie, without fetching; or the store's own folder."""
+    store = _store()
+    if name is None:
+        click.echo(json.dumps({"home": str(store.home)}) if as_json else store.home)
+        return
+    found = store.path(name)
+    if role is not None and role not in found.paths:
+        raise RunError(f"the model '{name}' has no file of the role '{role}'; it has "
+                       f"{', '.join(found.paths)}")  # fmt: skip
+    if role is not None:
+        found = type(found)(name, {role: found.paths[role]})
+    _print(found, as_json)
+
+
+@models.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--unlock", is_flag=True,
+              help="Forget the recorded sha256 too: another file may come next.")  # fmt: skip
+def rm(names: tuple[str, ...], unlock: bool) -> None:
+    """Remove each model NAME from this machine, what was begun included."""
+    from pixweave.models.catalogue import in_bytes
+
+    store = _store()
+    for name in names:
+        freed = store.remove(name, unlock)
+        click.echo(f"removed {name}, {in_bytes(freed)}", err=True)
+
+
+@models.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--without", multiple=True, metavar="PREFIX",
+              help="Leave out tensors named so, e.g. loss.; may be repeated.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+def convert(source: Path, target: Path, without: tuple[str, ...], force: bool) -> None:
+    """Write the weights of the pickled checkpoint IN to OUT, a .safetensors file.
+
+    Nothing that the pickle holds is run: what is not data is refused by name. Settings and counts
+    that are plain become the metadata `checkpoint`, as JSON.
+    """
+    if target.suffix != ".safetensors":
+        raise RunError(f"'{target}' must end in .safetensors")
+    if target.exists() and not force:
+        raise RunError(f"'{target}' is there already; use --force to replace it")
+    from pixweave.models.catalogue import in_bytes
+    from pixweave.models.convert import convert as run
+
+    done = run(source, target, without)
+    click.echo(f"{done.tensors} tensors, {in_bytes(done.size)}", err=True)
+    if done.dropped:
+        more = f" and {len(done.dropped) - 5} more" if len(done.dropped) > 5 else ""
+        click.echo(f"warning: not kept: {', '.join(done.dropped[:5])}{more}", err=True)
+    click.echo(target)
+
+
+def _store(limits: Any = None) -> Store:
+    from pixweave.models import Store
+
+    return Store(limits=limits) if limits else Store()
+
+
+def _print(found: ModelFiles, as_json: bool) -> None:
+    if as_json:
+        paths = {role: str(path) for role, path in found.paths.items()}
+        click.echo(json.dumps({"event": "model", "name": found.name, "paths": paths}))
+        return
+    for file in found.paths.values():
+        click.echo(file)
+
+
+def _check(check: Check) -> str:
+    if check.fault:
+        return f"WRONG {check.model} {check.path.name}: it {check.fault}"
+    return f"ok {check.model} {check.path.name} {check.sha256}"
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    return {"event": "verified", "model": check.model, "path": str(check.path),
+            "sha256": check.sha256, "ok": not check.fault, "fault": check.fault}  # fmt: skip
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A bar a file on stderr, if that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def report(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=total)
+            bars.update(tasks[file], completed=done, total=total)
+
+        yield report
+
+
+VERBS = (models,)

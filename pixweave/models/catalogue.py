@@ -1,0 +1,125 @@
+"""Which models there are: the catalogue in the package, and the user's own models.yaml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from pixweave.errors import RunError
+
+HERE = Path(__file__).parent
+PLAIN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+HUB = "hf://"
+
+Name = Annotated[str, StringConstraints(pattern=PLAIN, max_length=100)]
+Address = Annotated[str, StringConstraints(pattern=r"^(https?://|hf://[^/]+/[^/]+/)\S+$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelFile(_Strict):
+    """One file of a model."""
+
+    name: Name = Field(description="what it is called on this machine")
+    mirrors: tuple[Address, ...] = Field(
+        min_length=1, description="http://, https:// or hf://OWNER/NAME[@REVISION]/FILE, best first"
+    )
+    size: int | None = Field(None, gt=0, description="bytes; none: not known")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="none: not known")
+    roughly: str | None = Field(None, description="about how large, in words, where size is none")
+
+
+class Model(_Strict):
+    """A model of the catalogue; `files` by role: weights, config and whatever else there is."""
+
+    about: str = Field(description="what it is, in a line")
+    licence: str = Field("not stated", description="of the weights, as far as it is stated")
+    page: str | None = Field(None, description="where it is described")
+    files: dict[str, ModelFile] = Field(min_length=1, description="files by role")
+
+    @model_validator(mode="after")
+    def _apart(self) -> Model:
+        names = [file.name for file in self.files.values()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two files have one name: {', '.join(names)}")
+        return self
+
+    @property
+    def extent(self) -> str:
+        """The size of all files in words, or '' where it is not known."""
+        files = self.files.values()
+        known = [file.size for file in files if file.size is not None]
+        if len(known) == len(files):
+            return in_bytes(sum(known))
+        return next((f"~{file.roughly}" for file in files if file.roughly), "")
+
+
+def load(home: Path) -> dict[str, Model]:
+    """The models of the package and of `home`/models.yaml, which wins where the names are alike.
+
+    RunError names what is wrong with the user's file.
+    """
+    found = _read(HERE / "catalogue.yaml")
+    own = home / "models.yaml"
+    return {**found, **_read(own)} if own.is_file() else found
+
+
+def _read(path: Path) -> dict[str, Model]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"the catalogue '{path}' cannot be read: {reason}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"the catalogue '{path}' is not a mapping of names to models")
+    models = {}
+    for name, entry in content.items():
+        if not is_plain(str(name)):
+            raise RunError(f"the catalogue '{path}' is wrong at {name}: {_WORDS['name']}")
+        try:
+            models[str(name)] = Model.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, (name, *first["loc"])))
+            said = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "string_pattern_mismatch":
+                said = next(text for word, text in _WORDS.items() if word in first["loc"])
+            raise RunError(f"the catalogue '{path}' is wrong at {where}: {said}") from None
+    return models
+
+
+_WORDS = {
+    "name": "a name is made of letters, digits, '.', '_' and '-'",
+    "mirrors": "write http://..., https://... or hf://OWNER/NAME[@REVISION]/FILE",
+    "sha256": "write 64 hexadecimal digits, in lower case",
+}
+
+
+def is_plain(name: str) -> bool:
+    """Whether a word may be the name of a model, and so of a folder."""
+    return re.fullmatch(PLAIN, name) is not None
+
+
+def in_bytes(count: float) -> str:
+    """A number of bytes in words, by thousands: `958 MB`."""
+    if count < 1000:
+        return f"{count:.0f} bytes"
+    for unit in ("kB", "MB"):
+        count /= 1000
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f} {unit}"
+    count /= 1000
+    return f"{count:.1f} GB"

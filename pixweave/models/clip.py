@@ -1,0 +1,102 @@
+"""open_clip's published weights, by its own lists and into its own cache: open_clip:MODEL/TAG."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pixweave.errors import MissingError, did_you_mean
+
+PREFIX = "open_clip:"
+
+
+def names() -> list[str]:
+    """Every model and tag that open_clip knows; this imports torch, some seconds."""
+    pretrained = _library()
+    return [f"{PREFIX}{model}/{tag}" for model, tag in pretrained.list_pretrained()]
+
+
+def path(name: str) -> Path:
+    """The file of the weights in the cache; MissingError when it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    config = _config(name)
+    repo, _, file = str(config.get("hf_hub") or "").rpartition("/")
+    if repo:
+        for candidate in _candidates(file):
+            found = try_to_load_from_cache(repo, candidate)
+            if isinstance(found, str):
+                return Path(found)
+    elif config.get("url"):
+        old = Path("~/.cache/clip").expanduser() / Path(config["url"]).name
+        if old.is_file():
+            return old
+    raise MissingError(
+        f"the model '{name}' is not on this machine; run `pixweave models get {name}`"
+    )
+
+
+def get(name: str, offline: str) -> Path:
+    """The file of the weights, fetched by open_clip if need be; MissingError when it cannot."""
+    config = _config(name)
+    if offline:
+        try:
+            return path(name)
+        except MissingError:
+            raise MissingError(
+                f"the model '{name}' is not on this machine, and the network is forbidden by "
+                f"{offline}; run `pixweave models get {name}` without it"
+            ) from None
+    try:
+        return Path(_library().download_pretrained(config))
+    except Exception as error:  # whatever the network and its libraries raise
+        source = config.get("hf_hub") or config.get("url")
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MissingError(
+            f"the model '{name}' could not be fetched from {source}: {reason}; try again later"
+        ) from None
+
+
+def expected(file: Path) -> str:
+    """The sha256 that the hub's cache gives to a file, or ''."""
+    blob = file.resolve().name
+    return blob if re.fullmatch("[0-9a-f]{64}", blob) else ""
+
+
+def _candidates(file: str) -> list[str]:
+    """The names under which open_clip looks for weights, the safe ones first."""
+    from open_clip import constants
+
+    file = file or constants.HF_WEIGHTS_NAME
+    if file == constants.HF_WEIGHTS_NAME:
+        return [constants.HF_SAFE_WEIGHTS_NAME, file]
+    stem, dot, end = file.rpartition(".")
+    return [f"{stem}.safetensors", file] if dot and end in ("bin", "pth") else [file]
+
+
+def _config(name: str) -> dict[str, Any]:
+    """What open_clip knows of a tag; MissingError with the nearest name when it has none."""
+    model, _, tag = name.removeprefix(PREFIX).rpartition("/")
+    library = _library()
+    found = library.get_pretrained_cfg(model, tag) if model else {}
+    if not found:
+        tags = library.list_pretrained_tags_by_model(model)
+        known = [f"{PREFIX}{model}/{tag}" for tag in tags] or names()
+        raise MissingError(
+            f"open_clip has no model '{name.removeprefix(PREFIX)}'; {_near(name, known)}"
+        )
+    return dict(found)
+
+
+def _near(name: str, known: list[str]) -> str:
+    hint = did_you_mean(name, known)
+    if hint.startswith("did") or len(known) <= 8:
+        return hint
+    return "`pixweave models ls open_clip:` lists them"
+
+
+def _library() -> Any:
+    from open_clip import pretrained
+
+    return pretrained

@@ -1,0 +1,217 @@
+"""One file over HTTP: into a part file that a later call goes on with, if nothing changed.
+
+httpx2 honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; it is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.errors import RunError
+from pixweave.models.catalogue import in_bytes
+
+if TYPE_CHECKING:
+    import httpx2
+
+Report = Callable[[int, int | None], None]
+"""Told how many bytes of how many are there; the total is None while it is not known."""
+
+REDIRECTS = 10
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient a download is."""
+
+    connect: float = 10.0
+    """Seconds until the server must have answered."""
+    stall: float = 30.0
+    """Seconds without a byte after which the mirror counts as stalled."""
+    tries: int = 3
+    """Attempts with each mirror; each goes on where the last one stopped."""
+    pause: float = 1.0
+    """Seconds before the second attempt, doubled each time."""
+
+
+class Fault(Exception):  # noqa: N818
+    """What went wrong with one mirror, in a few words; `again`: another attempt may help."""
+
+    def __init__(self, message: str, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+def fetch(url: str, part: Path, report: Report, limits: Limits, size: int | None = None) -> None:
+    """Download `url` into `part`, whole; `size` is the expected number of bytes, if known.
+
+    Fault when this mirror has not given the file; RunError when the disk is full or not writable.
+    """
+    for attempt in range(limits.tries):
+        try:
+            return _attempt(url, part, report, limits, size)
+        except Fault as fault:
+            if not fault.again or attempt + 1 == limits.tries:
+                raise
+            time.sleep(limits.pause * 2**attempt)
+
+
+def forget(part: Path) -> None:
+    """Remove a part file and the note of where it is from."""
+    for path in (part, _note(part)):
+        path.unlink(missing_ok=True)
+
+
+def _attempt(url: str, part: Path, report: Report, limits: Limits, size: int | None) -> None:
+    import httpx2
+
+    timeout = httpx2.Timeout(limits.stall, connect=limits.connect)
+    start, validator = _resumable(url, part)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "pixweave"}
+    if validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    try:
+        with (
+            httpx2.Client(
+                timeout=timeout, follow_redirects=True, max_redirects=REDIRECTS
+            ) as client,
+            client.stream("GET", url, headers=headers) as answer,
+        ):
+            _receive(answer, url, part, start, report, size)
+    except httpx2.TooManyRedirects:
+        raise Fault(f"redirects without end (more than {REDIRECTS})") from None
+    except httpx2.ConnectTimeout:
+        raise Fault(f"no connection within {limits.connect:g} s", again=True) from None
+    except httpx2.TimeoutException:
+        raise Fault(f"no data for {limits.stall:g} s", again=True) from None
+    except httpx2.ProxyError as error:
+        raise Fault(f"the proxy refuses: {error}") from None
+    except httpx2.RemoteProtocolError:
+        raise Fault(f"the connection broke off after {_there(part)}", again=True) from None
+    except httpx2.TransportError as error:
+        reason = str(error) or type(error).__name__
+        raise Fault(f"no connection: {reason}", again=True) from None
+    except (httpx2.InvalidURL, httpx2.HTTPError) as error:
+        raise Fault(f"not to be used: {error}") from None
+
+
+def _receive(
+    answer: httpx2.Response, url: str, part: Path, start: int, report: Report, size: int | None
+) -> None:
+    begin = _begin(answer, part, start)
+    if begin is None:
+        return
+    length = answer.headers.get("Content-Length", "")
+    total = begin + int(length) if length.isdigit() else None
+    if size is not None and total not in (None, size):
+        raise Fault(f"has {total} bytes instead of {size}")
+    with writing(part):
+        _room(part, None if total is None else total - begin)
+        if not begin:
+            forget(part)
+            _write_note(part, url, answer.headers)
+        done = begin
+        report(done, total or size)
+        with part.open("ab") as file:
+            for chunk in answer.iter_raw():
+                file.write(chunk)
+                done += len(chunk)
+                report(done, total or size)
+    if total is not None and done != total:
+        raise Fault(f"the connection broke off after {in_bytes(done)}", again=True)
+    if size is not None and done != size:
+        forget(part)
+        raise Fault(f"has {done} bytes instead of {size}")
+
+
+def _begin(answer: httpx2.Response, part: Path, start: int) -> int | None:
+    """The byte at which the body begins; None when there is nothing left to fetch."""
+    status = answer.status_code
+    found = re.fullmatch(
+        r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", "")
+    )
+    if status == 416 and start:
+        if found and found[2] == str(start):
+            return None
+        forget(part)
+        raise Fault("the part that is here does not fit the file there", again=True)
+    if status == 206:
+        if not start or not found or found[1] != str(start):
+            forget(part)
+            raise Fault("answers with another part than the one asked for", again=True)
+    elif status != 200:
+        again = status in (408, 425, 429) or status >= 500
+        raise Fault(f"{status} {answer.reason_phrase}".rstrip(), again)
+    kind = answer.headers.get("Content-Type", "")
+    if kind.startswith("text/html"):
+        raise Fault("answers with a web page instead of the file")
+    coding = answer.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise Fault(f"sends the file encoded as {coding}, which was not asked for")
+    return start if status == 206 else 0
+
+
+def _resumable(url: str, part: Path) -> tuple[int, str]:
+    """How many bytes are there already, and what says that the file is still the same."""
+    try:
+        note = json.loads(_note(part).read_text("utf-8"))
+        start = part.stat().st_size
+    except (OSError, ValueError):
+        return 0, ""
+    if not isinstance(note, dict) or note.get("url") != url or not start:
+        return 0, ""
+    validator = str(note.get("validator") or "")
+    return (start, validator) if validator else (0, "")
+
+
+def _write_note(part: Path, url: str, headers: Any) -> None:
+    tag = headers.get("ETag", "")
+    strong = tag if tag.startswith('"') else ""  # a weak one does not vouch for every byte
+    note = {"url": url, "validator": strong or headers.get("Last-Modified", "")}
+    _note(part).write_text(json.dumps(note), "utf-8")
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _there(part: Path) -> str:
+    return in_bytes(part.stat().st_size if part.exists() else 0)
+
+
+def _room(part: Path, needed: int | None) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if needed is not None and needed > free:
+        raise OSError(errno.ENOSPC, f"{in_bytes(needed)} are needed and {in_bytes(free)} are free")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the disk raises into a RunError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            what = f"'{path.parent}' cannot be written: {error.strerror or error}"
+            raise RunError(f"{what}; set PIXWEAVE_HOME to another folder") from None
+        known = error.strerror if " are needed" in str(error.strerror) else "no space is left"
+        raise RunError(
+            f"the disk of '{path.parent}' is full: {known}; make room, or set PIXWEAVE_HOME to "
+            "another folder, and get the model again: what is there is kept"
+        ) from None
+
+
+def sync(path: Path) -> None:
+    """Have the bytes of a file on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
