@@ -83,7 +83,7 @@ def _table(offer: Offer) -> str:
 
 
 def _protocol(kind: str) -> str:
-    protocol = getattr(protocols, kind.capitalize())
+    protocol = getattr(protocols, "Training" if kind == "trainer" else kind.capitalize())
     methods = [n for n, v in vars(protocol).items() if inspect.isfunction(v) and n[0] != "_"]
     methods += ["__call__"] if "__call__" in vars(protocol) else []
     said = (inspect.getdoc(protocol) or "").split("\n\n")[0].replace("\n", " ")

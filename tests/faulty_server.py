@@ -66,7 +66,7 @@ def content(body: bytes, tag: str = "", **headers: str) -> Behaviour:
     def behave(handler: Handler, server: Server) -> None:
         more = headers | ({"ETag": tag} if tag else {})
         start = handler.headers.get("Range", "").removeprefix("bytes=").rstrip("-")
-        if start and handler.headers.get("If-Range") == tag:
+        if start and handler.headers.get("If-Range", tag) == tag:
             first = int(start)
             if first >= len(body):
                 handler.answer(416, **more, Content_Range=f"bytes */{len(body)}")
@@ -118,6 +118,15 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
     def behave(handler: Handler, server: Server) -> None:
         (left.pop(0) if len(left) > 1 else left[0])(handler, server)
+
+    return behave
+
+
+def by_method(head: Behaviour, get: Behaviour) -> Behaviour:
+    """One behaviour for HEAD, another for GET."""
+
+    def behave(handler: Handler, server: Server) -> None:
+        (head if handler.command == "HEAD" else get)(handler, server)
 
     return behave
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ import yaml
 from faulty_server import (
     Behaviour,
     Server,
+    by_method,
     content,
     hub_file,
     in_turn,
@@ -452,7 +454,45 @@ def test_a_hub_that_gives_another_file(tmp_path: Path, hub: Server) -> None:
     assert wrong == f"{address}: has sha256 {OTHER_DIGEST} instead of {DIGEST}"
 
 
-def test_a_hub_that_is_ill(tmp_path: Path, hub: Server) -> None:
+def test_a_download_from_the_hub_goes_on(tmp_path: Path, hub: Server) -> None:
+    whole = hub_file(BODY)
+    broken = in_turn(truncated(BODY, 1000, f'"{DIGEST}"'), whole)
+    hub.behaviours["/who/what/resolve/main/m.bin"] = by_method(whole, broken)
+    found = catalogue_of(tmp_path, "hf://who/what/m.bin")
+    assert found.get("m").weights.read_bytes() == BODY
+    assert [request[0] for request in hub.requests].count("GET") == 2
+
+
+def test_a_disk_that_fills_up_under_the_hub(tmp_path: Path, hub: Server) -> None:
+    hub.behaviours["/who/what/resolve/main/m.bin"] = hub_file(BODY)
+
+    def report(file: str, done: int, total: int | None) -> None:
+        if done:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    found = catalogue_of(tmp_path, "hf://who/what/m.bin")
+    with pytest.raises(RunError) as caught:
+        found.get("m", report)
+    assert str(caught.value).startswith(f"the disk of '{tmp_path}/models/m' is full: no space ")
+    assert names(tmp_path) == set()
+    assert found.get("m").weights.read_bytes() == BODY
+
+
+def test_a_store_that_others_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = catalogue_of(tmp_path, "http://127.0.0.1:1/m", sha256=DIGEST)
+    path = tmp_path / "models" / "m" / "m.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(BODY)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert found.get("m").weights == path
+    assert [p.name for p in path.parent.iterdir()] == ["m.bin"]
+    path.write_bytes(OTHER)
+    with pytest.raises(RunError, match="is not the file of the model 'm'"):
+        found.get("m")
+
+
+def test_a_hub_that_is_ill(tmp_path: Path, hub: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client waits between attempts
     hub.behaviours["/who/what/resolve/main/m.bin"] = status(500)
     address = "hf://who/what/m.bin"
     wrong = refused(catalogue_of(tmp_path, address))

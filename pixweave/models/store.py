@@ -134,6 +134,9 @@ class Store:
             path = paths[role]
             if self._stamped(name, file, path):
                 continue
+            if path.is_file() and not os.access(path.parent, os.W_OK):
+                self._refuse_wrong(name, file, path)  # a store that others keep for us
+                continue
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(path):
@@ -251,15 +254,20 @@ class Store:
 
     def _accept_own(self, name: str, file: ModelFile, path: Path) -> None:
         """Check a file that is there but was not stamped: put there by hand, or changed."""
+        digest = self._refuse_wrong(name, file, path)
+        with writing(path):
+            self._record(name, file, digest, path.stat().st_size, "a file that was there already")
+        self._stamp(path, digest)
+
+    def _refuse_wrong(self, name: str, file: ModelFile, path: Path) -> str:
+        """The sha256 of a file that is there; RunError when it is another than expected."""
         digest = sha256(path)
         if fault := self._differs(name, file, path, digest):
             raise RunError(
                 f"'{path}' is not the file of the model '{name}': it {fault}; "
                 f"run `pixweave models rm {name}` and get it again"
             )
-        with writing(path):
-            self._record(name, file, digest, path.stat().st_size, "a file that was there already")
-        self._stamp(path, digest)
+        return digest
 
     def _differs(self, name: str, file: ModelFile, path: Path, digest: str) -> str:
         """What is wrong with a file, in words that follow its name; '' if nothing."""
