@@ -12,6 +12,7 @@ from pixweave.testing import check_component, plugins_of
 
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("generator", "pixel", {"grid": [12, 12]}),
+    ("generator", "vqgan", {"grid": 3}),
     ("generator", "pixel", {"grid": [7, 6], "cell": "hex"}),
     ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
     ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),
@@ -36,6 +37,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("exporter", "webp", {"file": "a.webp"}),
     ("exporter", "mp4", {"file": "a.mp4"}),
     ("exporter", "frames", {"file": "steps/"}),
+    ("trainer", "clip", {"batch": 4, "size": 32, "image_size": 32}),
+    ("trainer", "vqgan", {"batch": 2, "size": 32}),
 ]
 
 

@@ -114,7 +114,9 @@ class VqganTraining:
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Held-out pictures, each followed by its reconstruction, `[32,3,S,S]`."""
-        images = self.run.dataset.images(self.run.dataset.held[:16]).to(self.device)
+        data = self.run.dataset
+        rows = data.held if len(data.held) else data.train
+        images = data.images(rows[:16]).to(self.device)
         made, _ = self._rebuild(images)
         return torch.stack([images, made], 1).flatten(0, 1).cpu()
 
