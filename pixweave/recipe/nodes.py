@@ -7,6 +7,7 @@ not finite, text nested or repeated by aliases beyond measure.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -128,6 +129,23 @@ def parse_value(text: str, mark: Mark, folder: Path) -> Node:
     return node
 
 
+def _events(text: str) -> Iterator[Any]:
+    """The events of PyYAML's parser.
+
+    Newer libyaml refuses deep nesting by itself, without its place: PyYAML's own parser goes on.
+    """
+    count = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            count += 1
+            yield event
+        return
+    except yaml.YAMLError as error:
+        if "maximum nesting depth" not in str(error):
+            raise
+    yield from itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), count, None)
+
+
 class _Stop(Exception):  # noqa: N818 - no error: the problem is noted
     """Reading cannot go on; the problem is noted."""
 
@@ -137,7 +155,7 @@ class _Reader:
 
     def __init__(self, text: str, source: str, folder: Path, fixed: Mark | None = None) -> None:
         self.lines = text.splitlines()
-        self.events = yaml.parse(text, Loader=_Loader)
+        self.events = _events(text)
         self.source, self.folder, self.fixed = source, folder, fixed
         self.problems: list[Problem] = []
         self.anchors: dict[str, tuple[Node, int] | None] = {}
