@@ -122,7 +122,7 @@ class Training(Protocol):
         """Go on from a `state_dict`."""
 
     def samples(self) -> Tensor | None:
-        """Pictures `[N, 3, H, W]` that show how far it is, N of 1 or more; None: nothing to show."""
+        """Pictures `[N, 3, H, W]`, 0..1, that show how far it is; None: nothing to show."""
 
     def measure(self) -> Mapping[str, float]:
         """How good it is on the held-out pictures `run.dataset.held`, which are one or more."""

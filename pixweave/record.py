@@ -77,7 +77,7 @@ class Record:
         if self._events is None or (event["event"] == "step" and "losses" not in event):
             return
         try:
-            self._events.write(json.dumps(_finite(event)) + "\n")
+            self._events.write(json.dumps(finite(event)) + "\n")
             self._events.flush()
         except OSError as error:
             print(f"warning: events are no longer recorded: {error}", file=sys.stderr)
@@ -98,16 +98,16 @@ class Record:
             self._events = None
 
     def _write(self, status: str, summary: Mapping[str, Any]) -> None:
-        body = {"status": status, **self._head, **_finite(summary)}
+        body = {"status": status, **self._head, **finite(summary)}
         write_whole(self.folder / "run.json", json.dumps(body, indent=2) + "\n")
 
 
-def _finite(values: Any) -> Any:
+def finite(values: Any) -> Any:
     """The same with numbers that JSON cannot hold as null."""
     if isinstance(values, Mapping):
-        return {key: _finite(value) for key, value in values.items()}
+        return {key: finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_finite(value) for value in values]
+        return [finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pixweave.perform import Event
     from pixweave.recipe import Recipe
     from pixweave.run import Run
 
@@ -117,7 +118,8 @@ def check_component(
     Settings are described and the example validates. A loss has a gradient and descends; a
     generator has gradients, stays in range, starts from a picture, gives the same bytes for the
     same seed, and its state round-trips; an augmentation keeps the shape, passes gradients and is
-    reproducible; a perceptor gives unit vectors with gradients.
+    reproducible; a perceptor gives unit vectors with gradients; a trainer, given settings with
+    which a step is quick, repeats its steps when it is resumed and writes its file.
     """
     plugins = plugins or plugins_of()
     offer = plugins.find(kind, name)
@@ -232,7 +234,63 @@ def _check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> No
         )
 
 
+def _check_trainer(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import tempfile
+
+    import torch
+    from PIL import Image
+
+    from pixweave.train.loop import train
+    from pixweave.train.plan import make_plan
+
+    with tempfile.TemporaryDirectory() as root:
+        data = Path(root, "data")
+        data.mkdir()
+        for number, colour in enumerate(("red", "green", "blue", "white") * 3):
+            Image.new("RGB", (80, 80), colour).save(data / f"{colour}_{number}.png")
+        suffix = getattr(plugins.find("trainer", name).component, "suffix", "")
+        sets = [f"{key}={json.dumps(value)}" for key, value in {**settings, "steps": 2}.items()]
+        states = []
+        for folder, ends in (("whole", [2]), ("halves", [1, 2])):
+            out = Path(root, folder, f"made{suffix}")
+            plan = make_plan(plugins, name, [data], out, sets=sets, device="cpu")
+            for end in ends:
+                until = _Until(end)
+                train(plan, until.tell, until.stop)
+            assert out.is_file(), f"'{name}' writes no file"
+            state = torch.load(plan.work / "checkpoint.pt", weights_only=True)
+            states.append(state["training"])
+        assert _same(*states), f"'{name}' does not repeat its steps when it is resumed"
+
+
+class _Until:
+    """Stops a training after a step."""
+
+    def __init__(self, end: int) -> None:
+        self.end, self.step = end, 0
+
+    def tell(self, event: Event) -> None:
+        self.step = max(self.step, event.data.get("step", 0))
+
+    def stop(self) -> bool:
+        return self.step >= self.end
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    import torch
+
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
 _CHECKS = {
+    "trainer": _check_trainer,
     "loss": _check_loss,
     "generator": _check_generator,
     "augmentation": _check_augmentation,

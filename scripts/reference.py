@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the code: hooks, verbs, parts, palettes, presets, exit codes."""
+"""Write docs/reference.md from the code: verbs, parts, trainers, palettes, hooks, exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def reference() -> str:
     sections = [
         "# Reference\n\nWritten by `python scripts/reference.py` from the code; do not edit.",
         "## Verbs\n\n" + "\n\n".join(_verb(name, verb) for name, verb in cli.commands.items()),
-        "## Parts\n\n" + "\n\n".join(_part(offer) for offer in bundled),
+        "## Parts\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind != "trainer"),
+        "## Trainers\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "trainer"),
         "## Settings of the core\n\n"
         + "\n\n".join(
             _core(name, model)

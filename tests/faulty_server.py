@@ -57,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def status(code: int, **headers: str) -> Behaviour:
     """Nothing but a status."""
-    return lambda handler, server: handler.answer(code, **headers)
+    return lambda handler, server: handler.answer(code, b"", **headers)
 
 
 def content(body: bytes, tag: str = "", **headers: str) -> Behaviour:
@@ -69,7 +69,7 @@ def content(body: bytes, tag: str = "", **headers: str) -> Behaviour:
         if start and handler.headers.get("If-Range", tag) == tag:
             first = int(start)
             if first >= len(body):
-                handler.answer(416, **more, Content_Range=f"bytes */{len(body)}")
+                handler.answer(416, b"", **more, Content_Range=f"bytes */{len(body)}")
                 return
             span = f"bytes {first}-{len(body) - 1}/{len(body)}"
             handler.answer(206, body[first:], **more, Content_Range=span)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from pixweave_tiny.model import BANK, CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
+from pixweave_tiny.files import bank
+from pixweave_tiny.model import CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
 
 TEXTS = [
     "a red heart",
@@ -63,7 +64,7 @@ def test_overflow_is_the_part_that_the_model_does_not_see(tiny: TinyClip) -> Non
 
 
 def test_the_contrast_bank_is_short_distinct_captions(tiny: TinyClip) -> None:
-    lines = BANK.read_text().splitlines()
+    lines = bank(None)
     assert 300 <= len(lines) == len(set(lines)) <= 400
     assert [line for line in lines if tiny.overflow(line)] == []
 

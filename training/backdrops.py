@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from words import COLOURS, JUNK
+from words import COLOURS, JUNK, UNSEEN_PATTERNS
 
 SIDE = 64
 Rng = np.random.Generator
@@ -17,8 +17,15 @@ Scene = tuple[Pixels, list[str], list[str]]  # pixels, names (the first is the m
 YY, XX = np.mgrid[0:SIDE, 0:SIDE] / SIDE
 
 
-def choose(rng: Rng, easy: bool, avoid: str) -> tuple[Pixels, list[str]]:
-    """Return a background [64,64,3] and its fact ("on white"), or no fact when it has no name."""
+def choose(rng: Rng, easy: bool, avoid: str, held_out: bool = False) -> tuple[Pixels, list[str]]:
+    """Return a background [64,64,3] and its fact ("on white"), or no fact when it has no name.
+
+    ``held_out``: only of the patterns that are never behind a thing otherwise.
+    """
+    if held_out:
+        pair = rng.choice([colour for colour in COLOURS if colour != avoid], 2, replace=False)
+        low, high = (tint(rng, str(name)) for name in pair)
+        return mix(low, high, PATTERNS[str(rng.choice(UNSEEN_PATTERNS))](rng)), []
     roll = rng.random()
     others = [colour for colour in COLOURS if colour != avoid]
     if easy or roll < 0.6:
@@ -27,7 +34,8 @@ def choose(rng: Rng, easy: bool, avoid: str) -> tuple[Pixels, list[str]]:
     first, second = (tint(rng, str(name)) for name in rng.choice(others, 2, replace=False))
     if roll < 0.8:
         return blend(first, second, rng), []
-    mask = PATTERNS[str(rng.choice(list(PATTERNS)))](rng)
+    allowed = [name for name in PATTERNS if name not in UNSEEN_PATTERNS]
+    mask = PATTERNS[str(rng.choice(allowed))](rng)
     return mix(first, second, mask), []
 
 
@@ -76,6 +84,52 @@ def rings(rng: Rng) -> NDArray[np.float64]:
     return ((np.hypot(XX - 0.5, YY - 0.5) * rng.integers(4, 9) + rng.random()) % 1 < 0.5) * 1.0
 
 
+def zigzag(rng: Rng) -> NDArray[np.float64]:
+    count = int(rng.integers(3, 7))
+    wave = np.abs((XX * count) % 1 - 0.5)
+    return ((YY * count + wave) % 1 < 0.5) * 1.0
+
+
+def waves(rng: Rng) -> NDArray[np.float64]:
+    count, turns = int(rng.integers(3, 7)), rng.uniform(2, 4)
+    return ((YY * count + 0.25 * np.sin(XX * turns * 2 * np.pi)) % 1 < 0.5) * 1.0
+
+
+def plaid(rng: Rng) -> NDArray[np.float64]:
+    count, width = rng.uniform(2, 5), rng.uniform(0.25, 0.45)
+    return 0.5 * ((XX * count) % 1 < width) + 0.5 * ((YY * count) % 1 < width)
+
+
+def lattice(rng: Rng) -> NDArray[np.float64]:
+    count = int(rng.integers(3, 8))
+    return (((XX * count) % 1 < 0.18) | ((YY * count) % 1 < 0.18)) * 1.0
+
+
+def bricks(rng: Rng) -> NDArray[np.float64]:
+    rows = int(rng.integers(4, 8))
+    shifted = XX * rows / 2 + 0.5 * (np.floor(YY * rows) % 2)
+    return (((YY * rows) % 1 < 0.15) | (shifted % 1 < 0.08)) * 1.0
+
+
+def speckles(rng: Rng) -> NDArray[np.float64]:
+    side = int(rng.choice([16, 22, 32]))
+    coarse = (rng.random((side, side)) < 0.22).astype(np.float32)
+    return np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) * 1.0
+
+
+def marble(rng: Rng) -> NDArray[np.float64]:
+    side = int(rng.choice([4, 5, 7]))
+    coarse = rng.random((side, side)).astype(np.float32)
+    soft = np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return 0.5 + 0.5 * np.sin(soft * 14 + (XX + YY) * rng.uniform(-4, 4))
+
+
+def grain(rng: Rng) -> NDArray[np.float64]:
+    lines = np.repeat(rng.random((SIDE, 1)), SIDE, axis=1)
+    bent = 0.5 + 0.5 * np.sin(YY * rng.uniform(20, 50) + 2 * np.sin(XX * rng.uniform(1, 4)))
+    return 0.6 * bent + 0.4 * lines
+
+
 PATTERNS: dict[str, Callable[[Rng], NDArray[np.float64]]] = {
     "vertical stripes": stripes("v"),
     "horizontal stripes": stripes("h"),
@@ -83,6 +137,14 @@ PATTERNS: dict[str, Callable[[Rng], NDArray[np.float64]]] = {
     "checkerboard": checks,
     "polka dots": dots,
     "concentric rings": rings,
+    "zigzag": zigzag,
+    "waves": waves,
+    "plaid": plaid,
+    "lattice": lattice,
+    "brick wall": bricks,
+    "speckles": speckles,
+    "marble": marble,
+    "wood grain": grain,
 }
 
 

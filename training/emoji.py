@@ -53,7 +53,7 @@ def load_emoji(font_file: Path, data_file: Path) -> list[Emoji]:
             tag for tag in row.get("tags", ()) if tag_counts[tag] <= 8 and tag not in names
         )
         common = len(names) > 1 or (code in COMMON and "200D" not in row["hexcode"])
-        weight = 10.0 if common else {1: 0.12, 8: 0.15}.get(row["group"], 1.0)
+        weight = 3.0 if common else 1.0
         found.append(
             Emoji(
                 row["hexcode"],

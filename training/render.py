@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import backdrops
 import numpy as np
+import sayings
 import scenes
+import styles
 from emoji import Emoji
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from shapes import draw_mask
-from words import BACKDROPS, COLOURS, PLACES, SHAPES, SIZES, TEMPLATES
+from words import BACKDROPS, COLOURS, PLACES, SHAPES, SIZES, UNSEEN_PAIRS
 
 SIDE = 64
 Rng = np.random.Generator
@@ -29,6 +31,7 @@ class Picture:
     pixels: NDArray[np.uint8]
     facts: list[str] = field(default_factory=list)
     captions: list[Caption] = field(default_factory=list)
+    label: str = ""  # its name in few words, '' when it has no single one
 
 
 @dataclass
@@ -42,7 +45,7 @@ class Phrase:
     def article(self) -> str:
         if self.bare or self.noun.startswith(("a ", "an ", "the ")):
             return self.noun
-        return f"{'an' if self.noun[0] in 'aeio' else 'a'} {self.noun}"
+        return sayings.article(self.noun)
 
 
 def pick(rng: Rng, options: tuple[str, ...] | list[str]) -> str:
@@ -51,32 +54,34 @@ def pick(rng: Rng, options: tuple[str, ...] | list[str]) -> str:
 
 def colour_word(rng: Rng, colour: str) -> str:
     others = COLOURS[colour][1]
-    return pick(rng, others) if others and rng.random() < 0.15 else colour
+    return pick(rng, others) if others and rng.random() < 0.25 else colour
 
 
-def say(
-    rng: Rng, phrase: Phrase, templates: tuple[str, ...] = TEMPLATES, plain: float = 0.5
-) -> str:
+def say(rng: Rng, phrase: Phrase, plain: float = 0.35) -> str:
     """Put ``phrase`` into a sentence; with chance ``plain`` it stays (nearly) bare."""
     if rng.random() < plain:
         return phrase.article() if rng.random() < 0.65 else phrase.noun
-    noun = phrase.noun
-    return pick(rng, templates).format(a=phrase.article(), n=noun)
+    return sayings.sentence(rng, phrase.article(), phrase.noun)
 
 
 class Renderer:
-    """Draws pictures of every kind; ``easy`` is the share of plain, large, centred ones."""
+    """Draws pictures of every kind; ``easy`` is the share of plain, large, centred ones.
 
-    def __init__(self, emoji: list[Emoji], easy: float = 0.6) -> None:
+    Compositions kept for evaluation (some colours of some shapes, some patterns behind things) are
+    drawn only with ``held_out``.
+    """
+
+    def __init__(self, emoji: list[Emoji], easy: float = 0.6, held_out: bool = False) -> None:
         self.emoji = emoji
         self.easy = easy
+        self.held_out = held_out
         weights = np.array([one.weight for one in emoji])
         self.chances = np.cumsum(weights / weights.sum())
 
     def render(self, seed: int, index: int, captions: int = 6) -> Picture:
         """Return picture number ``index`` of the endless series ``seed``."""
         rng = np.random.default_rng((seed, index))
-        kind = rng.choice(5, p=[0.40, 0.39, 0.05, 0.13, 0.03])
+        kind = rng.choice(5, p=[0.28, 0.50, 0.08, 0.12, 0.02])
         make = (self.one_shape, self.one_emoji, self.two_things, self.layout, self.junk)[kind]
         return make(rng, captions)
 
@@ -87,18 +92,20 @@ class Renderer:
         shape, colour = pick(rng, list(SHAPES)), pick(rng, list(COLOURS))
         if rng.random() < 0.35:  # the everyday ones more often
             shape = pick(rng, ["heart", "star", "circle", "square", "triangle", "diamond"])
+        while (colour, shape) in UNSEEN_PAIRS and not self.held_out:
+            colour = pick(rng, list(COLOURS))
         return self.shape_picture(rng, shape, colour, captions)
 
     def shape_picture(self, rng: Rng, shape: str, colour: str, captions: int) -> Picture:
         easy = bool(rng.random() < self.easy)
-        ground, behind = backdrops.choose(rng, easy, avoid=colour)
+        ground, behind = backdrops.choose(rng, easy, colour, self.held_out)
         canvas = Image.fromarray(ground)
         place, size, centre, radius = self.placing(rng, easy)
         draw_shape(rng, canvas, shape, colour, centre, radius, easy)
         facts = [shape, f"{colour} {shape}", colour, *behind, *place, *size]
         phrases = []
         for _ in range(captions):
-            word = shape if rng.random() < 0.75 else pick(rng, SHAPES[shape])
+            word = shape if rng.random() < 0.7 else pick(rng, SHAPES[shape])
             tint = colour_word(rng, colour)
             roll = rng.random()
             if roll < 0.86:
@@ -108,21 +115,28 @@ class Renderer:
             else:
                 phrase = Phrase(f"something {tint}", (colour,), bare=True)
             phrases.append(decorate(rng, phrase, behind, place, size))
-        return finish(rng, canvas, facts, phrases)
+        return finish(rng, canvas, facts, phrases, f"{colour} {shape}")
 
     def one_emoji(self, rng: Rng, captions: int) -> Picture:
         return self.emoji_picture(rng, self.choose_emoji(rng), captions)
 
     def emoji_picture(self, rng: Rng, one: Emoji, captions: int) -> Picture:
         easy = bool(rng.random() < self.easy)
-        ground, behind = backdrops.choose(rng, easy, avoid="")
+        ground, behind = backdrops.choose(rng, easy, "", self.held_out)
         canvas = Image.fromarray(ground)
         place, size, centre, radius = self.placing(rng, easy)
-        paste_emoji(rng, canvas, one, centre, radius, easy)
+        dark = ""
+        if rng.random() < 0.06:
+            dark = pick(rng, [c for c in COLOURS if f"on {c}" not in behind])
+            if rng.random() < 0.6 and behind != ["on black"]:
+                dark = "black"
+        paste_emoji(rng, canvas, one, centre, radius, easy, dark)
         facts = [*one.names, one.code, *(f"tag {tag}" for tag in one.tags), *behind, *place, *size]
-        if one.coloured_shape:
+        if one.coloured_shape and not dark:
             colour, shape = one.coloured_shape
             facts += [shape, f"{colour} {shape}", colour]
+        if dark:
+            facts += ["silhouette", f"{dark} silhouette"]
         phrases = []
         for _ in range(captions):
             roll = rng.random()
@@ -132,11 +146,16 @@ class Renderer:
             else:
                 name = one.names[0] if roll < 0.6 else pick(rng, list(one.names))
                 phrase = Phrase(name, (name,))
+            if dark and rng.random() < 0.7:
+                form = pick(rng, styles.SILHOUETTE)
+                text = form.format(a=phrase.article(), n=phrase.noun, c=dark)
+                said = f"{dark} silhouette" if "{c}" in form else "silhouette"
+                phrase = Phrase(text, (*phrase.facts, said), text.startswith("the "))
             phrases.append(decorate(rng, phrase, behind, place, size))
-        return finish(rng, canvas, facts, phrases)
+        return finish(rng, canvas, facts, phrases, "" if dark else one.names[0], styled=not dark)
 
     def two_things(self, rng: Rng, captions: int) -> Picture:
-        ground, behind = backdrops.choose(rng, True, avoid="")
+        ground, behind = backdrops.choose(rng, True, "", self.held_out)
         canvas = Image.fromarray(ground)
         upright = rng.random() < 0.5
         nouns: list[Phrase] = []
@@ -152,20 +171,23 @@ class Renderer:
                 paste_emoji(rng, canvas, one, centre, rng.uniform(0.18, 0.24), True)
                 nouns.append(Phrase(one.names[0], (one.names[0],)))
             facts += nouns[-1].facts
-        link = (
-            (" above ", " on top of ", " over ")
-            if upright
-            else (" beside ", " next to ", " left of ")
-        )
+        words, turned = RELATIONS["above" if upright else "left of"]
+        relation = f"{nouns[0].noun} {'above' if upright else 'left of'} {nouns[1].noun}"
+        facts.append(relation)
         phrases = []
         for _ in range(captions):
-            first, second = nouns if rng.random() < 0.8 else nouns[::-1]
-            joint = pick(rng, link) if first is nouns[0] and rng.random() < 0.4 else " and "
-            phrase = Phrase(
-                first.article() + joint + second.article(), first.facts + second.facts, True
-            )
-            if rng.random() < 0.2:
-                phrase = first
+            roll = rng.random()
+            first, second = nouns if rng.random() < 0.5 else nouns[::-1]
+            claims = (*first.facts, *second.facts)
+            if roll < 0.35:
+                joint = pick(rng, (" and ", " and ", " with ", " beside ", " next to "))
+            elif roll < 0.85:
+                joint = f" {pick(rng, words if first is nouns[0] else turned)} "
+                claims = (*claims, relation)
+            else:
+                phrases.append(decorate(rng, first, behind, [], []))
+                continue
+            phrase = Phrase(first.article() + joint + second.article(), claims, True)
             phrases.append(decorate(rng, phrase, behind, [], []))
         return finish(rng, canvas, facts, phrases)
 
@@ -175,13 +197,13 @@ class Renderer:
         for _ in range(captions):
             name = names[0] if rng.random() < 0.4 else pick(rng, names)
             phrases.append(Phrase(name, (name,), bare=True))
-        return finish(rng, Image.fromarray(pixels), [*names, *facts], phrases)
+        return finish(rng, Image.fromarray(pixels), [*names, *facts], phrases, names[0])
 
     def junk(self, rng: Rng, captions: int) -> Picture:
         base = self.render(int(rng.integers(2**31)), 0, 1).pixels
         pixels, names = backdrops.junk(rng, base)
         phrases = [Phrase(pick(rng, names), ("junk",), bare=True) for _ in range(captions)]
-        return finish(rng, Image.fromarray(pixels), ["junk"], phrases)
+        return finish(rng, Image.fromarray(pixels), ["junk"], phrases, styled=False)
 
     def placing(
         self, rng: Rng, easy: bool
@@ -258,20 +280,45 @@ def paste_emoji(
     centre: tuple[float, float],
     radius: float,
     easy: bool,
+    dark: str = "",
 ) -> None:
-    """Paste one emoji at its place."""
+    """Paste one emoji at its place; ``dark``: only its shadow, in that colour."""
     side = max(8, round(radius * 2 * SIDE))
     sprite = one.sprite
     if not easy and rng.random() < 0.3:
         sprite = sprite.rotate(rng.uniform(-25, 25), Image.Resampling.BILINEAR)
     sprite = sprite.resize((side, side), Image.Resampling.BOX)
     corner = (round(centre[0] * SIDE - side / 2), round(centre[1] * SIDE - side / 2))
-    canvas.paste(sprite, corner, sprite)
+    fill = tuple(int(c) for c in tint_of(rng, dark)) if dark else sprite
+    canvas.paste(fill, (*corner, corner[0] + side, corner[1] + side), sprite.getchannel("A"))
 
 
-def finish(rng: Rng, canvas: Image.Image, facts: list[str], phrases: list[Phrase]) -> Picture:
-    """Turn phrases into sentences; a few pictures become blurred."""
+def finish(
+    rng: Rng,
+    canvas: Image.Image,
+    facts: list[str],
+    phrases: list[Phrase],
+    label: str = "",
+    styled: bool = True,
+) -> Picture:
+    """Turn phrases into sentences; a few pictures are blurred or redrawn in a style."""
     if rng.random() < 0.04:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.5)))
+    if styled and rng.random() < 0.14:
+        style = pick(rng, list(styles.STYLES))
+        redraw, forms = styles.STYLES[style]
+        canvas = redraw(rng, canvas)
+        facts = [*facts, f"style {style}"]
+        for index, phrase in enumerate(phrases):
+            if rng.random() < 0.5:
+                text = pick(rng, forms).format(a=phrase.article(), n=phrase.noun)
+                said = (*phrase.facts, f"style {style}")
+                phrases[index] = Phrase(text, said, text[:2] not in ("a ", "an"))
     captions = [(say(rng, phrase), phrase.facts) for phrase in phrases]
-    return Picture(np.asarray(canvas, dtype=np.uint8), facts, captions)
+    return Picture(np.asarray(canvas, dtype=np.uint8), facts, captions, label)
+
+
+RELATIONS = {  # the words, and those for the things the other way round
+    "above": (("above", "on top of", "over"), ("below", "under", "beneath")),
+    "left of": (("left of", "to the left of"), ("right of", "to the right of")),
+}

@@ -266,12 +266,18 @@ TEMPLATES: tuple[str, ...] = (
     "a colourful image of {a}",
     "what you see is {a}",
 )
+# Never in training: templates, colours of shapes, patterns behind things.
 UNSEEN = (
     "an etching that depicts {a}",
     "look, {a} again",
     "behold {a}",
     "a tapestry featuring {a}",
 )
+
+UNSEEN_PAIRS = frozenset(
+    zip(COLOURS, (list(SHAPES)[index * 7 % 20] for index in range(len(COLOURS))), strict=True)
+)
+UNSEEN_PATTERNS = ("diagonal stripes", "concentric rings", "plaid")
 
 BACKDROPS = (
     "{} on a {} background",

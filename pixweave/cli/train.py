@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixweave.cli.run import Signals
+from pixweave.record import finite
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -142,12 +143,13 @@ class _Json:
 
     def __call__(self, event: Event) -> None:
         often = event.kind in ("step", "preparing")
-        final = event.data.get("step") == event.data.get("steps")
+        done, total = ("step", "steps") if event.kind == "step" else ("done", "total")
+        final = often and event.data[done] == event.data[total]
         if often and not final and time.monotonic() - self.last < EVENT_EVERY:
             return
         if often:
             self.last = time.monotonic()
-        click.echo(json.dumps(event.plain()))
+        click.echo(json.dumps(finite(event.plain())))
         sys.stdout.flush()
 
 
@@ -205,7 +207,9 @@ class _Bar:
     def __call__(self, event: Event) -> None:
         data = event.data
         if event.kind == "preparing":
-            self._show("preparing", "pictures", data["done"], data["total"], {})
+            self._show("preparing", "preparing pictures", data["done"], data["total"], {})
+        elif event.kind == "building":
+            self._show("building", f"building {self.plan.trainer}", 0, self.plan.steps, {})
         elif event.kind == "step":
             title = "stopping" if self.stopping() else self.plan.trainer
             self._show("step", title, data["step"], data["steps"], data["metrics"])
@@ -262,9 +266,13 @@ def _told(event: Event) -> str:
     data = event.data
     if event.kind == "measured":
         return f"step {data['step']}: {_metrics(data['measures']) or 'nothing measured'}"
-    counted = f"{data['pictures'] - data['held']} pictures, {data['held']} held out"
+    counted = f"{_count(data['pictures'] - data['held'], 'picture')}, {data['held']} held out"
     begins = f"going on from step {data['step']} of" if data["step"] else "training for"
     return f"{begins} {data['steps']} steps on {data['device']}: {counted}; see {data['work']}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _say(event: Event) -> None:
@@ -308,14 +316,14 @@ def _check(plan: Plan, stop: Callable[[], bool], as_json: bool) -> str:
         click.echo(json.dumps({"event": "result", "ok": True, "data": found, "faults": faults}))
         return "done"
     for path, count, words in parts:
-        captions = sum(map(len, words.captions))
-        kinds = len(set(words.labels))
-        click.echo(f"{path}: {count} pictures, {captions} captions, {kinds} labels")
+        captions = _count(sum(map(len, words.captions)), "caption")
+        kinds = _count(len(set(words.labels)), "label")
+        click.echo(f"{path}: {_count(count, 'picture')}, {captions}, {kinds}")
         for source, texts in zip(range(SHOWN), words.captions, strict=False):
             click.echo(f"  {source + 1}: {' | '.join(texts)}")
     if faults:
         click.echo(f"warning: {describe_faults(faults)}", err=True)
-    where = f"{plan.steps} steps at {plan.side} px, seed {plan.seed}, into {plan.out}"
+    where = f"{_count(plan.steps, 'step')} at {plan.side} px, seed {plan.seed}, into {plan.out}"
     click.echo(f"trainer {plan.trainer}: {where}; work folder {plan.work}")
     return "done"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +63,12 @@ class _Loop:
 
     def run(self) -> str:
         device = choose_device(self.plan.device)
-        self.plan.out.parent.mkdir(parents=True, exist_ok=True)
-        self.plan.work.mkdir(parents=True, exist_ok=True)
+        self.work = Work(self.plan)
         try:
             dataset = self._open()
         except Stopped:
             return self._finish("interrupted", ())
-        self.work = Work(self.plan, dataset)
-        state = self.work.open()
+        state = self.work.open(dataset)
         self.say("building", trainer=self.plan.trainer, pictures=len(dataset))
         self.training = self._build(dataset, device, state)
         self.held = len(dataset.held) > 0
@@ -116,7 +115,7 @@ class _Loop:
             lambda message: self.say("warning", message=message),
         )
         torch.manual_seed(_mixed(plan.seed, "build"))
-        with Memory(_REMEDY):
+        with self._blame():
             training: Training = plan.settings.build(run)  # type: ignore[arg-type]
             if state is not None:
                 training.load_state_dict(state["training"])
@@ -154,7 +153,7 @@ class _Loop:
     def _step(self) -> dict[str, float]:
         began = time.monotonic()
         torch.manual_seed(_mixed(self.plan.seed, self.done))
-        with Memory(_REMEDY):
+        with self._blame():
             metrics = {name: float(v) for name, v in self.training.step(self.done).items()}
         self.done += 1
         for name, value in metrics.items():
@@ -170,16 +169,17 @@ class _Loop:
         """Write the checkpoint; a full one also measures, and shows samples."""
         more: dict[str, Any] = {}
         if full:
-            with Memory(_REMEDY):
+            with self._blame():
                 samples = self.training.samples()
                 measured = self.training.measure() if self.held else {}
             self.measured = {name: float(value) for name, value in measured.items()}
             self.measured_at = self.done
-            if samples is not None:
+            if samples is not None and len(samples):
                 more["samples"] = str(self.work.write_samples(self.done, samples))
             self.say("measured", step=self.done, measures=dict(self.measured), **more)
         self._log(full)
-        state = self.training.state_dict()
+        with self._blame():
+            state = self.training.state_dict()
         self.work.save({"step": self.done, "training": state})
 
     def _log(self, full: bool = False) -> None:
@@ -194,13 +194,24 @@ class _Loop:
         """Write the model and its companions beside their names first, the model last."""
         out = self.plan.out
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            self.training.save(Path(folder) / out.name)
+            with self._blame():
+                self.training.save(Path(folder) / out.name)
             made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
             if not made or made[-1].name != out.name:
                 raise RunError(f"trainer '{self.plan.trainer}' wrote no '{out.name}'")
             for path in made:
                 shutil.move(path, out.parent / path.name)
         return [out, *(out.parent / path.name for path in made[:-1])]
+
+    @contextlib.contextmanager
+    def _blame(self) -> Iterator[None]:
+        """Errors of the trainer name it; a full device says what helps."""
+        try:
+            with Memory(_REMEDY):
+                yield
+        except Exception as error:
+            error.add_note(f"in trainer '{self.plan.trainer}' (plugin {self.plan.plugin})")
+            raise
 
     def _finish(self, status: str, outputs: list[Path] | tuple[()]) -> str:
         for path in outputs:

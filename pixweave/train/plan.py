@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pixweave.component import Component, Field, Settings
 from pixweave.errors import Mark, MissingError, PluginError, Problem, RecipeError, RunError
 from pixweave.recipe import changes, files, nodes, text
-from pixweave.recipe.core import Seed
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.words import Subject, Validator
 
@@ -27,7 +26,7 @@ SIDE = 64
 class Head(Settings):
     """What a configuration holds beside the trainer's own settings."""
 
-    seed: Seed = Field(0, description="where all randomness comes from")
+    seed: int = Field(0, ge=0, le=10**9, description="where all randomness comes from")
     data: list[str] = Field([], description="folders, tables or packed folders")
 
 
@@ -97,8 +96,8 @@ def make_plan(
     except LookupError as error:
         message, hint = (*error.args, "")[:2]
         raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
-    head, settings = _settings(plugins, offer.name, offer.component, config, sets)
-    found = tuple(data) or tuple(files.resolve(written) for written in head.data)
+    head, settings, written = _settings(plugins, offer.name, offer.component, config, sets)
+    found = tuple(data) or written
     if not found:
         raise MissingError(
             f"no data is named; write `pixweave train {name} FOLDER --out {out}`, "
@@ -116,7 +115,7 @@ def make_plan(
         offer.name,
         offer.plugin,
         settings,
-        head.seed if isinstance(head.seed, int) else _drawn(),
+        head.seed,
         found,
         out,
         work or out.with_suffix(".training"),
@@ -126,20 +125,14 @@ def make_plan(
     )
 
 
-def _drawn() -> int:
-    import secrets
-
-    return secrets.randbits(32)
-
-
 def _settings(
     plugins: Plugins,
     name: str,
     component: type[Component],
     config: Path | None,
     sets: Sequence[str],
-) -> tuple[Head, Component]:
-    """The two parts of a configuration; RecipeError with all that is wrong with them."""
+) -> tuple[Head, Component, tuple[Path, ...]]:
+    """The two parts of a configuration, and its data; RecipeError with all that is wrong."""
     tree = _read(config)
     problems: list[Problem] = []
     for asked in sets:
@@ -156,7 +149,8 @@ def _settings(
     problems += check.problems
     if problems or settings is None or head is None:
         raise RecipeError(dict.fromkeys(problems))
-    return head, settings
+    data = [node.value for node in rest["data"].value] if "data" in rest else []
+    return head, settings, tuple(map(files.resolve, data))  # from where each was written
 
 
 def _listed(key: str, node: Node) -> Node:

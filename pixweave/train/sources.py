@@ -100,8 +100,13 @@ def read_source(path: Path) -> Source:
 
 def _folder(root: Path) -> Source:
     """Pictures in a folder and the folders in it, in the order of their names."""
-    source, problems = Source(root, Words()), _Problems()
+    source, problems, been = Source(root, Words()), _Problems(), set()
     for here, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(here)
+        if real in been or _is_work(folders, names):
+            folders.clear()
+            continue
+        been.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         folder = Path(here)
         rows: dict[Path, _Row] = {}
@@ -122,6 +127,11 @@ def _folder(root: Path) -> Source:
             _add(source, path, row.captions, row.label)
     problems.report()
     return _unique(source)
+
+
+def _is_work(folders: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a folder is the work folder of a training, whose samples are no data."""
+    return "config.json" in names and "cache" in folders
 
 
 def _unique(source: Source) -> Source:
@@ -252,6 +262,8 @@ def _columns(path: Path, problems: _Problems) -> Iterator[tuple[int, dict[str, A
     )
     try:
         names = [name.strip().lower() for name in next(reader, [])]
+        if not names:  # it is empty, or no text
+            return
         for what, known in (("picture", FILE), ("caption", CAPTION)):
             if not set(names) & set(known):
                 hint = f"name one of them {', '.join(known[:-1])} or {known[-1]}"
@@ -304,9 +316,10 @@ def _packed(folder: Path) -> Source:
     with _no_collection():
         words, digest = _packed_words(path)
     if len(words.captions) != len(pixels):
+        lines = f"{len(words.captions)} line{'' if len(words.captions) == 1 else 's'}"
         raise MissingError(
-            f"'{path}' has {len(words.captions)} lines for the {len(pixels)} pictures of "
-            "pixels.npy; write one for each picture"
+            f"'{path}' has {lines} for the {len(pixels)} pictures of pixels.npy; "
+            "write one for each picture"
         )
     return Source(folder, words, pixels=pixels, digest=digest)
 
@@ -322,30 +335,56 @@ def _packed_words(path: Path) -> tuple[Words, str]:
             digest.update(text)
             try:
                 record = json.loads(text)
-                captions = list(map(intern, record["captions"]))
-                claims = record.get("claims")
-                facts = record.get("facts")
-                claimed, known = claimed or claims is not None, known or facts is not None
-                words.captions.append(captions)
-                words.labels.append(intern(record.get("label") or captions[0]))
-                words.claims.append(
-                    [[text] for text in captions]
-                    if claims is None
-                    else [list(map(intern, said)) for said in claims]
-                )
-                words.facts.append(captions if facts is None else list(map(intern, facts)))
-                if len(words.claims[-1]) != len(captions) or not all(captions):
-                    raise ValueError("every caption needs a text, and claims of its own or none")
-            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-                hint = 'write {"captions": ["..."]}, and if you like "claims", "facts", "label"'
-                said = f"{type(error).__name__}: {error}"
-                problems.add(path, line, f"this is no line of packed data ({said})", hint)
+            except ValueError as error:
+                problems.add(path, line, f"this is not JSON: {error}", _PACKED)
+                continue
+            if fault := _packed_fault(record):
+                problems.add(path, line, fault, _PACKED)
+                continue
+            captions = list(map(intern, record["captions"]))
+            claims, facts = record.get("claims"), record.get("facts")
+            claimed, known = claimed or claims is not None, known or facts is not None
+            words.captions.append(captions)
+            words.labels.append(intern(record.get("label") or captions[0]))
+            words.claims.append(
+                [[text] for text in captions]
+                if claims is None
+                else [list(map(intern, said)) for said in claims]
+            )
+            words.facts.append(captions if facts is None else list(map(intern, facts)))
     problems.report()
     if not claimed:
         words.claims = None
     if not known:
         words.facts = None
     return words, digest.hexdigest()
+
+
+_PACKED = 'write {"captions": ["..."]}, and if you like "claims", "facts", "label"'
+
+
+def _packed_fault(record: Any) -> str:
+    """What is wrong with a line of packed data; '' if nothing is."""
+    if not isinstance(record, dict) or "captions" not in record:
+        return "it has no 'captions'"
+    captions, claims = record["captions"], record.get("claims")
+    if not captions or not _are_texts(captions):
+        return "'captions' holds no text"
+    if not all(captions):
+        return "'captions' holds an empty text"
+    if claims is not None and (
+        not isinstance(claims, list)
+        or len(claims) != len(captions)
+        or not all(map(_are_texts, claims))
+    ):
+        return "'claims' needs a list for each of the captions"
+    if not _are_texts(record.get("facts") or []):
+        return "'facts' must be a list of texts"
+    return "" if isinstance(record.get("label", ""), str | None) else "'label' must be a text"
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from pixweave.errors import MissingError, RunError
 from pixweave.images import to_pillow, to_uint8, whole, write_whole
-from pixweave.record import versions
+from pixweave.record import finite, versions
 from pixweave.train.dataset import Dataset
 from pixweave.train.plan import Plan, described
 
@@ -34,31 +35,47 @@ GAP = 2
 
 
 class Work:
-    """The work folder of one training."""
+    """The work folder of one training; RunError if it cannot be made or holds something else."""
 
-    def __init__(self, plan: Plan, dataset: Dataset) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan, self.folder = plan, plan.work
-        self.checkpoint, self.log = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
+        self.config, self.checkpoint = self.folder / "config.json", self.folder / "checkpoint.pt"
         self.samples, self.cache = self.folder / "samples", self.folder / "cache"
-        self._asked = {
+        self.log = self.folder / "log.jsonl"
+        self._asked: dict[str, Any] = {
             "trainer": plan.trainer,
             "settings": described(plan.settings),
             "seed": plan.seed,
             "data": [str(path.absolute()) for path in plan.data],
-            "pictures": len(dataset),
-            "digest": dataset.digest,
             "out": str(plan.out.absolute()),
             "versions": versions(),
         }
+        try:
+            plan.out.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = [name for name in os.listdir(self.folder) if "pictures-" not in name]
+        except OSError as error:
+            raise RunError(
+                f"cannot make the work folder: {error}; choose one with --work"
+            ) from None
+        self._there = self._read()
+        if names and self._there is None:
+            raise RunError(
+                f"the folder '{self.folder}' holds something else than a training; "
+                "name a new one with --work"
+            )
+        self.resumes = self.checkpoint.is_file() and not plan.fresh
+        self._refuse_others("trainer", "settings", "seed")
 
-    def open(self) -> dict[str, Any] | None:
+    def open(self, dataset: Dataset) -> dict[str, Any] | None:
         """The state to go on from, or None with a clean folder for a new training.
 
-        Raises RunError if a training with other settings, seed or data is here.
+        Raises RunError if it would not be the same training, MissingError for a broken checkpoint.
         """
+        self._asked |= {"pictures": len(dataset), "digest": dataset.digest}
         state = None
-        if self.checkpoint.is_file() and not self.plan.fresh:
-            self._refuse_others()
+        if self.resumes:
+            self._refuse_others("digest")
             state = self._load()
             self._shorten(int(state["step"]))
         else:
@@ -67,18 +84,23 @@ class Work:
             shutil.rmtree(self.samples, ignore_errors=True)
             shutil.rmtree(self.cache, ignore_errors=True)
         self.cache.mkdir(exist_ok=True)
-        write_whole(self.folder / "config.json", json.dumps(self._asked, indent=2) + "\n")
+        write_whole(self.config, json.dumps(self._asked, indent=2) + "\n")
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint, whole."""
-        with whole(self.checkpoint) as part:
-            torch.save(dict(state), part)
+        """Write the checkpoint, whole; RunError if there is no room, and the last one stays."""
+        try:
+            with whole(self.checkpoint) as part:
+                torch.save(dict(state), part)
+        except (OSError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint cannot be written: {error}; the one before it is kept"
+            ) from None
 
     def write_line(self, line: Mapping[str, Any]) -> None:
         """Append one object to the log."""
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(finite(line)) + "\n")
 
     def write_samples(self, step: int, images: Tensor) -> Path:
         """Write pictures `[N, 3, H, W]`, 0..1, as one grid."""
@@ -88,12 +110,21 @@ class Work:
             to_pillow(to_uint8(grid(images))).save(part, "PNG")
         return path
 
-    def _refuse_others(self) -> None:
-        there = json.loads((self.folder / "config.json").read_text("utf-8"))
-        found = list(_differences(there, self._asked))
+    def _read(self) -> dict[str, Any] | None:
+        """What the training that is here was asked for; None if there is none."""
+        try:
+            there = json.loads(self.config.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return there if isinstance(there, dict) and there.keys() >= _KEYS else None
+
+    def _refuse_others(self, *keys: str) -> None:
+        if not self.resumes or self._there is None:
+            return
+        found = [said for key in keys for said in _differences(key, self._there, self._asked)]
         if found:
             raise RunError(
-                f"'{self.folder}' holds a training with other settings: {', '.join(found)}; "
+                f"'{self.folder}' holds another training: {', '.join(found)}; "
                 "add --fresh to start over, or name another folder with --work"
             )
 
@@ -128,20 +159,24 @@ def _is_before(line: str, step: int) -> bool:
         return False
 
 
-def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What differs between two trainings, in words; `steps` may."""
-    if there["trainer"] != asked["trainer"]:
-        return [f"trainer {there['trainer']} (now {asked['trainer']})"]
-    old, new = there["settings"], asked["settings"]
-    names = [name for name in {**old, **new} if name != "steps" and old.get(name) != new.get(name)]
-    found = [f"{name} {_shown(old.get(name))} (now {_shown(new.get(name))})" for name in names]
-    if there["seed"] != asked["seed"]:
-        found.append(f"seed {there['seed']} (now {asked['seed']})")
-    if there["digest"] != asked["digest"] and "size" not in names:
-        pictures = f"{there['pictures']} pictures (now {asked['pictures']})"
-        same = there["pictures"] == asked["pictures"]
-        found.append("other pictures or captions" if same else pictures)
-    return found
+_KEYS = {"trainer", "settings", "seed", "pictures", "digest"}
+
+
+def _differences(key: str, there: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """What differs between two trainings, in words; the number of steps may."""
+    old, new = there[key], asked[key]
+    if old == new:
+        return
+    if key == "settings":
+        if there["trainer"] == asked["trainer"]:
+            for name in {**old, **new}:
+                if name != "steps" and old.get(name) != new.get(name):
+                    yield f"{name} {_shown(old.get(name))} (now {_shown(new.get(name))})"
+    elif key == "digest":
+        before, now = there["pictures"], asked["pictures"]
+        yield "other captions or pictures" if before == now else f"{before} pictures (now {now})"
+    else:
+        yield f"{key} {old} (now {new})"
 
 
 def _shown(value: Any) -> str:

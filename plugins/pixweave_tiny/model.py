@@ -10,7 +10,8 @@ from __future__ import annotations
 import gzip
 import html
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,6 @@ from torch.nn import functional as F
 HERE = Path(__file__).parent
 CONFIG = HERE / "tiny-clip.json"
 WEIGHTS = HERE / "tiny-clip.safetensors"
-BANK = HERE / "bank.txt"
 
 WORDS = regex.compile(
     r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
@@ -35,17 +35,19 @@ WORDS = regex.compile(
 
 
 def load_tiny_clip(path: Path | None = None) -> TinyClip:
-    """Return the embedded model, frozen, float32, eval mode; ``path``: other weights."""
-    model = TinyClip(json.loads(CONFIG.read_text(encoding="utf-8"))["model_cfg"])
+    """Return the embedded model, frozen, float32, eval mode.
+
+    ``path``: other weights, as `pixweave train clip` writes them, their config beside them (the
+    same name with .json; without one they must be of the embedded model's shape).
+    """
+    beside = path.with_suffix(".json") if path else CONFIG
+    config = beside if beside.is_file() else CONFIG
+    model = TinyClip(json.loads(config.read_text(encoding="utf-8"))["model_cfg"])
     weights = load_file(path or WEIGHTS)
-    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    model.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
+    )
     return model.eval().requires_grad_(False)
-
-
-@cache
-def contrast_bank() -> tuple[str, ...]:
-    """Return the short captions a prompt can be weighed against (softmax), one concept each."""
-    return tuple(BANK.read_text(encoding="utf-8").split("\n")[:-1])
 
 
 class TinyClip(nn.Module):
@@ -53,11 +55,13 @@ class TinyClip(nn.Module):
 
     def __init__(self, config: dict[str, Any]) -> None:
         super().__init__()
+        self.config = config
         vision, text = config["vision_cfg"], config["text_cfg"]
         self.image_size: int = vision["image_size"]
         self.embed_dim: int = config["embed_dim"]
         self.context_length: int = text["context_length"]
-        self.visual = ImageTower(vision, self.embed_dim)
+        tower = ResNetTower if isinstance(vision["layers"], list) else ImageTower
+        self.visual: nn.Module = tower(vision, self.embed_dim)
         width = text["width"]
         self.transformer = Layers(width, text["layers"], text["heads"], 4 * width, causal=True)
         self.token_embedding = nn.Embedding(text["vocab_size"], width)
@@ -127,6 +131,101 @@ class ImageTower(nn.Module):
         return x[:, 1:].mean(1) @ self.proj
 
 
+class ResNetTower(nn.Module):
+    """Return raw features [N,D] for pictures [N,3,S,S], S >= 32: CLIP's ResNet, small.
+
+    Modules follow ModifiedResNet of open_clip (MIT), key for key: three convolutions at the start,
+    average pooling before every stride (against aliasing), attention instead of a mean at the end.
+    """
+
+    def __init__(self, vision: dict[str, Any], out: int) -> None:
+        super().__init__()
+        width, heads = vision["width"], vision["width"] * 32 // vision["head_width"]
+        self.layer1: nn.Module
+        self.layer2: nn.Module
+        self.layer3: nn.Module
+        self.layer4: nn.Module
+        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
+        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(width // 2), nn.BatchNorm2d(width // 2)
+        self.bn3 = nn.BatchNorm2d(width)
+        before = width
+        for index, depth in enumerate(vision["layers"]):
+            blocks = []
+            for place in range(depth):
+                stride = 2 if index and not place else 1
+                blocks.append(Bottleneck(before, width * 2**index, stride))
+                before = width * 2**index * 4
+            setattr(self, f"layer{index + 1}", nn.Sequential(*blocks))
+        self.attnpool = AttentionPool((vision["image_size"] // 32) ** 2, before, heads, out)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *_, x = self.maps(x)
+        return self.attnpool(x)
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield the four feature maps [N,4W,S/4,S/4] to [N,32W,S/32,S/32], W = the width."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
+            x = F.relu(norm(conv(x)))
+        x = F.avg_pool2d(x, 2)
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            yield x
+
+
+class Bottleneck(nn.Module):
+    """A residual block [N,C,H,W] -> [N,4W,H/stride,W/stride]."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1 = nn.Conv2d(before, width, 1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv3 = nn.Conv2d(width, width * 4, 1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
+        self.bn3 = nn.BatchNorm2d(width * 4)
+        self.downsample: nn.ModuleDict | None = None
+        if stride > 1 or before != width * 4:
+            self.downsample = nn.ModuleDict(
+                {"0": nn.Conv2d(before, width * 4, 1, bias=False), "1": nn.BatchNorm2d(width * 4)}
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+        if self.stride > 1:
+            x, y = F.avg_pool2d(x, self.stride), F.avg_pool2d(y, self.stride)
+        y = self.bn3(self.conv3(y))
+        if self.downsample is not None:
+            x = self.downsample["1"](self.downsample["0"](x))
+        return F.relu(x + y)
+
+
+class AttentionPool(nn.Module):
+    """Attend from the mean to all places: [N,C,H,W] -> [N,D]."""
+
+    def __init__(self, places: int, width: int, heads: int, out: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.positional_embedding = nn.Parameter(torch.randn(places + 1, width) * width**-0.5)
+        self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
+        self.v_proj, self.c_proj = nn.Linear(width, width), nn.Linear(width, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        place: Tensor = self.positional_embedding
+        if len(place) != x.shape[2] * x.shape[3] + 1:  # pictures of another size than its own
+            side = math.isqrt(len(place) - 1)
+            grid = place[1:].T.reshape(1, -1, side, side)
+            grid = F.interpolate(grid, size=x.shape[2:], mode="area")
+            place = torch.cat([place[:1], grid.flatten(2)[0].T])
+        x = x.flatten(2).transpose(1, 2)
+        x = torch.cat([x.mean(1, keepdim=True), x], dim=1) + place.to(x.dtype)
+        y = attend(self.q_proj(x[:, :1]), self.k_proj(x), self.v_proj(x), self.heads)
+        return self.c_proj(y).flatten(1)
+
+
 class Layers(nn.Module):
     """Pre-norm transformer blocks [N,L,W] -> [N,L,W]; ``causal``: none sees a later one."""
 
@@ -144,6 +243,15 @@ class Layers(nn.Module):
         for block in self.resblocks:
             x = block(x, mask)
         return x
+
+    def last(self) -> Iterator[nn.Linear]:
+        """Yield the linear layers that add to the residual stream."""
+        for block in self.resblocks:
+            assert isinstance(block, Block)
+            yield block.attn.out_proj
+            output = block.mlp["c_proj"]
+            assert isinstance(output, nn.Linear)
+            yield output
 
 
 class Block(nn.Module):
