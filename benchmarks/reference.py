@@ -30,7 +30,11 @@ class Perspective(K.RandomPerspective):
     ) -> Tensor:
         assert transform is not None
         return warp_perspective(
-            input, transform, input.shape[-2:], align_corners=False, padding_mode=self.padding,
+            input,
+            transform,
+            input.shape[-2:],
+            align_corners=False,
+            padding_mode=self.padding,
             fill_value=torch.full((3,), self.grey) if self.padding == "fill" else None,
         )
 
@@ -60,7 +64,11 @@ class Cutouts:
         zoomed = self.jitter(self.crop(self.near(zoomed)))
         wide = torch.cat(pooled[self.zoomed :])
         affine = K.RandomAffine(
-            0, translate=(0.025, 0.025), scale=(0.95, 0.95), p=1.0, padding_mode="fill",
+            0,
+            translate=(0.025, 0.025),
+            scale=(0.95, 0.95),
+            p=1.0,
+            padding_mode="fill",
             fill_value=torch.full((3,), grey),
         )
         wide = self.jitter(self.far(self.centre(affine(wide))))

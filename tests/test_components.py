@@ -39,6 +39,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("exporter", "frames", {"file": "steps/"}),
     ("trainer", "clip", {"batch": 4, "size": 32, "image_size": 32}),
     ("trainer", "vqgan", {"batch": 2, "size": 32}),
+    ("trainer", "dalle", {"batch": 2, "size": 32, "width": 32, "layers": 1}),
 ]
 
 

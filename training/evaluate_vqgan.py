@@ -27,7 +27,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from judge import Judge, load_judge  # the benchmarks are no package
+from judge import Panel, load_panel  # the benchmarks are no package
 
 SEED, MOST = 2_000_003, 30_000  # no seed of the training; pictures tried, at most
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="write pictures beside reconstructions here")
     args = parser.parse_args()
     renderer = Renderer(load_emoji(args.font, args.emojibase))
-    model, judge = load_vqgan(args.weights), load_judge()
+    model, judge = load_vqgan(args.weights), load_panel()
     started = time.process_time()
     images = stack([renderer.render(args.seed, index, 1).pixels for index in range(args.count)])
     result: dict[str, object] = {"pictures": args.count, **measure(model, images)}
@@ -80,7 +80,7 @@ def measure(model: VQModel, images: Tensor) -> dict[str, float]:
 
 
 def named_pictures(
-    renderer: Renderer, judge: Judge, seed: int, count: int
+    renderer: Renderer, judge: Panel, seed: int, count: int
 ) -> tuple[Tensor, list[str]]:
     """Pictures that the judge has a label for, and those labels; as many of each as can be."""
     known = {bare(label): label for label in judge.labels}
@@ -105,7 +105,7 @@ def bare(label: str) -> str:
 
 
 def recognised(
-    model: VQModel, judge: Judge, images: Tensor, labels: Sequence[str]
+    model: VQModel, judge: Panel, images: Tensor, labels: Sequence[str]
 ) -> dict[str, object]:
     """How often the judge's first name is right, for originals and for reconstructions."""
     made, _ = rebuild(model, images)

@@ -24,8 +24,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300_000)
     parser.add_argument("--captions", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--close", action="store_true", help="things fill the picture, before one colour"
+    )
     args = parser.parse_args()
-    renderer = Renderer(load_emoji(args.font, args.emojibase))
+    renderer = Renderer(load_emoji(args.font, args.emojibase), close=args.close)
     args.out.mkdir(parents=True, exist_ok=True)
     pixels = np.lib.format.open_memmap(
         args.out / "pixels.npy", "w+", np.uint8, (args.count, SIDE, SIDE, 3)

@@ -68,13 +68,21 @@ class Renderer:
     """Draws pictures of every kind; ``easy`` is the share of plain, large, centred ones.
 
     Compositions kept for evaluation (some colours of some shapes, some patterns behind things) are
-    drawn only with ``held_out``.
+    drawn only with ``held_out``. ``close``: things fill the picture, in the middle of one colour,
+    mostly white.
     """
 
-    def __init__(self, emoji: list[Emoji], easy: float = 0.6, held_out: bool = False) -> None:
+    def __init__(
+        self,
+        emoji: list[Emoji],
+        easy: float = 0.6,
+        held_out: bool = False,
+        close: bool = False,
+    ) -> None:
         self.emoji = emoji
-        self.easy = easy
+        self.easy = 1.0 if close else easy
         self.held_out = held_out
+        self.close = close
         weights = np.array([one.weight for one in emoji])
         self.chances = np.cumsum(weights / weights.sum())
 
@@ -84,6 +92,12 @@ class Renderer:
         kind = rng.choice(5, p=[0.28, 0.50, 0.08, 0.12, 0.02])
         make = (self.one_shape, self.one_emoji, self.two_things, self.layout, self.junk)[kind]
         return make(rng, captions)
+
+    def ground(self, rng: Rng, easy: bool, avoid: str) -> tuple[NDArray[np.uint8], list[str]]:
+        """Return a background and its fact."""
+        if self.close and avoid != "white" and rng.random() < 0.75:
+            return backdrops.flat(backdrops.tint(rng, "white")), ["on white"]
+        return backdrops.choose(rng, easy, avoid, self.held_out)
 
     def choose_emoji(self, rng: Rng) -> Emoji:
         return self.emoji[int(np.searchsorted(self.chances, rng.random()))]
@@ -98,7 +112,7 @@ class Renderer:
 
     def shape_picture(self, rng: Rng, shape: str, colour: str, captions: int) -> Picture:
         easy = bool(rng.random() < self.easy)
-        ground, behind = backdrops.choose(rng, easy, colour, self.held_out)
+        ground, behind = self.ground(rng, easy, colour)
         canvas = Image.fromarray(ground)
         place, size, centre, radius = self.placing(rng, easy)
         draw_shape(rng, canvas, shape, colour, centre, radius, easy)
@@ -115,18 +129,18 @@ class Renderer:
             else:
                 phrase = Phrase(f"something {tint}", (colour,), bare=True)
             phrases.append(decorate(rng, phrase, behind, place, size))
-        return finish(rng, canvas, facts, phrases, f"{colour} {shape}")
+        return finish(rng, canvas, facts, phrases, f"{colour} {shape}", not self.close)
 
     def one_emoji(self, rng: Rng, captions: int) -> Picture:
         return self.emoji_picture(rng, self.choose_emoji(rng), captions)
 
     def emoji_picture(self, rng: Rng, one: Emoji, captions: int) -> Picture:
         easy = bool(rng.random() < self.easy)
-        ground, behind = backdrops.choose(rng, easy, "", self.held_out)
+        ground, behind = self.ground(rng, easy, "")
         canvas = Image.fromarray(ground)
         place, size, centre, radius = self.placing(rng, easy)
         dark = ""
-        if rng.random() < 0.06:
+        if not self.close and rng.random() < 0.06:
             dark = pick(rng, [c for c in COLOURS if f"on {c}" not in behind])
             if rng.random() < 0.6 and behind != ["on black"]:
                 dark = "black"
@@ -152,10 +166,12 @@ class Renderer:
                 said = f"{dark} silhouette" if "{c}" in form else "silhouette"
                 phrase = Phrase(text, (*phrase.facts, said), text.startswith("the "))
             phrases.append(decorate(rng, phrase, behind, place, size))
-        return finish(rng, canvas, facts, phrases, "" if dark else one.names[0], styled=not dark)
+        return finish(
+            rng, canvas, facts, phrases, "" if dark else one.names[0], not dark and not self.close
+        )
 
     def two_things(self, rng: Rng, captions: int) -> Picture:
-        ground, behind = backdrops.choose(rng, True, "", self.held_out)
+        ground, behind = self.ground(rng, True, "")
         canvas = Image.fromarray(ground)
         upright = rng.random() < 0.5
         nouns: list[Phrase] = []
@@ -189,7 +205,7 @@ class Renderer:
                 continue
             phrase = Phrase(first.article() + joint + second.article(), claims, True)
             phrases.append(decorate(rng, phrase, behind, [], []))
-        return finish(rng, canvas, facts, phrases)
+        return finish(rng, canvas, facts, phrases, styled=not self.close)
 
     def layout(self, rng: Rng, captions: int) -> Picture:
         pixels, names, facts = scenes.scene(rng) if rng.random() < 0.6 else backdrops.pattern(rng)
@@ -197,7 +213,9 @@ class Renderer:
         for _ in range(captions):
             name = names[0] if rng.random() < 0.4 else pick(rng, names)
             phrases.append(Phrase(name, (name,), bare=True))
-        return finish(rng, Image.fromarray(pixels), [*names, *facts], phrases, names[0])
+        return finish(
+            rng, Image.fromarray(pixels), [*names, *facts], phrases, names[0], not self.close
+        )
 
     def junk(self, rng: Rng, captions: int) -> Picture:
         base = self.render(int(rng.integers(2**31)), 0, 1).pixels
@@ -209,6 +227,9 @@ class Renderer:
         self, rng: Rng, easy: bool
     ) -> tuple[list[str], list[str], tuple[float, float], float]:
         """Return place facts, size facts, the centre 0..1, and the half size as a fraction."""
+        if self.close:
+            x, y = 0.5 + rng.normal(0, 0.008, 2)
+            return [], [], (x, y), rng.uniform(0.41, 0.45)
         if easy or rng.random() < 0.5:
             x, y = 0.5 + rng.normal(0, 0.025, 2)
             return [], [], (x, y), rng.uniform(0.30, 0.46)
@@ -302,7 +323,7 @@ def finish(
     styled: bool = True,
 ) -> Picture:
     """Turn phrases into sentences; a few pictures are blurred or redrawn in a style."""
-    if rng.random() < 0.04:
+    if styled and rng.random() < 0.04:
         canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.5)))
     if styled and rng.random() < 0.14:
         style = pick(rng, list(styles.STYLES))

@@ -1,5 +1,6 @@
-"""The independent judge of generated pictures: never part of a loss, trained on other drawings."""
+"""The independent judges of generated pictures: never in a loss, trained on other drawings."""
 
-from .model import Judge, load_judge
+from .model import Judge, Panel, load_judge, load_panel
+from .prompts import prompts
 
-__all__ = ["Judge", "load_judge"]
+__all__ = ["Judge", "Panel", "load_judge", "load_panel", "prompts"]

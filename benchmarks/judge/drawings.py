@@ -1,4 +1,4 @@
-"""What the judge is trained on: distance-field shapes, four icon sets, landscapes, lumps and noise.
+"""What the judges are trained on: distance-field shapes, icon sets, landscapes, lumps and noise.
 
 Nothing here is shared with ``training/``: other geometry, other icons, other backgrounds.
 """
@@ -9,6 +9,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +38,23 @@ OTHER_FORMS = ("ring", "plus", "hexagon", "crescent", "arrow", "bar")
 
 ICONS: dict[str, tuple[str, ...]] = {  # label -> names in the icon sets
     "a green apple": ("green-apple",),
-    "a sunflower": ("sunflower",),
-    "a cat face": ("cat-face",),
     "a strawberry": ("strawberry",),
-    "an evergreen tree": ("evergreen-tree",),
+    "a banana": ("banana",),
+    "a lemon": ("lemon",),
     "a crescent moon": ("crescent-moon",),
+    "a rainbow": ("rainbow",),
+    "a cat face": ("cat-face",),
+    "a dog face": ("dog-face",),
+    "a sunflower": ("sunflower",),
     "a mushroom": ("mushroom",),
-    "a house": ("house",),
+    "an evergreen tree": ("evergreen-tree",),
+    "a house": ("house", "house-building", "house-with-garden"),
+    "a car": ("automobile", "oncoming-automobile", "sport-utility-vehicle"),
+    "a rocket": ("rocket",),
+    "a sailboat": ("sailboat",),
+    "a butterfly": ("butterfly",),
+    "a fish": ("fish", "tropical-fish"),
+    "a penguin": ("penguin",),
     "a smiling face": (
         "grinning-face",
         "grinning-face-with-big-eyes",
@@ -55,10 +66,10 @@ ICONS: dict[str, tuple[str, ...]] = {  # label -> names in the icon sets
     ),
 }
 OTHER_ICONS = """
-    red-apple tangerine lemon banana watermelon grapes cherries tomato rose tulip blossom
-    deciduous-tree palm-tree cactus dog-face bear panda rabbit-face fox mouse-face frog
-    pig-face lion tiger-face monkey-face chicken fish lady-beetle butterfly full-moon
-    cloud rainbow snowflake fire droplet automobile bus rocket airplane bicycle balloon
+    red-apple tangerine watermelon grapes cherries tomato rose tulip blossom
+    deciduous-tree palm-tree cactus bear panda rabbit-face fox mouse-face frog
+    pig-face lion tiger-face monkey-face chicken whale lady-beetle full-moon
+    cloud snowflake fire droplet bus locomotive airplane bicycle balloon bird
     soccer-ball key bell light-bulb umbrella crown gem-stone ghost skull jack-o-lantern
     robot snowman birthday-cake hamburger doughnut angry-face crying-face neutral-face
     castle tent church peach pear carrot maple-leaf four-leaf-clover hibiscus sun
@@ -146,10 +157,17 @@ def cover(
     return ground * (1 - amount) + paint * amount
 
 
-def shape(rng: Rng, form: str, colour: str, ground: Pixels) -> Pixels:
-    """Draw one form, bevelled, rimmed or plain, roughly in the middle."""
-    radius, turn = rng.uniform(0.42, 0.92), rng.normal(0, 0.1)
-    cx, cy = rng.normal(0, 0.1, 2)
+def shape(
+    rng: Rng,
+    form: str,
+    colour: str,
+    ground: Pixels,
+    centre: tuple[float, float] = (0, 0),
+    size: float = 1.0,
+) -> Pixels:
+    """Draw one form, bevelled, rimmed or plain, roughly at ``centre``, both -1..1."""
+    radius, turn = rng.uniform(0.42, 0.92) * size, rng.normal(0, 0.1)
+    cx, cy = rng.normal(0, 0.1 * size, 2) + centre
     squeeze = rng.uniform(0.88, 1.14)
     x = ((X - cx) * np.cos(turn) + (Y - cy) * np.sin(turn)) / radius * squeeze
     y = (-(X - cx) * np.sin(turn) + (Y - cy) * np.cos(turn)) / radius / squeeze
@@ -215,33 +233,98 @@ def sunset(rng: Rng) -> Pixels:
     return np.where((line < Y)[..., None], water, sky).clip(0, 1)
 
 
+def night(rng: Rng) -> Pixels:
+    """Draw a dark sky with stars, at times with a moon, a glow, or land below."""
+    deep = np.array([rng.uniform(0, 0.1), rng.uniform(0, 0.13), rng.uniform(0.1, 0.4)])
+    glow = deep + np.array([rng.uniform(0, 0.3), rng.uniform(0, 0.2), rng.uniform(0.1, 0.4)])
+    mix = np.clip((Y + 1) / 2, 0, 1)[..., None] ** rng.uniform(1, 4)
+    picture = deep * (1 - mix) + glow * mix * rng.uniform(0.2, 1)
+    for _ in range(int(rng.integers(8, 45))):
+        x, y = rng.uniform(-1, 1, 2)
+        star = np.hypot(X - x, Y - y) - rng.uniform(0.005, 0.05)
+        picture = cover(picture, star, np.array([1, 1, rng.uniform(0.7, 1)]), 0.06)
+    if rng.random() < 0.35:
+        x, y, size = rng.uniform(-0.6, 0.6), rng.uniform(-0.7, 0), rng.uniform(0.1, 0.25)
+        disc = np.hypot(X - x, Y - y) - size
+        if rng.random() < 0.5:
+            disc = np.maximum(disc, size * 0.9 - np.hypot(X - x - size * 0.5, Y - y))
+        picture = cover(picture, disc, np.array([1, 0.97, 0.75]), 0.05)
+    if rng.random() < 0.35:
+        land = rng.uniform(0.4, 0.8) + coarse(rng, 5) * rng.uniform(0, 0.3) - Y
+        picture = cover(picture, land, np.array([0.03, 0.06, 0.07]), 0.05)
+    return picture.clip(0, 1)
+
+
+def rainbow(rng: Rng) -> Pixels:
+    """Draw an arc of the spectrum's colours before a sky, a meadow or a plain ground."""
+    ground = backdrop(rng, "") if rng.random() < 0.4 else landscape(rng)[0]
+    cx, cy = rng.normal(0, 0.15), rng.uniform(0.3, 1.1)
+    radius, width = rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.7)
+    place = (radius - np.hypot(X - cx, Y - cy)) / width  # 0 outside .. 1 inside
+    stops = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    colours = np.array(
+        [
+            [0.9, 0.1, 0.1],
+            [1, 0.55, 0],
+            [1, 0.9, 0.1],
+            [0.15, 0.7, 0.2],
+            [0.1, 0.4, 0.9],
+            [0.5, 0.1, 0.7],
+        ]
+    )
+    arc = np.stack([np.interp(place, stops, colours[:, channel]) for channel in range(3)], -1)
+    inside = np.abs(place - 0.5) - 0.5
+    if rng.random() < 0.5:
+        inside = np.maximum(inside, (Y - cy) / width)
+    return cover(ground, inside, arc, rng.uniform(0.1, 0.4))
+
+
 def landscape(rng: Rng) -> tuple[Pixels, str]:
-    """Return another scene than the sunset over the sea."""
-    kind = str(rng.choice(["night", "meadow", "day sea", "desert"]))
+    """Return another scene than the sunset over the sea and the night sky."""
+    kind = str(rng.choice(["meadow", "day sea", "desert", "mountains"]))
     skies = {
-        "night": (0.02, 0.03, 0.15),
+        "mountains": (0.55, 0.75, 0.95),
         "meadow": (0.4, 0.7, 1),
         "day sea": (0.5, 0.75, 1),
         "desert": (0.45, 0.7, 1),
     }
     lands = {
-        "night": (0.05, 0.08, 0.1),
+        "mountains": (0.4, 0.42, 0.45),
         "meadow": (0.25, 0.65, 0.2),
         "day sea": (0.1, 0.4, 0.7),
         "desert": (0.9, 0.75, 0.4),
     }
     line = rng.uniform(-0.2, 0.5)
     sky, land = (np.array(table[kind]) * rng.uniform(0.8, 1.15) for table in (skies, lands))
-    picture = np.where((line < Y)[..., None], land, sky * (1 - 0.2 * Y[..., None])).clip(0, 1)
-    if kind == "night":
-        picture = np.maximum(
-            picture, ((rng.random((SIZE, SIZE)) < 0.02) & (line > Y))[..., None] * 0.95
-        )
-    elif rng.random() < 0.5:
+    edge = np.full((SIZE, SIZE), line)
+    if kind == "mountains":
+        edge = line - 0.5 + np.abs(X * rng.uniform(1, 3) + rng.normal()) % 1 * rng.uniform(0.4, 1)
+    picture = np.where((edge < Y)[..., None], land, sky * (1 - 0.2 * Y[..., None])).clip(0, 1)
+    if rng.random() < 0.5:
         picture = cover(
             picture, np.hypot(X - rng.normal(0, 0.4), Y + 0.6) - 0.2, np.array([1, 0.95, 0.5]), 0.1
         )
     return picture, f"scene: {kind}"
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Return how the icon sets may call it."""
+    plain = name.replace("-", "")
+    short = name.removesuffix("-face").replace("-", "")
+    return name, plain, short, short + "face"
+
+
+def rasterise(icons: dict[str, Any], key: str, side: int) -> Image.Image:
+    """Return one icon of an iconify set as RGBA [side,side]; needs `rsvg-convert`."""
+    body = icons["icons"][key]
+    width = body.get("width", icons.get("width", 36))
+    height = body.get("height", icons.get("height", width))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}" width="{side}" height="{side}">{body["body"]}</svg>'
+    )
+    done = subprocess.run(["rsvg-convert"], input=svg.encode(), capture_output=True, check=True)
+    return Image.open(io.BytesIO(done.stdout)).convert("RGBA")
 
 
 class Icons:
@@ -252,42 +335,33 @@ class Icons:
         wanted = {name for names in ICONS.values() for name in names} | set(OTHER_ICONS)
         for file in files:
             icons = json.loads(file.read_text(encoding="utf-8"))
-            for name in wanted:
-                for key in (
-                    name,
-                    name.replace("-", ""),
-                    name.removesuffix("-face").replace("-", ""),
-                    name.replace("-", "").replace("face", "") + "face",
-                ):
+            for name in sorted(wanted):
+                for key in spellings(name):
                     if key in icons["icons"]:
-                        body = icons["icons"][key]
-                        size = body.get("width", icons.get("width", 36))
-                        high = body.get("height", icons.get("height", size))
-                        svg = (
-                            f'<svg xmlns="http://www.w3.org/2000/svg" '
-                            'xmlns:xlink="http://www.w3.org/1999/xlink" '
-                            f'viewBox="0 0 {size} {high}" width="{side}" height="{side}">'
-                            f"{body['body']}</svg>"
-                        )
-                        data = subprocess.run(
-                            ["rsvg-convert"], input=svg.encode(), capture_output=True, check=True
-                        ).stdout
-                        self.found.setdefault(name, []).append(
-                            Image.open(io.BytesIO(data)).convert("RGBA")
-                        )
+                        self.found.setdefault(name, []).append(rasterise(icons, key, side))
                         break
 
-    def draw(self, rng: Rng, name: str, ground: Pixels) -> Pixels:
-        """Paste one of the drawings of ``name``, slightly turned and squeezed."""
+    def draw(
+        self,
+        rng: Rng,
+        name: str,
+        ground: Pixels,
+        centre: tuple[float, float] = (0, 0),
+        size: float = 1.0,
+    ) -> Pixels:
+        """Paste a drawing of ``name``, slightly turned and squeezed, about ``centre`` (-1..1)."""
         icon = self.found[name][int(rng.integers(len(self.found[name])))]
         if rng.random() < 0.5 and "moon" not in name:
             icon = icon.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        side = rng.uniform(34, 66)
+        side = rng.uniform(34, 66) * size
         icon = icon.rotate(rng.normal(0, 6), Image.Resampling.BILINEAR)
         icon = icon.resize(
             (round(side * rng.uniform(0.88, 1.1)), round(side)), Image.Resampling.BOX
         )
         canvas = Image.fromarray((ground.clip(0, 1) * 255).astype(np.uint8))
-        corner = [round((SIZE - extent) / 2 + rng.normal(0, 3)) for extent in icon.size]
+        corner = [
+            round((SIZE * (1 + shift) - extent) / 2 + rng.normal(0, 3 * size))
+            for shift, extent in zip(centre, icon.size, strict=True)
+        ]
         canvas.paste(icon, (corner[0], corner[1]), icon)
         return np.asarray(canvas, np.float32) / 255

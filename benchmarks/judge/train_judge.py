@@ -1,6 +1,7 @@
-"""Train the judge from scratch on its own drawings; about ten minutes on one core.
+"""Train a judge from scratch on its own drawings.
 
-python -m judge.train_judge --icons DIR/*/icons.json --steps 2200   (in benchmarks/)
+python -m judge.train_judge patches --icons DIR/*/icons.json       (in benchmarks/)
+python -m judge.train_judge stages --icons DIR/*/icons.json --seed 777
 """
 
 from __future__ import annotations
@@ -18,99 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import drawings as art
-from .model import HERE, SIZE, Judge
-
-PROMPTS = tuple((HERE.parent / "prompts.txt").read_text().split("\n")[:-1])
-BARE = tuple(
-    prompt for prompt in PROMPTS if prompt.split()[-1] in art.FORMS and "background" not in prompt
-)
-
-
-def label_list() -> list[str]:
-    """Return the prompts, then everything that a picture could show instead."""
-    coloured = [f"{article(colour)} {colour} {form}" for form in art.FORMS for colour in art.HUES]
-    rest = [label for label in coloured if label not in PROMPTS]
-    rest += [f"other: {form}" for form in art.OTHER_FORMS] + [
-        f"other: {name}" for name in art.OTHER_ICONS
-    ]
-    rest += ["lump", "noise", "plain", "other stripes"]
-    return [
-        *PROMPTS,
-        *rest,
-        *(f"scene: {name}" for name in ("night", "meadow", "day sea", "desert")),
-    ]
-
-
-def article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
-
-
-def draw(rng: art.Rng, icons: art.Icons) -> tuple[art.Pixels, str]:
-    """Return one picture [64,64,3] and its label."""
-    roll = rng.random()
-    colours = list(art.HUES)
-    if roll < 0.26:  # a coloured form; the asked ones more often
-        if rng.random() < 0.5:
-            _, colour, form = str(rng.choice(BARE)).split()
-        else:
-            colour, form = str(rng.choice(colours)), str(rng.choice(art.FORMS))
-        label = f"{article(colour)} {colour} {form}"
-        ground = art.backdrop(rng, colour)
-        if (label == "a yellow star" and rng.random() < 0.4) or label == "a white circle":
-            ground = np.broadcast_to(
-                art.hsv(rng, "blue" if form == "star" else "black"), ground.shape
-            ).copy()
-            label = (
-                "a yellow star on a blue background"
-                if form == "star"
-                else "a white circle on a black background"
-            )
-        elif label == "a yellow star" and is_blue(ground):
-            label = "a yellow star on a blue background"
-        return art.shape(rng, form, colour, ground), label
-    if roll < 0.31:
-        form, colour = str(rng.choice(art.OTHER_FORMS)), str(rng.choice(colours))
-        return art.shape(rng, form, colour, art.backdrop(rng, colour)), f"other: {form}"
-    if roll < 0.35:
-        label = str(
-            rng.choice(
-                ["a yellow star on a blue background", "a white circle on a black background"]
-            )
-        )
-        colour, form = ("yellow", "star") if "star" in label else ("white", "circle")
-        ground = np.broadcast_to(art.hsv(rng, label.split()[-2]), (64, 64, 3)).astype(np.float32)
-        return art.shape(rng, form, colour, ground), label
-    if roll < 0.60:
-        label = str(rng.choice(list(art.ICONS)))
-        return icons.draw(rng, str(rng.choice(art.ICONS[label])), art.backdrop(rng, "")), label
-    if roll < 0.78:
-        name = str(rng.choice(art.OTHER_ICONS))
-        return icons.draw(rng, name, art.backdrop(rng, "")), f"other: {name}"
-    if roll < 0.82:
-        return art.sunset(rng), "a sunset over the sea"
-    if roll < 0.86:
-        return art.landscape(rng)
-    if roll < 0.90:
-        if rng.random() < 0.6:
-            return art.stripes(rng, "red", "white"), "red and white stripes"
-        first, second = (str(name) for name in rng.choice(colours, 2, replace=False))
-        same = {first, second} == {"red", "white"}
-        return art.stripes(rng, first, second), "red and white stripes" if same else "other stripes"
-    if roll < 0.96:
-        return art.lump(rng, art.backdrop(rng, "")), "lump"
-    if roll < 0.98:
-        cells = int(rng.choice([3, 5, 8, 16, 32]))
-        return np.stack([art.coarse(rng, cells) for _ in range(3)], -1) * 0.5 + 0.5, "noise"
-    return art.backdrop(rng, ""), "plain"
-
-
-def is_blue(ground: art.Pixels) -> bool:
-    red, green, blue = ground.mean((0, 1))
-    return bool(blue > 0.45 and blue > red * 1.6 and blue > green * 1.25)
+from .labelled import ALL, Drawer, labels
+from .model import HERE, JUDGES, Judge
 
 
 def roughen(images: Tensor) -> Tensor:
-    """Blur, mosaic, shift colours and add noise to [N,3,H,W], each to a part of them; to 48 px."""
+    """Blur, mosaic, shift colours and add noise to [N,3,64,64], each to a part of them."""
     count = len(images)
     chunks = []
     for part in images.chunk(8):
@@ -125,105 +39,126 @@ def roughen(images: Tensor) -> Tensor:
             part = F.avg_pool2d(F.pad(part, (3, 3, 3, 3), mode="replicate"), 7, stride=1)
             part = F.avg_pool2d(F.pad(part, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         chunks.append(part)
-    images = torch.cat(chunks)[torch.arange(count)]
+    images = torch.cat(chunks)
     gain = 1 + torch.randn(count, 3, 1, 1) * 0.06
     contrast = 0.65 + 0.45 * torch.rand(count, 1, 1, 1)
     images = (images - 0.5) * contrast * gain + 0.5 + torch.randn(count, 1, 1, 1) * 0.05
     mottle = F.interpolate(torch.randn(count, 3, 12, 12), size=(64, 64), mode="bilinear")
     images = images + mottle * torch.rand(count, 1, 1, 1) ** 2 * 0.25
     images = images + torch.randn_like(images) * torch.rand(count, 1, 1, 1) ** 2 * 0.25
-    return F.interpolate(images.clamp(0, 1), size=(SIZE, SIZE), mode="bilinear", antialias=True)
+    return images.clamp(0, 1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--icons", type=Path, nargs="+", required=True, help="iconify icons.json files"
-    )
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--pool", type=int, default=60_000, help="drawings kept in memory")
-    parser.add_argument("--seed", type=int, default=4242)
-    parser.add_argument("--out", type=Path, default=HERE / "judge.safetensors")
-    args = parser.parse_args()
-    torch.manual_seed(args.seed)
-    torch.backends.cuda.enable_flash_sdp(False)  # also the CPU's: its backward is 8x slower here
-    rng = np.random.default_rng(args.seed)
-    labels = label_list()
-    (HERE / "labels.json").write_text(json.dumps(labels, indent=0) + "\n")
-    place = {label: index for index, label in enumerate(labels)}
-    icons = art.Icons(args.icons)
-    started = time.process_time()
-    pixels = np.zeros((args.pool, 64, 64, 3), dtype=np.uint8)
-    targets = torch.zeros(args.pool, dtype=torch.int64)
-    for index in range(args.pool):
-        picture, label = draw(rng, icons)
-        pixels[index] = (picture.clip(0, 1) * 255).astype(np.uint8)
-        targets[index] = place[label]
-    print(
-        f"{args.pool} drawings, {len(labels)} labels, {time.process_time() - started:.0f} cpu-s",
-        flush=True,
-    )
-    held = args.pool // 20  # the last twentieth is never trained on
-    judge = Judge(labels)
+def tumble(images: Tensor) -> Tensor:
+    """Zoom, turn, stretch and cover parts of [N,3,64,64]; soften some, change gamma."""
+    count = len(images)
+    turn = torch.randn(count) * 0.12
+    zoom = 1 + torch.rand(count, 2) * 0.4 - 0.22
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 0, 1] = turn.cos() * zoom[:, 0], -turn.sin() * zoom[:, 1]
+    theta[:, 1, 0], theta[:, 1, 1] = turn.sin() * zoom[:, 0], turn.cos() * zoom[:, 1]
+    theta[:, :, 2] = (torch.rand(count, 2) - 0.5) * 0.24
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    images = images.clamp(0.001, 1) ** torch.exp(torch.randn(count, 1, 1, 1) * 0.25)
+    hidden = torch.rand(count, 1, 6, 6) < torch.rand(count, 1, 1, 1) ** 3 * 0.5
+    shade = F.interpolate(hidden.float(), size=images.shape[-2:])
+    images = images * (1 - shade) + torch.rand(count, 3, 1, 1) * shade
+    soft = F.interpolate(F.avg_pool2d(images, 4), size=images.shape[-2:], mode="bilinear")
+    mix = torch.rand(count, 1, 1, 1) ** 2
+    return images * (1 - mix) + soft * mix
+
+
+DISTURB = {"patches": roughen, "stages": tumble}
+
+
+class Pool:
+    """Drawings in memory; the last twentieth is never trained on."""
+
+    def __init__(self, drawer: Drawer, count: int, seed: int, place: dict[str, int]) -> None:
+        rng = np.random.default_rng(seed)
+        self.pixels = np.zeros((count, 64, 64, 3), dtype=np.uint8)
+        self.targets = torch.zeros(count, dtype=torch.int64)
+        for index in range(count):
+            picture, label = drawer(rng)
+            self.pixels[index] = (picture.clip(0, 1) * 255).astype(np.uint8)
+            self.targets[index] = place[label]
+        self.trained = count - count // 20
+
+    def images(self, rows: slice | Tensor) -> Tensor:
+        """Return [N,3,64,64] of 0..1."""
+        chosen = self.pixels[rows if isinstance(rows, slice) else rows.numpy()]
+        return torch.from_numpy(chosen).permute(0, 3, 1, 2).float() / 255
+
+
+def train(judge: Judge, pool: Pool, steps: int, name: str) -> None:
+    """Train with AdamW and a cosine; print a line every 100 steps."""
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
-    right = 0.0
-    for step in range(args.steps):
+    started, right = time.process_time(), 0.0
+    for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = (
-                1.2e-3 * min(1, (step + 1) / 150) * (1 + math.cos(math.pi * step / args.steps)) / 2
-            )
-        rows = torch.randint(args.pool - held, (128,))
-        images = torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2).float() / 255
+            fall = (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = 1.2e-3 * min(1, (step + 1) / 150) * fall
+        rows = torch.randint(pool.trained, (128,))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = judge(roughen(images)).float()
-        loss = F.cross_entropy(logits, targets[rows], label_smoothing=0.05)
+            logits = judge(DISTURB[name](pool.images(rows))).float()
+        loss = F.cross_entropy(logits, pool.targets[rows], label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
         optimizer.step()
-        right += (logits.argmax(1) == targets[rows]).float().mean().item() / 100
+        right += (logits.argmax(1) == pool.targets[rows]).float().mean().item() / 100
         if (step + 1) % 100 == 0:
-            print(
-                json.dumps(
-                    {
-                        "step": step + 1,
-                        "loss": round(loss.item(), 3),
-                        "train_top1": round(right, 3),
-                        "cpu_s": round(time.process_time() - started),
-                    }
-                ),
-                flush=True,
-            )
+            line = {"step": step + 1, "loss": round(loss.item(), 3), "top1": round(right, 3)}
+            print(json.dumps(line | {"cpu_s": round(time.process_time() - started)}), flush=True)
             right = 0.0
-        if (step + 1) % 500 == 0:
-            save_file(
-                {key: value.half().contiguous() for key, value in judge.state_dict().items()},
-                args.out,
-            )
-    judge.eval()
-    tail = torch.from_numpy(pixels[-held:]).permute(0, 3, 1, 2).float() / 255
-    for name, views in (("as drawn", tail), ("roughened", roughen(tail))):
-        with torch.no_grad():
-            guess = torch.cat([judge(part) for part in views.split(500)])
-        mine, asked = targets[-held:], targets[-held:] < len(PROMPTS)
-        print(
-            json.dumps(
-                {
-                    "held out": name,
-                    "top1_all_labels": round((guess.argmax(1) == mine).float().mean().item(), 3),
-                    "top1_of_prompts_strict": round(
-                        (guess.argmax(1) == mine)[asked].float().mean().item(), 3
-                    ),
-                    "top1_of_24": round(
-                        (guess[asked, : len(PROMPTS)].argmax(1) == mine[asked])
-                        .float()
-                        .mean()
-                        .item(),
-                        3,
-                    ),
-                }
-            )
-        )
+
+
+@torch.no_grad()
+def measure(judge: Judge, pool: Pool) -> None:
+    """Print how often it is right about the drawings that were held out."""
+    tail = pool.images(slice(pool.trained, None))
+    mine = pool.targets[pool.trained :]
+    asked = mine < len(ALL)
+    for said, views in (
+        ("as drawn", tail),
+        ("roughened", roughen(tail)),
+        ("tumbled", tumble(tail)),
+    ):
+        guess = torch.cat([judge(part) for part in views.split(500)])
+        right = guess.argmax(1) == mine
+        among = guess[asked, : len(ALL)].argmax(1) == mine[asked]
+        line = {
+            "held out": said,
+            "all labels": round(right.float().mean().item(), 3),
+            "prompts, strict": round(right[asked].float().mean().item(), 3),
+            f"prompts among the {len(ALL)}": round(among.float().mean().item(), 3),
+        }
+        print(json.dumps(line), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=JUDGES)
+    parser.add_argument("--icons", type=Path, nargs="+", required=True, help="iconify icons.json")
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--pool", type=int, default=60_000, help="drawings kept in memory")
+    parser.add_argument("--seed", type=int, default=4242)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.backends.cuda.enable_flash_sdp(False)  # also the CPU's: its backward is 8x slower here
+    known = labels()
+    judge = JUDGES[args.name](known).to(memory_format=torch.channels_last)
+    (HERE / "labels.json").write_text(json.dumps(known, indent=0) + "\n")
+    pool = Pool(Drawer(art.Icons(args.icons)), args.pool, args.seed, judge.place)
+    print(f"{args.pool} drawings, {len(known)} labels", flush=True)
+    train(judge, pool, args.steps, args.name)
+    measure(judge.eval(), pool)
+    weights = {
+        key: value.half().contiguous() if value.is_floating_point() else value
+        for key, value in judge.state_dict().items()
+    }
+    save_file(weights, HERE / f"{args.name}.safetensors")
 
 
 if __name__ == "__main__":

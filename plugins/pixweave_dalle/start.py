@@ -1,0 +1,41 @@
+"""A first picture for prompts: sampled codes, decoded, and the one that CLIP likes best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from pixweave_tiny.model import load_tiny_clip
+from pixweave_vqgan.model import load_vqgan
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixweave_dalle.model import load_dalle
+
+
+@torch.no_grad()
+def first_picture(
+    prompts: Sequence[tuple[str, float]],
+    rng: torch.Generator,
+    device: torch.device,
+    count: int = 24,
+) -> Tensor:
+    """Return `[1,3,64,64]`, 0..1, for texts with their weights; there is one above 0 or more.
+
+    `tiny-dalle` makes `count` pictures of each text that is wanted, `tiny-vqgan` decodes them, and
+    `tiny-clip` takes the best for all texts together (re-ranking, Ramesh et al. 2021).
+    """
+    sampler, decoder = load_dalle().to(device), load_vqgan().to(device)
+    judge = load_tiny_clip().to(device)
+    wanted = [text for text, weight in prompts if weight > 0 for _ in range(count)]
+    codes = torch.cat([sampler.sample(part, rng) for part in _batches(wanted)])
+    pictures = decoder.decode(decoder.look_up(codes)).clamp(0, 1)
+    views = F.interpolate(pictures, size=(judge.image_size,) * 2, mode="bilinear", antialias=True)
+    texts = judge.encode_text([text for text, _ in prompts])
+    weights = torch.tensor([weight for _, weight in prompts], device=device)
+    liked = judge.encode_image(views) @ texts.T @ weights
+    return pictures[liked.argmax()][None]
+
+
+def _batches(texts: Sequence[str], size: int = 48) -> list[Sequence[str]]:
+    return [texts[start : start + size] for start in range(0, len(texts), size)]

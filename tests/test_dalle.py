@@ -1,0 +1,125 @@
+"""`tiny-dalle`: text and codes in one stream, sampled step by step, trained on pictures."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pixweave_dalle import Dalle
+from pixweave_dalle.model import Dalle as Model
+from pixweave_dalle.model import draw, load_dalle
+from pixweave_dalle.train import DalleTraining
+from pixweave_vqgan.model import load_vqgan
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 160, 40), "blue": (30, 60, 220)}
+SMALL = {"width": 64, "layers": 2, "heads": 2, "text_width": 16, "text_length": 8}
+CONFIG = {**SMALL, "vocab": 3514, "codes": 32, "rows": 3, "columns": 2}
+
+
+def test_sampling_step_by_step_agrees_with_reading_at_once() -> None:
+    torch.manual_seed(1)
+    model = Model(CONFIG).eval().requires_grad_(False)
+    for weight in model.parameters():
+        weight.mul_(5)  # clear opinions, that change from place to place
+    texts = ["a red heart on a white ground", "cat"]
+    made = model.sample(texts, torch.Generator(), temperature=0.0, guidance=1.0)
+    assert made.shape == (2, 3, 2)
+    tokens = model.tokenize(texts)
+    assert torch.equal(model(tokens, made.flatten(1)).argmax(-1), made.flatten(1))
+    assert len(made.unique()) > 2
+
+
+def test_a_code_sees_only_the_codes_before_it_and_the_whole_text() -> None:
+    torch.manual_seed(1)
+    model = Model(CONFIG).eval().requires_grad_(False)
+    tokens, codes = model.tokenize(["one two three"]), torch.arange(6)[None]
+    before = model(tokens, codes)
+    codes[0, 3] = 31
+    after = model(tokens, codes)
+    assert torch.equal(after[:, :4], before[:, :4])
+    assert bool((after[:, 4:] != before[:, 4:]).any(-1).all())
+    other = model(model.tokenize(["one two four"]), torch.arange(6)[None])
+    assert bool((other != before).any(-1).all())
+
+
+def test_text_that_is_padded_reads_the_same() -> None:
+    torch.manual_seed(1)
+    model = Model(CONFIG).eval().requires_grad_(False)
+    codes = torch.arange(6)[None]
+    short = model.tokenize(["cat"])
+    assert torch.allclose(model(short, codes), model(short[:, :3], codes), atol=1e-5)
+
+
+def test_guidance_one_is_the_told_and_more_moves_away_from_the_untold() -> None:
+    torch.manual_seed(1)
+    model = Model(CONFIG).eval().requires_grad_(False)
+    model.codes.weight.mul_(20)
+    told = model(model.tokenize(["cat"]), torch.zeros(1, 6, dtype=torch.int64))[:, 0]
+    untold = model(model.tokenize([""]), torch.zeros(1, 6, dtype=torch.int64))[:, 0]
+    made = model.sample(["cat"], torch.Generator(), temperature=0.0, guidance=6.0)
+    assert made[0, 0, 0] == (untold + 6 * (told - untold)).argmax()
+
+
+def test_only_the_likeliest_codes_that_make_up_top_p_are_drawn() -> None:
+    logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log().expand(400, -1)
+    rng = torch.Generator().manual_seed(0)
+    assert draw(logits, 0.6, rng).unique().tolist() == [0, 1]
+    assert draw(logits, 0.0, rng).unique().tolist() == [0]
+    assert draw(logits, 1.0, rng).unique().tolist() == [0, 1, 2, 3]
+
+
+class Plain:
+    """48 pictures of one colour each, named."""
+
+    def __init__(self) -> None:
+        names = [list(COLOURS)[row % 3] for row in range(48)]
+        self.captions = [[name, f"all {name}"] for name in names]
+        self.pixels = np.stack([np.full((32, 32, 3), COLOURS[n], np.uint8) for n in names])
+        self.train, self.held = np.arange(42), np.arange(42, 48)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, rows: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+
+
+def training(folder: Path, **settings: Any) -> DalleTraining:
+    wish = {"size": 32, "batch": 16, "lr": 0.01, "width": 64, "layers": 1, "text_width": 16}
+    run = SimpleNamespace(
+        dataset=Plain(), device=torch.device("cpu"), seed=3, steps=120, folder=folder
+    )
+    torch.manual_seed(3)
+    return DalleTraining(Dalle(**{**wish, **settings}), run)  # type: ignore[arg-type]
+
+
+def test_it_learns_which_codes_follow_a_word(tmp_path: Path) -> None:
+    made = training(tmp_path)
+    for step in range(120):
+        last = made.step(step)
+    assert last["loss"] < 1.0
+    held = made.measure()
+    assert held["held"] + 0.03 < held["held_wordless"]  # a third of the choices, of 1 code in 16
+    made.save(tmp_path / "small.safetensors")
+    model = load_dalle(tmp_path / "small.safetensors")
+    codes = model.sample(["red", "all blue"], torch.Generator().manual_seed(0))
+    decoder = load_vqgan()
+    means = decoder.decode(decoder.look_up(codes)).mean((2, 3))
+    assert means.argmax(1).tolist() == [0, 2]
+    assert made.samples().shape == (16, 3, 32, 32)
+
+
+@pytest.mark.parametrize("settings", [{}, {"wordless": 0.0}])
+def test_a_resumed_training_repeats_an_unbroken_one(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    whole = training(tmp_path, **settings)
+    for step in range(3):
+        whole.step(step)
+    torch.save(whole.state_dict(), tmp_path / "state.pt")
+    unbroken = [whole.step(step) for step in range(3, 5)]
+    rest = training(tmp_path, **settings)
+    rest.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [rest.step(step) for step in range(3, 5)] == unbroken
