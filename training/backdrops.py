@@ -28,11 +28,11 @@ def choose(rng: Rng, easy: bool, avoid: str, held_out: bool = False) -> tuple[Pi
         return mix(low, high, PATTERNS[str(rng.choice(UNSEEN_PATTERNS))](rng)), []
     roll = rng.random()
     others = [colour for colour in COLOURS if colour != avoid]
-    if easy or roll < 0.6:
+    if roll < (0.65 if easy else 0.35):
         colour = "white" if rng.random() < 0.5 and avoid != "white" else str(rng.choice(others))
         return flat(tint(rng, colour)), [f"on {colour}"]
     first, second = (tint(rng, str(name)) for name in rng.choice(others, 2, replace=False))
-    if roll < 0.8:
+    if rng.random() < 0.35:
         return blend(first, second, rng), []
     allowed = [name for name in PATTERNS if name not in UNSEEN_PATTERNS]
     mask = PATTERNS[str(rng.choice(allowed))](rng)

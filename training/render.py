@@ -89,7 +89,7 @@ class Renderer:
     def render(self, seed: int, index: int, captions: int = 6) -> Picture:
         """Return picture number ``index`` of the endless series ``seed``."""
         rng = np.random.default_rng((seed, index))
-        kind = rng.choice(5, p=[0.28, 0.50, 0.08, 0.12, 0.02])
+        kind = rng.choice(5, p=[0.24, 0.55, 0.08, 0.11, 0.02])
         make = (self.one_shape, self.one_emoji, self.two_things, self.layout, self.junk)[kind]
         return make(rng, captions)
 

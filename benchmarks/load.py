@@ -1,0 +1,46 @@
+"""How long do the shipped models take to load, once torch is there?
+
+    python benchmarks/load.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+MODELS = {
+    "tiny-clip": "from pixweave_tiny.model import load_tiny_clip as load",
+    "tiny-vqgan": "from pixweave_vqgan.model import load_vqgan as load",
+    "tiny-dalle": "from pixweave_dalle.model import load_dalle as load",
+}
+PROGRAM = """
+import time, torch
+began = time.perf_counter()
+{imports}
+{calls}
+print(time.perf_counter() - began)
+"""
+
+
+def seconds(names: list[str], runs: int = 7) -> float:
+    """Return the median over fresh processes of importing and loading these models."""
+    imports = "\n".join(f"{MODELS[n]}_{i}" for i, n in enumerate(names))
+    calls = "\n".join(f"load_{i}()" for i in range(len(names)))
+    program = PROGRAM.format(imports=imports, calls=calls)
+    command = [sys.executable, "-c", program]
+    found = [
+        float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        for _ in range(runs)
+    ]
+    return statistics.median(found)
+
+
+def main() -> None:
+    """Print a line for each model and one for all."""
+    for names in [*([name] for name in MODELS), ["tiny-clip", "tiny-vqgan"], list(MODELS)]:
+        print(f"{' + '.join(names):>35}: {seconds(names):.2f} s after torch", flush=True)
+
+
+if __name__ == "__main__":
+    main()
