@@ -1,8 +1,7 @@
 """A fast decoder: what taming's `Decoder` computes with frozen weights, in less time and memory.
 
 Same weights, same result to rounding; only forward and the gradient with respect to the latents.
-What it does differently on a CPU, and what that saves of 3.9 CPU-seconds forward and backward
-(f16, 256 px, one core of a Zen 5; benchmarks/vqgan.py has the whole):
+What it does differently on a CPU (benchmarks/vqgan.py measures it):
 
 - pictures lie channels-last, as oneDNN's convolutions want them;
 - doubling by repetition and the 3x3 convolution after it are one transposed 4x4 convolution, with
