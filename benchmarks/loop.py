@@ -22,7 +22,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, TextIO
@@ -122,8 +122,12 @@ def serve(side: str, threads: int) -> None:
         work = start_ours("bfloat16" if side.endswith("bf16") else "float32")
     else:
         work = start_reference("bfloat16" if side.endswith("bf16") else "float32")
-    loaded = rss()
-    say({"loaded_mb": loaded})
+    answer_each(work)
+
+
+def answer_each(work: dict[str, Callable[[], Any]]) -> None:
+    """Say that all is loaded; then do what each line of stdin names, and say what it took."""
+    say({"loaded_mb": rss()})
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
         work[line.strip()]()
@@ -237,19 +241,21 @@ def stream(pipe: Any) -> TextIO:
 
 
 def launch(task: str, name: str, threads: int) -> subprocess.Popen[str]:
-    """This file again, as a child that computes with so many threads."""
-    command = [sys.executable, __file__, task, name, "--threads", str(threads)]
+    """The script that runs, again, as a child that computes with so many threads."""
+    command = [sys.executable, sys.argv[0], task, name, "--threads", str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
 
 
-def measure(names: list[str], rounds: int, threads: int) -> dict[str, dict[str, float]]:
-    """Seconds (median) of an iteration and of the crops alone, and peak memory, of each side."""
+def measure(
+    names: list[str], rounds: int, threads: int, tasks: Sequence[str] = ("step", "crops")
+) -> dict[str, dict[str, float]]:
+    """Seconds (median) of each task, and peak memory after `step`, of each side."""
     sides = [Side(name, threads) for name in names]
     results: dict[str, dict[str, float]] = {side.name: {} for side in sides}
-    for what in ("step", "crops"):
+    for what in tasks:
         for side in sides:
             side.ask(what)  # warm: libraries, allocator
         taken: dict[str, list[dict[str, float]]] = {side.name: [] for side in sides}
@@ -273,16 +279,21 @@ def equality(threads: int) -> dict[str, float]:
     return json.loads(out.splitlines()[-1]) if child.returncode == 0 else {}
 
 
-def table(results: dict[str, dict[str, float]], equal: dict[str, float]) -> str:
+def table(
+    results: dict[str, dict[str, float]],
+    equal: dict[str, float],
+    tasks: Sequence[str] = ("step", "crops"),
+) -> str:
     base = results.get("reference") or next(iter(results.values()))
-    lines = [f"{'side':15}{'s/iteration':>13}{'cpu s':>9}{'faster':>9}"
-             f"{'crops s':>9}{'cpu s':>9}{'faster':>9}{'peak MB':>9}"]  # fmt: skip
+    heads = [f"{f'{task} s':>11}{'cpu s':>9}{'faster':>9}" for task in tasks]
+    lines = [f"{'side':15}{''.join(heads)}{'peak MB':>9}"]
     for name, r in results.items():
-        lines.append(
-            f"{name:15}{r['step_wall']:13.3f}{r['step_cpu']:9.3f}"
-            f"{base['step_cpu'] / r['step_cpu']:8.2f}x{r['crops_wall']:9.3f}{r['crops_cpu']:9.3f}"
-            f"{base['crops_cpu'] / r['crops_cpu']:8.2f}x{r['peak_mb']:9.0f}"
-        )
+        cells = [
+            f"{r[f'{task}_wall']:11.3f}{r[f'{task}_cpu']:9.3f}"
+            f"{base[f'{task}_cpu'] / r[f'{task}_cpu']:8.2f}x"
+            for task in tasks
+        ]
+        lines.append(f"{name:15}{''.join(cells)}{r['peak_mb']:9.0f}")
     lines.append("medians; 'faster' compares cpu seconds")
     lines.append("relative difference of the two where they compute the same:")
     lines += [f"  {name.replace('_', ' ')}: {value:.1e}" for name, value in equal.items()]

@@ -111,6 +111,10 @@ class Reference:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
+        self.constrain()
+        return loss.detach()
+
+    def constrain(self) -> None:
+        """Keep the colours in their range."""
         with torch.no_grad():
             self.grid.clamp_(0, 1)
-        return loss.detach()

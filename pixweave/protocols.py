@@ -23,7 +23,8 @@ class Generator(Protocol):
 
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
     one of K colours (exporters then write indexed files); `advance(step)`, called before
-    each step; `info`, a short line about what was built.
+    each step; `info`, a short line about what was built; `shown()`, called after each step, a
+    detached picture to show instead of the one that losses saw, or None.
     """
 
     def parameters(self) -> Iterable[Tensor]:

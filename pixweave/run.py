@@ -98,6 +98,12 @@ class Run:
             advance(step)
         return View(self, step)
 
+    def shown(self, view: View) -> Tensor:
+        """The picture to show of a step, detached: the generator's own choice, or what was seen."""
+        choose = getattr(self.generator, "shown", None)
+        chosen: Tensor | None = choose() if choose is not None else None
+        return view.raw.detach() if chosen is None else chosen
+
     def advance(self, step: int) -> None:
         """Move the parameters by the gradients that they hold, at this step's learning rate."""
         rate = self._rate(step)

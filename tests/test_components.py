@@ -13,6 +13,7 @@ from pixweave.testing import check_component, plugins_of
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("generator", "pixel", {"grid": [12, 12]}),
     ("generator", "vqgan", {"grid": 3}),
+    ("generator", "vqgan", {"grid": 3, "start": "clouds", "average": 0.9}),
     ("generator", "pixel", {"grid": [7, 6], "cell": "hex"}),
     ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
     ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),

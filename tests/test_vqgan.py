@@ -10,19 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_vqgan import Vqgan, VqganTrainer
+from pixweave_vqgan import VqganTrainer
 from pixweave_vqgan.generator import inside
-from pixweave_vqgan.model import (
-    VqganError,
-    VQModel,
-    load_vqgan,
-    norm_silu,
-    walk_decoder,
-    walk_encoder,
-)
+from pixweave_vqgan.model import VQModel, load_vqgan
+from pixweave_vqgan.starts import STARTS
 from pixweave_vqgan.train import Codebook, VqganTraining, architecture
+from pixweave_vqgan.walk import norm_silu, walk_decoder, walk_encoder
 
-from pixweave import MissingError, RecipeError, open_run
+from pixweave import MissingError, RecipeError, generate, open_run
 from pixweave.testing import check_component, plugins_of, tiny_recipe
 
 SMALL: dict[str, Any] = {
@@ -168,21 +163,92 @@ def test_latents_stay_between_the_least_and_the_greatest_code() -> None:
     assert (edges <= book.amax(0) * 1.0001).all()
 
 
-def test_weights_that_are_missing_or_wrong_are_told(tmp_path: Path) -> None:
-    assert list(Vqgan().check(None)) == []  # type: ignore[arg-type]
-    lone = tmp_path / "lone.ckpt"
-    lone.write_bytes(b"no weights")
-    with pytest.raises(RecipeError, match="there is no config"):
-        tiny_recipe(plugins_of(), generator={"use": "vqgan", "weights": str(lone)})
-    lone.with_suffix(".yaml").write_text("model: {target: other, params: {}}")
-    with pytest.raises(VqganError, match="describes a other; only"):
-        load_vqgan(lone)
-    training(tmp_path).save(tmp_path / "small.ckpt")
-    lone.with_suffix(".yaml").write_bytes((tmp_path / "small.yaml").read_bytes())
-    with pytest.raises(VqganError, match=r"lone.ckpt' is not a file of weights alone"):
-        load_vqgan(lone)
-    with pytest.raises(FileNotFoundError):
-        load_vqgan(tmp_path / "none.ckpt", tmp_path / "small.yaml")
+@pytest.mark.parametrize("start", sorted(STARTS))
+def test_every_start_is_its_own_picture_and_the_same_for_the_same_seed(start: str) -> None:
+    recipe = tiny_recipe(plugins_of(), generator={"use": "vqgan", "grid": 8, "start": start})
+    run = open_run(recipe)
+    (latent,) = run.generator.parameters()
+    assert latent.shape[-2:] == (8, 8)
+    image = run.generator.image()
+    assert torch.equal(image, open_run(recipe).generator.image())
+    other = tiny_recipe(plugins_of(), generator=recipe.generator.settings.model_dump()
+                        | {"use": "vqgan"}, seed=recipe.seed + 1)  # fmt: skip
+    assert not torch.equal(image, open_run(other).generator.image())
+
+
+def test_the_starts_differ_as_they_are_called() -> None:
+    made = {}
+    for start in STARTS:
+        wish = {"use": "vqgan", "grid": 8, "start": start}
+        (latent,) = open_run(tiny_recipe(plugins_of(), generator=wish)).generator.parameters()
+        made[start] = latent.detach()
+    assert (made["one"] == made["one"][..., :1, :1]).all()
+    roughness = {
+        name: (latent.diff(dim=-1).square().mean() / latent.var()).item()
+        for name, latent in made.items()
+    }
+    assert roughness["gradient"] < roughness["clouds"] < roughness["codes"]
+    assert roughness["snow"] > roughness["clouds"]
+    assert 1.5 < roughness["noise"] < 2.5  # neighbours have nothing to do with each other
+
+
+def test_the_picture_shown_is_of_the_averaged_latents() -> None:
+    wish = {"use": "vqgan", "grid": 3, "average": 0.9, "codes": False}
+    run = open_run(tiny_recipe(plugins_of(), generator=wish, steps=6))
+    (latent,) = run.generator.parameters()
+    followed, frame = latent.detach().clone(), None
+    for seen, frame in enumerate(generate(run), 1):
+        followed.lerp_(latent.detach(), 1 - min(0.9, seen / (seen + 10)))
+        assert not torch.equal(frame.image, run.generator.image())
+    assert frame is not None
+    with torch.no_grad():
+        latent.copy_(followed)
+    assert torch.allclose(frame.image, run.generator.image(), atol=1e-5)
+    run.generator.start_from(torch.full((1, 3, 24, 24), 0.5))
+    assert torch.equal(run.generator.shown(), run.generator.image())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"weights": "lone.ckpt"},
+            "tiny.yaml:1:105: generator 'vqgan': there is no config '{tmp}/lone.yaml'; "
+            "set config to its path",
+        ),
+        (
+            {"weights": "other.ckpt"},
+            "tiny.yaml:1:105: generator 'vqgan': '{tmp}/other.yaml' describes a other; known are "
+            "taming.models.vqgan.VQModel, taming.models.vqgan.GumbelVQ, and "
+            "taming.models.cond_transformer.Net2NetTransformer over one of them",
+        ),
+        (
+            {"config": "other.yaml"},
+            "tiny.yaml:1:104: generator 'vqgan': a config without weights; "
+            "set weights to the .ckpt",
+        ),
+        (
+            {"weights": "lone.ckpt", "model": "vqgan_coco"},
+            "tiny.yaml:1:105: generator 'vqgan': there is a model too; "
+            "keep one of 'model' and 'weights'",
+        ),
+        (
+            {"model": "vqgan_cocoa"},
+            "tiny.yaml:1:103: generator 'vqgan': there is no model 'vqgan_cocoa' in the catalogue; "
+            "did you mean 'vqgan_coco'?",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_weights_is_told_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setenv("PIXWEAVE_HOME", str(tmp_path / "home"))
+    for name in ("lone.ckpt", "other.ckpt"):
+        (tmp_path / name).write_bytes(b"no weights")
+    (tmp_path / "other.yaml").write_text("model: {target: other, params: {}}")
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(plugins_of(), tmp_path, generator={"use": "vqgan", **settings})
+    assert str(caught.value) == message.replace("{tmp}", str(tmp_path))
 
 
 def test_training_rebuilds_better_and_writes_what_the_generator_reads(tmp_path: Path) -> None:
@@ -235,5 +301,5 @@ def test_a_missing_weights_file_is_told_when_it_is_loaded(tmp_path: Path) -> Non
         plugins_of(), generator={"use": "vqgan", "weights": str(tmp_path / "small.ckpt")}
     )
     (tmp_path / "small.ckpt").unlink()
-    with pytest.raises(MissingError, match=r"the weights of 'vqgan' are not there: .*small\.ckpt"):
+    with pytest.raises(MissingError, match=r"^there is no file '.*/small\.ckpt'"):
         open_run(recipe)

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pixweave import Complaint, Component, Field, hookimpl
+from pixweave.errors import PixweaveError, did_you_mean
+from pixweave.models import store
 from pixweave.recipe.files import InputFile
+from pixweave_vqgan.config import Config, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,55 +18,145 @@ if TYPE_CHECKING:
     from pixweave.run import Run
 
 HERE = Path(__file__).parent
+EMBEDDED = (HERE / "tiny-vqgan.ckpt", HERE / "tiny-vqgan.yaml")
+EMBEDDED_GRID = 16
 
 
 class Vqgan(Component):
     """A picture decoded from a grid of learned codes (VQGAN): shapes and edges come by themselves.
 
-    The embedded model was trained by the project on pictures of 64 px that it renders itself;
-    checkpoints of taming-transformers' `VQModel` fit too.
+    The embedded model was trained by the project on pictures of 64 px that it renders itself. Every
+    VQGAN of taming-transformers fits too, with a plain or a Gumbel codebook or inside of a
+    transformer: by its name in the model store, or as a checkpoint and its config.
     """
 
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.15, "end": 0.03}
 
-    grid: int = Field(
-        16, ge=2, le=128, description="latents on the short side; 8 px each in the embedded model"
-    )
+    grid: int | None = Field(
+        None, ge=1, le=512, description="codes on the short side; the picture is resized where "
+        "they make another size. By default as many as the size asks for, which is rounded to "
+        "whole codes; 16 in the embedded model, whose codes are 8 px"
+    )  # fmt: skip
     codes: bool = Field(
         True, description="show the code nearest to each latent; false: what lies between them too"
     )
-    start: Literal["codes", "one", "noise"] = Field(
-        "codes", description="a random code at each place, one code everywhere, or noisy latents"
-    )
-    weights: InputFile | None = Field(None, description="a .ckpt of taming-transformers' VQModel")
+    start: Literal["codes", "one", "noise", "snow", "gradient", "clouds"] = Field(
+        "codes", description="a random code at each place, one code everywhere, noisy latents; or "
+        "what the encoder makes of coloured snow, of a gradient, or of clouds of colour"
+    )  # fmt: skip
+    average: float = Field(
+        0.0, ge=0, lt=1, description="show a picture of the latents averaged over the steps, so "
+        "much of the average kept at each (0.9 to 0.99; calmer); costs a decoding a step. 0: none"
+    )  # fmt: skip
+    compile: bool = Field(
+        False, description="let torch compile the decoder; of use on a GPU, if anywhere: on a CPU "
+        "it takes a minute, a C++ compiler, and is slower after it"
+    )  # fmt: skip
+    model: str | None = Field(
+        None, description="a VQGAN of the model store, as `pixweave models ls` names it; fetched "
+        "by the first run"
+    )  # fmt: skip
+    weights: InputFile | None = Field(
+        None, description="a .ckpt or .safetensors file of taming-transformers' VQModel, GumbelVQ "
+        "or Net2NetTransformer"
+    )  # fmt: skip
     config: InputFile | None = Field(
         None, description="its config; by default the .yaml of the same name beside it"
     )
 
-    def latents(self, size: tuple[int, int]) -> tuple[int, int]:
+    def latents(self, size: tuple[int, int], factor: int) -> tuple[int, int]:
         """Columns and rows of the grid for a picture of that size, of about its shape."""
-        short = min(size)
-        columns, rows = (max(1, round(self.grid * side / short)) for side in size)
+        grid = self.grid or (EMBEDDED_GRID if self._embedded else None)
+        scale = grid / min(size) if grid else 1 / factor
+        columns, rows = (max(1, round(scale * side)) for side in size)
         return columns, rows
 
+    def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The nearest size of whole codes, unless the grid is given or the model is not here."""
+        if self.grid or self._embedded:
+            return size
+        try:
+            factor = self._config().factor
+        except PixweaveError:
+            return size
+        columns, rows = self.latents(size, factor)
+        return columns * factor, rows * factor
+
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
-        """The weights and their config must be there."""
-        if self.config is not None and self.weights is None:
+        """Where the weights come from must be clear, and files and configs must be there."""
+        if self.model is not None and self.weights is not None:
+            yield Complaint("weights", "there is a model too", "keep one of 'model' and 'weights'")
+        elif self.config is not None and self.weights is None:
             yield Complaint("config", "a config without weights", "set weights to the .ckpt")
-        elif self.weights is None:
-            if not all((HERE / f"tiny-vqgan{end}").is_file() for end in (".ckpt", ".yaml")):
+        elif self.model is not None:
+            yield from self._check_model(self.model)
+        elif self._embedded and not all(map(Path.is_file, EMBEDDED)):
+            yield Complaint("use", "its weights are not in this installation", "reinstall pixweave")
+        else:
+            yield from self._check_config()
+
+    def _check_model(self, name: str) -> Iterable[Complaint]:
+        models = store()
+        try:
+            known = models.models
+            if (found := in_store(name)) not in known:
+                hint = did_you_mean(name, known)
+                yield Complaint("model", f"there is no model '{name}' in the catalogue", hint)
+            elif models.state(found) == "here":
+                yield from self._check_config()
+            else:
+                extent = known[found].extent
                 yield Complaint(
-                    "use", "its weights are not in this installation", "reinstall pixweave"
+                    "model",
+                    f"'{found}' is not on this machine; the run fetches it"
+                    + (f", {extent}" if extent else ""),
+                    f"`pixweave models get {found}` fetches it now and shows how far it is",
+                    fatal=False,
                 )
-        elif self.config is None and not self.weights.with_suffix(".yaml").is_file():
-            beside = self.weights.with_suffix(".yaml")
-            yield Complaint("weights", f"there is no config '{beside}'", "set config to its path")
+        except PixweaveError as error:
+            yield Complaint("model", str(error))
+
+    def _check_config(self) -> Iterable[Complaint]:
+        setting = "config" if self.config else "model" if self.model else "weights"
+        _, config = self.files()
+        if not config.is_file():
+            yield Complaint(setting, f"there is no config '{config}'", "set config to its path")
+            return
+        try:
+            read_config(config)
+        except PixweaveError as error:
+            yield Complaint(setting, str(error))
+
+    @property
+    def _embedded(self) -> bool:
+        return self.model is None and self.weights is None
+
+    def _config(self) -> Config:
+        return read_config(self.files()[1])
+
+    def files(self, fetch: bool = False) -> tuple[Path, Path]:
+        """The weights and their config; a model of the store is fetched only if that is asked.
+
+        MissingError if it is not on this machine and is not to be fetched, or cannot be.
+        """
+        if self.model is None:
+            weights = self.weights or EMBEDDED[0]
+            return weights, self.config or weights.with_suffix(".yaml")
+        models, name = store(), in_store(self.model)
+        found = models.get(name) if fetch else models.path(name)
+        return found.weights, found.config or found.weights.with_suffix(".yaml")
 
     def build(self, run: Run) -> Any:
         """The live latents; see `pixweave_vqgan.generator`."""
         from pixweave_vqgan.generator import VqganPicture
 
         return VqganPicture(self, run)
+
+
+def in_store(name: str) -> str:
+    """The name as the catalogue has it, where `-` and `_` mean the same."""
+    known = {found.replace("-", "_"): found for found in store().models}
+    return known.get(name.replace("-", "_"), name)
 
 
 @hookimpl

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixweave.errors import MissingError, RunError
-from pixweave_vqgan.model import WEIGHTS, VqganError, load_vqgan
+from pixweave.errors import RunError
+from pixweave_vqgan.fast import FastDecoder
+from pixweave_vqgan.model import load_vqgan
+from pixweave_vqgan.starts import STARTS
 
 if TYPE_CHECKING:
     from pixweave.run import Run
@@ -21,33 +23,21 @@ class VqganPicture:
     """Latents `[1,D,h,w]` decoded to a picture `[1,3,H,W]` (VQGAN+CLIP: Crowson et al. 2022).
 
     The parameter is the latents divided by the deviation of the codes, channel by channel, so that
-    one learning rate fits all weights.
+    one learning rate fits all weights. `average` follows it from step to step.
     """
 
     def __init__(self, settings: Vqgan, run: Run) -> None:
-        weights = settings.weights or WEIGHTS
-        try:
-            self.model = load_vqgan(weights, settings.config).to(run.device)
-        except FileNotFoundError as error:
-            raise MissingError(f"the weights of 'vqgan' are not there: {error.filename}") from None
-        except VqganError as error:
-            raise RunError(str(error)) from None
-        self.size, self.codes, self.dtype = run.size, settings.codes, run.dtype
-        columns, rows = settings.latents(run.size)
+        weights, config = settings.files(fetch=True)
+        self.model = load_vqgan(weights, config).to(run.device)
+        self.decode = decoder(self.model, run.dtype, settings.compile)
+        self.size, self.codes, self.decay = run.size, settings.codes, settings.average
+        columns, rows = settings.latents(run.size, self.model.factor)
         book = self.model.codebook
         self.unit = book.std(0)[:, None, None].clamp(min=1e-6)
         self.low, self.high = (edge[:, None, None] / self.unit for edge in book.aminmax(dim=0))
-        rng = run.rng("generator/start")
-        places = (1, rows, columns)
-        if settings.start == "codes":
-            codes = torch.randint(len(book), places, generator=rng)
-        else:
-            codes = torch.randint(len(book), (1, 1, 1), generator=rng).expand(places)
-        start = self.model.look_up(codes.to(run.device)) / self.unit
-        if settings.start == "noise":
-            middle = book.mean(0)[:, None, None] / self.unit
-            start = middle + torch.randn(start.shape, generator=rng).to(run.device)
+        start = STARTS[settings.start](run, self.model, rows, columns) / self.unit
         self.latent = start.contiguous().requires_grad_()
+        self.average, self.seen = self.latent.detach().clone(), 0
         self.info = f"{columns}x{rows} codes of {len(book)}, {columns * self.model.factor}x"
         self.info += f"{rows * self.model.factor} px"
 
@@ -57,17 +47,23 @@ class VqganPicture:
 
     def image(self) -> Tensor:
         """The picture; values outside of 0..1 are cut, with a gradient that leads back inside."""
-        latent = self.latent * self.unit
-        if self.codes:
-            latent = self.model.snap(latent)
-        with torch.autocast(latent.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            picture = self.model.decode(latent)
-        return inside(resize(picture.float(), self.size))
+        return self._draw(self.latent)
+
+    def shown(self) -> Tensor | None:
+        """The picture of the averaged latents; None where there is no average."""
+        if not self.decay:
+            return None
+        with torch.no_grad():
+            return self._draw(self.average)
 
     def constrain(self) -> None:
-        """Keep each channel of the latents between its least and greatest code."""
+        """Keep each channel of the latents between its least and greatest code; follow them."""
         with torch.no_grad():
             self.latent.copy_(self.latent.clamp(self.low, self.high))
+            self.seen += 1
+            # a young average follows faster, so that the start is soon forgotten
+            decay = min(self.decay, self.seen / (self.seen + 10))
+            self.average.lerp_(self.latent, 1 - decay)
 
     def start_from(self, image: Tensor) -> None:
         """Encode `image`, reduced or enlarged to the pixels that the latents stand for."""
@@ -79,15 +75,49 @@ class VqganPicture:
             if self.codes:
                 latent = self.model.snap(latent)
             self.latent.copy_(latent / self.unit)
+            self.average.copy_(self.latent)
+            self.seen = 0
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The latents."""
-        return {"latent": self.latent.detach().clone()}
+    def state_dict(self) -> dict[str, Any]:
+        """The latents, their average, and of how many steps it is."""
+        latent, average = (each.detach().clone() for each in (self.latent, self.average))
+        return {"latent": latent, "average": average, "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set the latents; the shape must be that of this grid."""
         with torch.no_grad():
             self.latent.copy_(state["latent"])
+            self.average.copy_(state["average"])
+            self.seen = int(state["seen"])
+
+    def _draw(self, latent: Tensor) -> Tensor:
+        latent = latent * self.unit
+        if self.codes:
+            latent = self.model.snap(latent)
+        return inside(resize(self.decode(latent), self.size))
+
+
+def decoder(
+    model: Any, dtype: torch.dtype = torch.float32, compiled: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """Return a fast way from latents `[B,D,h,w]` to pictures `[B,3,H,W]`, both float32.
+
+    `compiled`: through torch.compile; RunError at the first picture if it is not able to here.
+    """
+    if not compiled:
+        return FastDecoder(model, dtype)
+    compile_: Any = torch.compile(FastDecoder(model, dtype, fused=False).__call__)
+
+    def decode(latent: Tensor) -> Tensor:
+        try:
+            made: Tensor = compile_(latent)
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            first = str(error).strip().split("\n", 1)[0]
+            raise RunError(f"torch cannot compile the decoder here: {first}; "
+                           "remove 'compile' from the generator") from None  # fmt: skip
+        return made
+
+    return decode
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,48 +1,50 @@
-"""VQGAN (Esser et al. 2021): taming-transformers' own modules and weights file, with a faster walk.
+"""VQGAN (Esser et al. 2021): taming-transformers' own modules, and the files of their weights.
 
 The layers are `Encoder` and `Decoder` of taming-transformers (MIT), so every checkpoint of its
-`VQModel` fits, key for key. Their forward is walked here, since torch's own group norm takes two
-thirds of a training step on a CPU. `taming.models.vqgan` is never imported: it needs Lightning.
+`VQModel` and `GumbelVQ` fits, key for key. `taming.models` is never imported: it needs Lightning.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import pickle
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from taming.modules.diffusionmodules.model import Decoder, Encoder
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from pixweave.errors import MissingError, RunError
+from pixweave.models.convert import read
+from pixweave_vqgan.config import Config, read_config
+from pixweave_vqgan.walk import walk_decoder, walk_encoder
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "tiny-vqgan.ckpt"
-TARGET = "taming.models.vqgan.VQModel"
-
-
-class VqganError(ValueError):
-    """A weights file or its config is not what taming-transformers' `VQModel` would read."""
+BESIDE = ("transformer.", "cond_stage_model.", "permuter.")
+"""What else the names of weights begin with in a checkpoint of a transformer."""
 
 
 class VQModel(nn.Module):
     """Pictures `[B,3,H,W]`, 0..1, to latents `[B,D,H/f,W/f]` and back, by way of K codes.
 
-    `params` are those of taming's config: embed_dim (D), n_embed (K) and ddconfig.
+    `params` are those of taming's config: embed_dim (D), n_embed (K) and ddconfig. With `gumbel`
+    the layout is that of `GumbelVQ`, where the encoder votes for codes instead of giving latents.
     """
 
-    def __init__(self, params: dict[str, Any]) -> None:
+    def __init__(self, params: dict[str, Any], gumbel: bool = False) -> None:
         super().__init__()
-        self.params = params
-        layers, dim = params["ddconfig"], params["embed_dim"]
+        self.params, self.gumbel = params, gumbel
+        layers, dim, count = params["ddconfig"], params["embed_dim"], params["n_embed"]
+        depth = layers["z_channels"]
         with contextlib.redirect_stdout(io.StringIO()):  # the decoder prints its shape
             self.encoder, self.decoder = Encoder(**layers), Decoder(**layers)
-        self.quantize = nn.ModuleDict({"embedding": nn.Embedding(params["n_embed"], dim)})
-        depth = layers["z_channels"]
-        self.quant_conv = nn.Conv2d(depth * (2 if layers.get("double_z", True) else 1), dim, 1)
+        book = {"embed" if gumbel else "embedding": nn.Embedding(count, dim)}
+        votes = {"proj": nn.Conv2d(depth, count, 1)} if gumbel else {}
+        self.quantize = nn.ModuleDict({**book, **votes})
+        self.quant_conv = nn.Conv2d(depth, dim, 1)
         self.post_quant_conv = nn.Conv2d(dim, depth, 1)
         self.factor: int = 2 ** (len(layers["ch_mult"]) - 1)
         self.resolution: int = layers["resolution"]
@@ -50,12 +52,17 @@ class VQModel(nn.Module):
     @property
     def codebook(self) -> Tensor:
         """The codes `[K,D]`."""
-        weight: Tensor = self.quantize["embedding"].weight  # type: ignore[assignment]
+        book: Any = self.quantize["embed" if self.gumbel else "embedding"]
+        weight: Tensor = book.weight
         return weight
 
     def encode(self, image: Tensor) -> Tensor:
-        """Return the latents, not quantised; sides must be multiples of `factor`."""
-        return self.quant_conv(walk_encoder(self.encoder, image * 2 - 1))
+        """Return the latents; sides must be multiples of `factor`.
+
+        They are not quantised, but for a Gumbel codebook, where they are the codes voted for.
+        """
+        latent = self.quant_conv(walk_encoder(self.encoder, image * 2 - 1))
+        return self.look_up(self.quantize["proj"](latent).argmax(1)) if self.gumbel else latent
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return the picture; values may lie a little outside of 0..1."""
@@ -82,147 +89,74 @@ class VQModel(nn.Module):
 def load_vqgan(weights: Path = WEIGHTS, config: Path | None = None) -> VQModel:
     """Return a model in taming's layout, frozen, float32, eval mode.
 
-    `config` is the .yaml beside the weights unless given. VqganError: the config is of another
-    kind of model, the file holds more than tensors, or its keys or shapes do not fit.
-    FileNotFoundError: one of the two files is not there.
+    `weights` is a .safetensors file, or a checkpoint as Lightning 1 or 2 or plain torch writes it;
+    `config` is the .yaml beside it unless given. MissingError: one of the two is not there.
+    RunError: the config is of another kind of model, the file holds what is not data, or the names
+    or shapes of its tensors do not fit.
     """
-    config = config or weights.with_suffix(".yaml")
-    model = VQModel(read_config(config))
-    try:
-        stored = torch.load(weights, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        first = str(error).split("\n", 1)[0]
-        raise VqganError(f"'{weights}' is not a file of weights alone: {first}") from error
-    state = {
-        key: value.float()
-        for key, value in stored.get("state_dict", stored).items()
-        if not key.startswith("loss.")
-    }
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise VqganError(f"'{weights}' does not fit '{config}': {error}") from error
+    described = read_config(config or weights.with_suffix(".yaml"))
+    state = _of_model(read_tensors(weights), described, weights)
+    model = _empty(described)
+    expected = model.state_dict()
+    for fault in (
+        _listed("lacks", (key for key in expected if key not in state)),
+        _listed("has besides", (key for key in state if key not in expected)),
+        _listed("has", _shapes(state, expected)),
+    ):
+        if fault:
+            raise RunError(f"'{weights}' does not fit '{described.path}': the file {fault}")
+    model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """Return the `params` of a taming config; VqganError if it is not that of a `VQModel`."""
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of a .safetensors file or of a checkpoint; nothing in it is run."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            raise MissingError(f"there is no file '{path}'") from None
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"'{path}' is not a safetensors file: {error}") from None
+    found = read(path)
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise RunError(f"'{path}' holds no state dict of tensors")
+    return {str(key): value for key, value in found.items()}
+
+
+def _of_model(state: dict[str, Tensor], config: Config, path: Path) -> dict[str, Tensor]:
+    """The tensors of the VQGAN alone: without its loss, and out of a transformer around it."""
+    if config.prefix:
+        other = (k for k in state if not k.startswith((config.prefix, *BESIDE)))
+        if fault := _listed("has besides", other):
+            raise RunError(f"'{path}' does not fit '{config.path}': the file {fault}")
+        cut = len(config.prefix)
+        state = {k[cut:]: v for k, v in state.items() if k.startswith(config.prefix)}
+    return {key: value for key, value in state.items() if not key.startswith("loss.")}
+
+
+def _empty(config: Config) -> VQModel:
+    """The model without memory for its weights."""
     try:
-        model = yaml.safe_load(path.read_text("utf-8"))["model"]
-        params: dict[str, Any] = model["params"]
-        target, wanted = model["target"], {"embed_dim", "n_embed", "ddconfig"}
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise VqganError(f"'{path}' is no config of taming-transformers: {error!r}") from error
-    if target != TARGET or not wanted <= params.keys():
-        raise VqganError(f"'{path}' describes a {target}; only {TARGET} is known")
-    return params
+        with torch.device("meta"):
+            return VQModel(config.params, config.gumbel)
+    except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
+        raise RunError(f"'{config.path}' describes no VQGAN: {error}") from None
 
 
-def walk_encoder(encoder: Any, x: Tensor) -> Tensor:
-    """Return what `encoder(x)` returns."""
-    x = encoder.conv_in(x.contiguous(memory_format=torch.channels_last))
-    for index, level in enumerate(encoder.down):
-        for place, block in enumerate(level.block):
-            x = walk_block(block, x)
-            x = level.attn[place](x) if len(level.attn) else x
-        x = level.downsample(x) if index < len(encoder.down) - 1 else x
-    return encoder.conv_out(norm_silu(encoder.norm_out, walk_middle(encoder.mid, x)))
+def _shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterable[str]:
+    for key in [key for key in expected if key in state]:
+        found, right = (list(tensors[key].shape) for tensors in (state, expected))
+        if found != right:
+            yield f"{key} of {found} instead of {right}"
 
 
-def walk_decoder(decoder: Any, z: Tensor) -> Tensor:
-    """Return what `decoder(z)` returns."""
-    x = walk_middle(decoder.mid, decoder.conv_in(z.contiguous(memory_format=torch.channels_last)))
-    for index, level in reversed(list(enumerate(decoder.up))):
-        for place, block in enumerate(level.block):
-            x = walk_block(block, x)
-            x = level.attn[place](x) if len(level.attn) else x
-        x = level.upsample(x) if index else x
-    return decoder.conv_out(norm_silu(decoder.norm_out, x))
-
-
-def walk_middle(middle: Any, x: Tensor) -> Tensor:
-    return walk_block(middle.block_2, middle.attn_1(walk_block(middle.block_1, x)))
-
-
-def walk_block(block: Any, x: Tensor) -> Tensor:
-    h = block.conv1(norm_silu(block.norm1, x))
-    h = block.conv2(block.dropout(norm_silu(block.norm2, h)))
-    if block.in_channels != block.out_channels:
-        x = block.conv_shortcut(x) if block.use_conv_shortcut else block.nin_shortcut(x)
-    return x + h
-
-
-def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """Return silu(norm(x)) of `[B,C,H,W]`."""
-    if x.device.type != "cpu":
-        return F.silu(norm(x))
-    return NormSilu.apply(x, norm.weight, norm.bias, norm.num_groups, norm.eps)
-
-
-class NormSilu(torch.autograd.Function):
-    """Group norm (Wu and He 2018) and SiLU for channels-last pictures, in few passes over memory.
-
-    Forward and backward are nine times as fast as torch's on one core (bfloat16, [32,32,64,64]).
-    No second derivative.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float
-    ) -> Tensor:
-        flat = _flat(x)
-        count = flat.shape[1] * (x.shape[1] // groups)
-        mean = _grouped(_total(flat), groups) / count
-        spread = _grouped(_total(flat.square()), groups) / count - mean.square()
-        inverse = (spread.clamp(min=0) + eps).rsqrt()
-        slope = inverse * weight.to(mean.dtype)
-        offset = bias.to(mean.dtype) - mean * slope
-        z = torch.addcmul(offset[:, None].to(x.dtype), flat, slope[:, None].to(x.dtype))
-        ctx.save_for_backward(x, z, mean, inverse, weight)
-        ctx.groups, ctx.count = groups, count
-        return _picture(F.silu(z), x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        x, z, mean, inverse, weight = ctx.saved_tensors
-        flat = _flat(x)
-        grad_z = torch.ops.aten.silu_backward(_flat(grad.to(x.dtype)), z)
-        total = _total(grad_z)
-        along = _total(grad_z * flat)
-        along = (along - mean * total) * inverse  # with respect to the normalised values
-        wide = weight.to(mean.dtype)
-        level = _grouped(total * wide, ctx.groups) / ctx.count
-        tilt = _grouped(along * wide, ctx.groups) / ctx.count * inverse.square()
-        shift = (tilt * mean - level * inverse).to(x.dtype)
-        grad_x = torch.addcmul(shift[:, None], flat, -tilt[:, None].to(x.dtype))
-        grad_x.addcmul_(grad_z, (inverse * wide)[:, None].to(x.dtype))
-        return _picture(grad_x, x), along.sum(0), total.sum(0), None, None
-
-
-def _flat(x: Tensor) -> Tensor:
-    """`[B,C,H,W]` as `[B,HW,C]`; without a copy where it is channels-last."""
-    x = x.contiguous(memory_format=torch.channels_last)
-    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, x.shape[1])
-
-
-def _picture(flat: Tensor, like: Tensor) -> Tensor:
-    batch, channels, height, width = like.shape
-    return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def _total(flat: Tensor) -> Tensor:
-    """Sum `[B,N,C]` over N, as float32; half precision is added up by a product with ones."""
-    batch, count, channels = flat.shape
-    if flat.dtype != torch.bfloat16 or count % 64:
-        return flat.sum(1)
-    # parts of 64, as a product rounds its result to the type of the input
-    ones = torch.ones(1, 1, 64, dtype=flat.dtype).expand(batch * count // 64, -1, -1)
-    parts = torch.bmm(ones, flat.reshape(-1, 64, channels))
-    return parts.view(batch, -1, channels).float().sum(1)
-
-
-def _grouped(values: Tensor, groups: int) -> Tensor:
-    """Sums within each group of `[B,C]`, said for every channel."""
-    batch, channels = values.shape
-    sums = values.view(batch, groups, -1).sum(2, keepdim=True)
-    return sums.expand(-1, -1, channels // groups).reshape(batch, channels)
+def _listed(verb: str, keys: Iterable[str]) -> str:
+    found = list(keys)
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"{verb} {', '.join(found[:3])}{more}" if found else ""

@@ -26,7 +26,8 @@ from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixweave_vqgan.model import TARGET, VQModel
+from pixweave_vqgan.config import VQ
+from pixweave_vqgan.model import VQModel
 
 if TYPE_CHECKING:
     from pixweave.train import TrainRun
@@ -149,7 +150,7 @@ class VqganTraining:
         described = {
             "model": {
                 "base_learning_rate": self.set.lr,
-                "target": TARGET,
+                "target": VQ,
                 "params": {
                     **self.model.params,
                     "lossconfig": {"target": "taming.modules.losses.vqperceptual.DummyLoss"},
