@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def generate(run: Run) -> Iterator[Frame]:
     """Move the generator's parameters downhill; yield one Frame per step.
 
-    The frame shows the picture that the losses of its step were computed from. A run that was
+    The frame holds the picture that the losses of its step were computed from, and shows it through
+    the filters. A run that was
     loaded from a state goes on from there.
     """
     for step in run.steps():
@@ -31,4 +32,5 @@ def generate(run: Run) -> Iterator[Frame]:
         torch.stack(list(losses.values())).sum().backward()
         run.advance(step)
         # left on the device: reading a loss here would wait for the device at every step
-        yield Frame(step, view.raw.detach(), {name: loss.detach() for name, loss in losses.items()})
+        values = {name: loss.detach() for name, loss in losses.items()}
+        yield Frame(step, view.raw.detach(), values, run.finish)

@@ -48,7 +48,8 @@ class _Export(Component):
 
     def sides(self, recipe: Recipe) -> tuple[int, int]:
         """Width and height of what it writes, in pixels."""
-        return recipe.size[0] * self.scale, recipe.size[1] * self.scale
+        width, height = recipe.shown_size
+        return width * self.scale, height * self.scale
 
 
 class _Film(_Export):
