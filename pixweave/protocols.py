@@ -24,7 +24,9 @@ class Generator(Protocol):
 
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
     one of K colours (exporters then write indexed files); `advance(step)`, called before
-    each step; `info`, a short line about what was built.
+    each step; `info`, a short line about what was built; `svg()`, if the picture is made of shapes:
+    SVG elements, in pixels, of the picture that `image()` last gave. The component then says so
+    with `svg: ClassVar[bool] = True`.
     """
 
     def parameters(self) -> Iterable[Tensor]:

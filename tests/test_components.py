@@ -13,7 +13,8 @@ from pixweave.testing import check_component, plugins_of
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("generator", "pixel", {"grid": [12, 12]}),
     ("generator", "vqgan", {"grid": 3}),
-    ("generator", "pixel", {"grid": [7, 6], "cell": "hex"}),
+    *[("generator", "pixel", {"grid": [7, 6], "cell": cell})
+      for cell in ("rect", "brick", "hex", "triangle", "knit")],
     ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
     ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),
     ("perceptor", "tiny", {}),
@@ -35,6 +36,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("filter", "lanczos", {"scale": 0.4}),
     ("exporter", "png", {"file": "a.png"}),
     ("exporter", "jpeg", {"file": "a.jpg"}),
+    ("exporter", "svg", {"file": "a.svg"}),
     ("exporter", "gif", {"file": "a.gif"}),
     ("exporter", "apng", {"file": "a.apng"}),
     ("exporter", "webp", {"file": "a.webp"}),
