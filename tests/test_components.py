@@ -17,6 +17,8 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
       for cell in ("rect", "brick", "hex", "triangle", "knit")],
     ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
     ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),
+    ("generator", "fft", {}),
+    ("generator", "fft", {"alpha": True, "decay": 1.0}),
     ("perceptor", "tiny", {}),
     ("perceptor", "open_clip", {"model": "ViT-S-32-alt", "pretrained": "random"}),
     ("loss", "prompt", {"text": "a red square"}),
