@@ -37,6 +37,11 @@ def register_augmentations() -> Offers:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_filters() -> Offers:  # type: ignore[empty-body]
+    """What is done to the finished picture before it is shown or exported; no loss sees it."""
+
+
+@hookspec
 def register_exporters() -> Offers:  # type: ignore[empty-body]
     """What writes the result: pictures and films."""
 

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def generate(run: Run) -> Iterator[Frame]:
     """Move the generator's parameters downhill; yield one Frame per step.
 
-    The frame shows the picture that the losses of its step were computed from, unless the generator
-    has another to show. A run that was loaded from a state goes on from there.
+    The frame holds the picture that the losses of its step were computed from, unless the generator
+    has another to show, and shows it through the filters. A run that was loaded from a state goes
+    on from there.
     """
     for step in run.steps():
         view = run.look(step)
@@ -31,4 +32,5 @@ def generate(run: Run) -> Iterator[Frame]:
         torch.stack(list(losses.values())).sum().backward()
         run.advance(step)
         # left on the device: reading a loss here would wait for the device at every step
-        yield Frame(step, run.shown(view), {name: loss.detach() for name, loss in losses.items()})
+        values = {name: loss.detach() for name, loss in losses.items()}
+        yield Frame(step, run.shown(view), values, run.finish)

@@ -1,13 +1,15 @@
 """The stamp: the resolved recipe inside every file that pixweave writes, and how to read it back.
 
-PNG and APNG hold it as compressed iTXt, JPEG and WebP as EXIF UserComment, GIF as its comment, MP4
-as container tags.
+PNG and APNG hold it as compressed iTXt, JPEG and WebP as EXIF UserComment, GIF as its comment, SVG
+in its element `metadata`, MP4 as container tags.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import struct
 import warnings
 import zlib
@@ -70,7 +72,9 @@ def read_stamp(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise MissingError(f"there is no file '{path}'")
     film = path.suffix.lower() in (".mp4", ".m4v", ".mov")
-    found = _from_video(path) if film else _from_picture(path)
+    vector = path.suffix.lower() == ".svg"
+    read = _from_video if film else _from_svg if vector else _from_picture
+    found = read(path)
     return {k: v for k, v in found.items() if k == KEY and isinstance(v, str) and len(v) <= MOST}
 
 
@@ -89,6 +93,16 @@ def _from_picture(path: Path) -> dict[str, Any]:
             return _object(picture.info.get("comment", b""))
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
+
+
+def _from_svg(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(5 * MOST)
+    if "<svg" not in text[:1000]:
+        raise MissingError(f"'{path}' cannot be read as a picture: there is no <svg in it")
+    # by hand: a parser of XML would follow a stranger's entities
+    found = re.search(rf'<metadata id="{KEY}">([^<]*)</metadata>', text)
+    return {KEY: html.unescape(found[1])} if found else {}
 
 
 def _from_video(path: Path) -> dict[str, Any]:

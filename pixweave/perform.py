@@ -268,6 +268,7 @@ def _parts(recipe: Recipe) -> list[Any]:
         *recipe.perceptors,
         *recipe.augmentations,
         *recipe.losses,
+        *recipe.filters,
         *recipe.exports,
     ]
 

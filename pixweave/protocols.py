@@ -6,7 +6,8 @@ converts inside itself. Nothing here is inherited: a part only has to look like 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,9 @@ class Generator(Protocol):
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
     one of K colours (exporters then write indexed files); `advance(step)`, called before
     each step; `info`, a short line about what was built; `shown()`, called after each step, a
-    detached picture to show instead of the one that losses saw, or None.
+    detached picture to show instead of the one that losses saw, or None; `svg()`, if the picture is
+    made of shapes: SVG elements, in pixels, of the picture that `image()` last gave. The component
+    then says so with `svg: ClassVar[bool] = True`.
     """
 
     def parameters(self) -> Iterable[Tensor]:
@@ -75,17 +78,33 @@ class Augmentation(Protocol):
     def __call__(self, crops: Tensor, rng: Rng) -> Tensor: ...
 
 
+class Filter(Protocol):
+    """Changes the finished picture `[B, 3 or 4, H, W]`, alpha straight, without gradients.
+
+    The component also has `output_size((width, height))` if it gives another size.
+    """
+
+    def __call__(self, image: Tensor) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Frame:
     """What one step of the loop gave.
 
-    `image` is `[B, 3, H, W]` or, with alpha, `[B, 4, H, W]`, detached; `losses` are weighted
-    scalars, detached and still on the device, so that reading them is the reader's choice.
+    `raw` is the generator's picture, `[B, 3, H, W]` or, with alpha, `[B, 4, H, W]`, detached;
+    `losses` are weighted scalars, detached and still on the device, so that reading them is the
+    reader's choice. `finish` puts the recipe's filters on the picture.
     """
 
     step: int
-    image: Tensor
+    raw: Tensor
     losses: Mapping[str, Tensor] = field(default_factory=dict)
+    finish: Callable[[Tensor], Tensor] = field(default=lambda raw: raw, repr=False)
+
+    @functools.cached_property
+    def image(self) -> Tensor:
+        """The picture to show and export: `raw` after the filters, made when first asked for."""
+        return self.finish(self.raw)
 
 
 class Exporter(Protocol):

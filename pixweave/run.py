@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixweave.device import choose_device, choose_precision
 from pixweave.errors import PluginError, RunError
-from pixweave.protocols import Augmentation, Exporter, Generator, Loss, Perceptor
+from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Perceptor
 from pixweave.recipe.values import Value
 from pixweave.view import View
 
@@ -46,8 +46,8 @@ class WeightedLoss:
 class Run:
     """A recipe made live: build it with `open_run`.
 
-    `generator`, `perceptors`, `augmentations` and `losses` are the built parts; `folder` is where
-    exporters write; `part` is the entry of the recipe that is being built.
+    `generator`, `perceptors`, `augmentations`, `losses` and `filters` are the built parts; `folder`
+    is where exporters write; `part` is the entry of the recipe that is being built.
     """
 
     def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
@@ -67,6 +67,7 @@ class Run:
             p.id: self.build(p) for p in recipe.augmentations
         }
         self.losses = [WeightedLoss(p.id, p, self.build(p), self) for p in recipe.losses]
+        self.filters: dict[str, Filter] = {p.id: self.build(p) for p in recipe.filters}
         self.optimizer = self._optimizer(self.generator.parameters())
 
     def build(self, part: Part) -> Any:
@@ -112,6 +113,14 @@ class Run:
         self.optimizer.step()
         self.generator.constrain()
         self.step = step + 1
+
+    @torch.no_grad()
+    def finish(self, raw: Tensor) -> Tensor:
+        """The picture `[B, 3 or 4, H, W]` after the recipe's filters, in 0..1."""
+        for part in self.recipe.filters:
+            with self.blame(part):
+                raw = self.filters[part.id](raw).clamp(0, 1)
+        return raw
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on; streams need no state, they know their step."""

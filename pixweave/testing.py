@@ -118,7 +118,8 @@ def check_component(
     Settings are described and the example validates. A loss has a gradient and descends; a
     generator has gradients, stays in range, starts from a picture, gives the same bytes for the
     same seed, and its state round-trips; an augmentation keeps the shape, passes gradients and is
-    reproducible; a perceptor gives unit vectors with gradients; a trainer, given settings with
+    reproducible; a filter gives the size that it says, in range and always the same; a perceptor
+    gives unit vectors with gradients; a trainer, given settings with
     which a step is quick, repeats its steps when it is resumed and writes its file.
     """
     plugins = plugins or plugins_of()
@@ -189,6 +190,27 @@ def _check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) -
     assert crops.grad is not None, f"'{name}' passes no gradient"
     assert torch.equal(out, augment(crops, run.rng("test", 1))), f"'{name}' is not reproducible"
     assert not torch.equal(out, crops), f"'{name}' does nothing"
+
+
+def _check_filter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import torch
+
+    from pixweave.run import open_run
+
+    recipe = tiny_recipe(plugins, filters=[{"use": name, **settings}])
+    run = open_run(recipe)
+    (live,) = run.filters.values()
+    width, height = recipe.shown_size
+    for channels in (3, 4):
+        image = torch.rand(2, channels, 24, 24, generator=run.rng("test"))
+        before = image.clone()
+        out = live(image)
+        assert out.shape == (2, channels, height, width), f"'{name}' gives {tuple(out.shape)}"
+        assert out.dtype == torch.float32, f"'{name}' gives {out.dtype}, not float32"
+        assert out.min() >= 0, f"'{name}' goes below 0"
+        assert out.max() <= 1, f"'{name}' goes above 1"
+        assert torch.equal(out, live(image)), f"'{name}' is not reproducible"
+        assert torch.equal(image, before), f"'{name}' writes into the picture that it is given"
 
 
 def _check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
@@ -294,6 +316,7 @@ _CHECKS = {
     "loss": _check_loss,
     "generator": _check_generator,
     "augmentation": _check_augmentation,
+    "filter": _check_filter,
     "perceptor": _check_perceptor,
     "exporter": _check_exporter,
 }

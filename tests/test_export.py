@@ -36,6 +36,7 @@ FILES = {
 
 def a_run(folder: Path, palette: bool = True, fps: float = 10.0, **recipe: Any) -> Any:
     facts = {"fps": fps, "steps": 6, "size": (WIDTH, HEIGHT), "title": "", **recipe}
+    facts["shown_size"] = facts["size"]
     generator = SimpleNamespace(palette=PALETTE if palette else None)
     return SimpleNamespace(
         folder=folder, recipe=SimpleNamespace(**facts), generator=generator, stamp=STAMP
@@ -382,7 +383,7 @@ import sys, time
 from types import SimpleNamespace
 from pixweave_export import Mp4
 began = time.perf_counter()
-list(Mp4(file="a.mp4").check(SimpleNamespace(size=(1024, 768), fps=24.0)))
+list(Mp4(file="a.mp4").check(SimpleNamespace(shown_size=(1024, 768), fps=24.0)))
 print(time.perf_counter() - began)
 assert "torch" not in sys.modules and "imageio" not in sys.modules
 """

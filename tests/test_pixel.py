@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from pixweave_pixel import Pixel
-from pixweave_pixel.cells import cell_map
+from pixweave_pixel.cells import SHAPES, Shape, cell_map, outlines, pitch
 from torch import Tensor
 
 from pixweave import RecipeError, generate, open_run
@@ -43,6 +43,15 @@ def test_without_a_grid_there_are_about_32_cells_on_the_long_side() -> None:
     assert Pixel().cells((40, 24)) == (40, 24)
 
 
+@pytest.mark.parametrize("cell", SHAPES)
+def test_without_a_grid_cells_are_regular_and_about_as_many(cell: Shape) -> None:
+    columns, rows = Pixel(cell=cell).cells((512, 512))
+    assert 900 < columns * rows < 1100
+    across, down = pitch(cell, columns, rows, (512, 512))
+    regular = {"brick": 2, "hex": 1.1547, "diamond": 2, "triangle": 0.577, "knit": 1.4}
+    assert across / down == pytest.approx(regular.get(cell, 1), rel=0.08)
+
+
 def test_a_grid_that_does_not_fit_is_refused() -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(generator={"use": "pixel", "grid": [40, 12]})
@@ -52,8 +61,24 @@ def test_a_grid_that_does_not_fit_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_pixel_lies_within_the_outline_of_its_cell(shape: Shape) -> None:
+    columns, rows, size = 9, 8, (171, 117)
+    index = cell_map(shape, columns, rows, size)
+    assert sorted(index.unique().tolist()) == list(range(columns * rows))
+    corners = outlines(shape, columns, rows, size)[index]
+    y, x = torch.meshgrid(torch.arange(size[1]) + 0.5, torch.arange(size[0]) + 0.5, indexing="ij")
+    here = torch.stack([x.flatten(), y.flatten()], 1).double()
+    there = corners.roll(-1, 1)
+    between = (corners[..., 1] > here[:, 1:]) != (there[..., 1] > here[:, 1:])
+    share = (here[:, 1:] - corners[..., 1]) / (there[..., 1] - corners[..., 1])
+    left = here[:, :1] < corners[..., 0] + share * (there[..., 0] - corners[..., 0])
+    inside = (between & left).sum(1) % 2 == 1
+    assert inside.float().mean() > 0.995  # the rest lie on a line between two cells
+
+
 @pytest.mark.parametrize("shape", ["hex", "diamond"])
-def test_cells_tile_the_picture_in_shifted_rows(shape: str) -> None:
+def test_cells_tile_the_picture_in_shifted_rows(shape: Shape) -> None:
     columns, rows, size = 9, 8, (180, 120)
     index = cell_map(shape, columns, rows, size).view(size[1], size[0])
     counts = torch.bincount(index.flatten(), minlength=columns * rows).view(rows, columns)
@@ -68,8 +93,9 @@ def test_cells_tile_the_picture_in_shifted_rows(shape: str) -> None:
     assert first[1] - first[0] == pytest.approx(pitch / 2, abs=1)
 
 
-def test_hexagons_have_six_neighbours_and_diamonds_four() -> None:
-    for shape, sides in (("hex", 6), ("diamond", 4)):
+def test_hexagons_and_bricks_have_six_neighbours_diamonds_four_triangles_three() -> None:
+    counts: list[tuple[Shape, int]] = [("hex", 6), ("diamond", 4), ("triangle", 3), ("brick", 6)]
+    for shape, sides in counts:
         index = cell_map(shape, 7, 7, (210, 210)).view(210, 210)
         centre = 3 * 7 + 3
         edge_pairs = torch.cat(
@@ -125,6 +151,22 @@ def test_start_from_gives_each_cell_its_mean_colour() -> None:
     run.generator.start_from(image)
     means = torch.nn.functional.avg_pool2d(image, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert torch.allclose(run.generator.image(), means, atol=1e-6)
+
+
+def test_start_from_gives_cells_of_any_shape_their_mean_and_heeds_alpha() -> None:
+    generator = {"use": "pixel", "grid": [6, 5], "cell": "triangle", "alpha": True}
+    run = open_run(tiny_recipe(size=[60, 50], generator=generator))
+    index = cell_map("triangle", 6, 5, (60, 50))
+    wanted = torch.rand(4, 30, generator=run.rng("test")) * 0.9 + 0.05
+    image = wanted[:, index].view(1, 4, 50, 60)
+    run.generator.start_from(image)
+    assert torch.allclose(run.generator.image(), image, atol=1e-4)
+    mixed = image.clone()
+    mixed[..., ::2] = torch.tensor([1.0, 0, 1, 0])[:, None, None]  # clear magenta between
+    run.generator.start_from(mixed)
+    shown = run.generator.image().detach()
+    assert torch.allclose(shown[:, :3], image[:, :3], atol=0.02)
+    assert float((shown[:, 3] - image[:, 3] / 2).abs().mean()) < 0.05
 
 
 def test_palettes_are_read_from_lists_and_files(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def example(offer: Offer) -> str:
     )
 
 
-_PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augmentations"}
+_PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augmentations",
+           "filter": "filters"}  # fmt: skip
 
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:

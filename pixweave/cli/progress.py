@@ -32,6 +32,8 @@ from pixweave import preview
 from pixweave.errors import RunError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pixweave.perform import Event
     from pixweave.protocols import Frame
     from pixweave.recipe import Recipe
@@ -161,9 +163,9 @@ class Progress:
         return grid, Text(losses or " ", style="dim")
 
     def _show_last(self) -> None:
-        """The finished picture, sharp: only once, so nothing has to stay in place."""
+        """The finished picture after the filters, sharp: only once, so nothing has to stay put."""
         assert self._frame is not None
-        array = _bytes(self._frame)
+        array = _bytes(self._frame.image)
         size = self._console.size
         columns, rows = min(size.width - 1, MOST_COLUMNS), min(size.height - 4, MOST_ROWS)
         wide, high = preview.fit(array.shape[1], array.shape[0], columns, max(rows, 1))
@@ -199,15 +201,18 @@ class _Picture:
         self.lines: list[str] = []
 
     def show(self, frame: Frame, columns: int, rows: int) -> None:
-        """Make the lines of a frame for a place of that many cells."""
+        """Make the lines of a frame for a place of that many cells, from before the filters.
+
+        Those run torch, which has no place in the timer's thread.
+        """
         last, *place = self._shown
         if frame is last and place == [columns, rows]:
             return
-        height, width = frame.image.shape[-2:]
+        height, width = frame.raw.shape[-2:]
         wide, high = preview.fit(width, height, columns, rows)
         # at most 2 x 2 pixels for each one that is shown: the rest need not leave the device
         every = max(1, min(width // (2 * wide), height // (2 * high)))
-        self.lines = preview.half_blocks(_bytes(frame, every), columns, rows)
+        self.lines = preview.half_blocks(_bytes(frame.raw, every), columns, rows)
         self._shown = frame, columns, rows
 
 
@@ -224,13 +229,13 @@ class _Raw:
             yield Segment.line()
 
 
-def _bytes(frame: Frame, every: int = 1) -> Any:
-    """The first picture of a frame as bytes `[H, W, C]`, or every so many pixels of it.
+def _bytes(image: Tensor, every: int = 1) -> Any:
+    """The first picture of a batch as bytes `[H, W, C]`, or every so many pixels of it.
 
     In numpy, unlike `images.to_uint8`: here torch would start a second team of threads that gets
     in the way of the loop's (40 ms instead of 2 on two busy cores).
     """
-    pixels = frame.image[0, :, ::every, ::every].detach().float().cpu().numpy()
+    pixels = image[0, :, ::every, ::every].detach().float().cpu().numpy()
     return (pixels.clip(0, 1) * 255).round().astype("uint8").transpose(1, 2, 0)
 
 

@@ -13,7 +13,7 @@ from pixweave.recipe.expressions import Wrong
 from pixweave.recipe.nodes import Node, Written
 
 _PATH = re.compile(r"[^.=\[\]\s]+(\.[^.=\[\]\s]+)*")
-_LISTS = ("prompts", "perceptors", "losses", "augmentations", "export")
+_LISTS = ("prompts", "perceptors", "losses", "augmentations", "filters", "export")
 
 
 @dataclass(frozen=True)

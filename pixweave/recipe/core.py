@@ -23,7 +23,8 @@ DEFAULT_LOSS, DEFAULT_LOSS_WEIGHT = "smoothness", 0.05
 DEFAULT_EXPORT = ("picture.png",)
 
 KINDS = {"perceptors": "perceptor", "generator": "generator", "losses": "loss",
-         "augmentations": "augmentation", "export": "exporter"}  # fmt: skip
+         "augmentations": "augmentation", "filters": "filter",
+         "export": "exporter"}  # fmt: skip
 """Key of a recipe -> the kind of part that it holds."""
 WEIGHED = ("loss", "perceptor")
 LAYERS = ("extends", "quality", "presets")

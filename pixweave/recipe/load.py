@@ -114,9 +114,10 @@ class _Builder:
             size=head.size, steps=head.steps, fps=head.fps, device=head.device,
             precision=head.precision, inputs=head.inputs, generator=parts["generator"][0],
             perceptors=parts["perceptors"], losses=parts["losses"],
-            augmentations=parts["augmentations"], exports=parts["export"],
-            crops=crops, optimizer=optimizer, sources=tuple(self.layers.texts),
-            tree=self.tree, labels=self.layers.labels)  # fmt: skip
+            augmentations=parts["augmentations"], filters=parts["filters"],
+            exports=parts["export"], crops=crops, optimizer=optimizer,
+            sources=tuple(self.layers.texts), tree=self.tree,
+            labels=self.layers.labels)  # fmt: skip
         return self._settled(recipe)
 
     def _unknown_keys(self) -> None:

@@ -44,6 +44,7 @@ class Recipe:
     perceptors: tuple[Part, ...]
     losses: tuple[Part, ...]
     augmentations: tuple[Part, ...]
+    filters: tuple[Part, ...]
     exports: tuple[Part, ...]
     crops: Crops
     optimizer: Optimizer
@@ -59,7 +60,16 @@ class Recipe:
     @property
     def parts(self) -> tuple[Part, ...]:
         """Every part of the recipe, in the order of its keys."""
-        return (*self.perceptors, self.generator, *self.losses, *self.augmentations, *self.exports)
+        return (*self.perceptors, self.generator, *self.losses, *self.augmentations,
+                *self.filters, *self.exports)  # fmt: skip
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height of what is shown and exported: `size` after the filters."""
+        size = self.size
+        for part in self.filters:
+            size = getattr(part.settings, "output_size", lambda size: size)(size)
+        return size
 
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain data that loads to an equal one."""
@@ -71,6 +81,7 @@ class Recipe:
             "generator": _part(self.generator),
             "losses": [_part(part) for part in self.losses],
             "augmentations": [_part(part) for part in self.augmentations],
+            "filters": [_part(part) for part in self.filters],
             "crops": plain(self.crops),
             "optimizer": plain(self.optimizer),
             "export": [_part(part) for part in self.exports],

@@ -26,6 +26,7 @@ _HELP = {
     "generator": "what makes the picture",
     "losses": "what is wanted of the picture, besides the prompts",
     "augmentations": "what is done to the crops before a perceptor sees them",
+    "filters": "what is done to the picture before it is shown or exported, in this order",
     "export": "the files to write; the ending says which kind",
     "crops": "the crops of the picture that perceptors look at",
     "optimizer": "how the parameters move",

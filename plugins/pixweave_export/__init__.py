@@ -1,4 +1,4 @@
-"""Exporters: stills (`png`, `jpeg`) and films (`mp4`, `gif`, `apng`, `webp`, `frames`)."""
+"""Exporters: stills (`png`, `jpeg`, `svg`) and films (`mp4`, `gif`, `apng`, `webp`, `frames`)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class _Export(Component):
 
     def sides(self, recipe: Recipe) -> tuple[int, int]:
         """Width and height of what it writes, in pixels."""
-        return recipe.size[0] * self.scale, recipe.size[1] * self.scale
+        width, height = recipe.shown_size
+        return width * self.scale, height * self.scale
 
 
 class _Film(_Export):
@@ -102,6 +103,35 @@ class Jpeg(_Export):
         from pixweave_export.still import Still, save_jpeg
 
         return Still(self, run, save_jpeg)
+
+
+class Svg(_Export):
+    """The last picture as SVG: the very shapes that the generator drew, sharp at any size.
+
+    For generators that draw shapes: `strokes` and `pixel`. `scale` is how large it is shown.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".svg",)
+
+    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+        """The generator must draw shapes, and filters change pixels only."""
+        yield from super().check(recipe)
+        if not getattr(recipe.generator.settings, "svg", False):
+            yield Complaint("file", f"generator '{recipe.generator.use}' draws no shapes",
+                            "use strokes or pixel, or export a .png")
+        elif recipe.filters:
+            yield Complaint("file", "an SVG holds the picture from before the filters",
+                            "leave out the filters, or set scale", fatal=False)
+
+    def sides(self, recipe: Recipe) -> tuple[int, int]:
+        """Width and height at which it is shown."""
+        return recipe.size[0] * self.scale, recipe.size[1] * self.scale
+
+    def build(self, run: Run) -> Any:
+        """Writes when it is closed."""
+        from pixweave_export.vector import Drawing
+
+        return Drawing(self, run)
 
 
 class Mp4(_Film):
@@ -221,5 +251,5 @@ class Frames(_Export):
 @hookimpl
 def register_exporters() -> dict[str, type[Component]]:
     """Offer them all."""
-    return {"png": Png, "jpeg": Jpeg, "mp4": Mp4, "gif": Gif, "apng": Apng, "webp": Webp,
-            "frames": Frames}
+    return {"png": Png, "jpeg": Jpeg, "svg": Svg, "mp4": Mp4, "gif": Gif, "apng": Apng,
+            "webp": Webp, "frames": Frames}

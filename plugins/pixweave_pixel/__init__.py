@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pixweave.run import Run
 
 
+_RATIOS = {"brick": 2, "hex": 2 / 3**0.5, "triangle": 1 / 3**0.5, "diamond": 2, "knit": 1.4}
+"""Distance of the columns over that of the rows, in shapes that are regular; knit as in wool."""
+
+
 class Pixel(Component):
     """A picture of w x h cells, drawn crisp at any size: pixel art, mosaics, sprites.
 
@@ -22,12 +26,19 @@ class Pixel(Component):
     passes straight through.
     """
 
+    svg: ClassVar[bool] = True
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 
     grid: tuple[int, int] | None = Field(
-        None, description="cells across and down; by default about 32 on the long side"
+        None,
+        description="cells across and down; by default about 32 on the long side if square, and "
+        "as many regular ones of another shape"
     )
-    cell: Literal["square", "hex", "diamond"] = Field("square", description="shape of the cells")
+    cell: Literal["square", "rect", "brick", "hex", "triangle", "diamond", "knit"] = Field(
+        "square",
+        description="shape of the cells: square, of whole pixels; rect, of any ratio; brick, rows "
+        "shifted by half a cell; hex; triangle; diamond; knit, stitches of a jumper",
+    )
     palette: Palette | None = Field(
         None, description="a named set, a .gpl, .hex or picture file, or a list of colours"
     )
@@ -55,7 +66,8 @@ class Pixel(Component):
         if self.grid is not None:
             return self.grid
         side = max(1, round(max(size) / 32))
-        return max(1, size[0] // side), max(1, size[1] // side)
+        ratio = _RATIOS.get(self.cell, 1) ** 0.5
+        return max(1, int(size[0] / side / ratio)), max(1, int(size[1] / side * ratio))
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The grid must have at least a cell and fit into the picture."""

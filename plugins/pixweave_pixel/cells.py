@@ -1,35 +1,112 @@
-"""Which cell each pixel of a picture belongs to, for cells that are no squares."""
+"""The shapes of cells: which cell each pixel belongs to, and the outlines of the cells.
+
+Both are given by the same formulas, so that a picture and its SVG agree. Coordinates below are in
+pitches, the distances of cells that stand beside and above each other.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+Shape = Literal["square", "rect", "brick", "hex", "triangle", "diamond", "knit"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 
-def cell_map(shape: str, columns: int, rows: int, size: tuple[int, int]) -> Tensor:
-    """Cell index `row * columns + column` of every pixel, int64 `[height * width]`.
+KNIT = 0.6
+"""How deep the V of a stitch is, in rows."""
 
-    Every second row is shifted by half a cell. A pixel belongs to the nearest centre: by Euclidean
-    distance in the lattice of regular hexagons, or by taxicab distance for diamonds. Cells at the
-    border are cut by the picture, so that it is filled to its edges.
+
+def pitch(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> tuple[float, float]:
+    """The distance of neighbouring cells in pixels, across and down.
+
+    Chosen so that whole and cut cells fill the picture to its edges: rows that are shifted by half
+    a cell are cut on one side, hexagons, diamonds and triangles reach over the border.
     """
+    across = {"brick": columns - 0.5, "hex": columns - 0.5, "diamond": columns - 0.5,
+              "triangle": columns - 1}.get(shape, columns)  # fmt: skip
+    down = {"hex": rows - 1, "diamond": rows - 1, "knit": rows - KNIT}.get(shape, rows)
+    return size[0] / max(across, 0.5), size[1] / max(down, 0.5)
+
+
+def cell_map(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> Tensor:
+    """Cell index `row * columns + column` of every pixel, by its centre, int64 `[H * W]`."""
     width, height = size
-    pitch_x, pitch_y = width / max(columns - 0.5, 0.5), height / max(rows - 1, 0.5)
+    pitch_x, pitch_y = pitch(shape, columns, rows, size)
     x = ((torch.arange(width, dtype=torch.float64) + 0.5) / pitch_x).expand(height, width)
     y = ((torch.arange(height, dtype=torch.float64) + 0.5) / pitch_y)[:, None].expand(height, width)
-    best = torch.full((height, width), float("inf"), dtype=torch.float64)
-    index = torch.zeros(height, width, dtype=torch.int64)
-    near_row = y.round()
+    if shape in ("hex", "diamond"):
+        column, row = _nearest(shape, columns, rows, x, y)
+    elif shape == "brick":
+        row = y.floor()
+        column = (x + row % 2 / 2).floor()
+    elif shape == "triangle":
+        row = y.floor()
+        column = x.floor()
+        points_up = (column + row) % 2 == 0
+        slant = torch.where(points_up, y - row, 1 - (y - row))
+        column = column + (x - column > slant)
+    elif shape == "knit":
+        column = x.floor()
+        row = (y + 2 * KNIT * (x - column - 0.5).abs()).floor()
+    else:
+        column, row = x.floor(), y.floor()
+    index = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
+    return index.long().flatten()
+
+
+def _nearest(
+    shape: Shape, columns: int, rows: int, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Column and row of the nearest centre; every second row is shifted by half a cell.
+
+    By Euclidean distance in the lattice of regular hexagons, by taxicab distance for diamonds.
+    """
+    best = torch.full_like(x, float("inf"))
+    found = torch.zeros_like(x), torch.zeros_like(x)
     for step_row in (-1, 0, 1):
-        row = (near_row + step_row).clamp(0, rows - 1)
+        row = (y.round() + step_row).clamp(0, rows - 1)
         shift = (row % 2) * 0.5
         for step_column in (-1, 0, 1):
             column = ((x - shift).round() + step_column).clamp(0, columns - 1)
             across, down = (column + shift - x).abs(), (row - y).abs()
             # rows of hexagons lie sqrt(3)/2 apart
-            hexagonal = shape == "hex"
-            distance = across**2 + 0.75 * down**2 if hexagonal else 2 * across + down
+            distance = across**2 + 0.75 * down**2 if shape == "hex" else 2 * across + down
             nearer = distance < best
             best = torch.where(nearer, distance, best)
-            index = torch.where(nearer, (row * columns + column).long(), index)
-    return index.flatten()
+            found = torch.where(nearer, column, found[0]), torch.where(nearer, row, found[1])
+    return found
+
+
+def outlines(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> Tensor:
+    """Corners of every cell in pixels, float64 `[rows * columns, corners, 2]`."""
+    row, column = torch.meshgrid(
+        torch.arange(rows, dtype=torch.float64),
+        torch.arange(columns, dtype=torch.float64),
+        indexing="ij",
+    )
+    row, column = row.reshape(-1, 1), column.reshape(-1, 1)
+    odd, third = row % 2, 1 / 3
+    if shape == "hex":
+        xs, ys = [0, 0.5, 0.5, 0, -0.5, -0.5], [-2, -1, 1, 2, 1, -1]
+        x, y = column + odd / 2 + _line(xs), row + _line(ys) * third
+    elif shape == "diamond":
+        x, y = column + odd / 2 + _line([0, 0.5, 0, -0.5]), row + _line([-1, 0, 1, 0])
+    elif shape == "triangle":
+        points_up = (column + row) % 2 == 0
+        up, down = _line([0, 1, 1]), _line([1, 0, 0])
+        x, y = column + _line([0, 1, -1]), row + torch.where(points_up, up, down)
+    elif shape == "knit":
+        x = column + _line([0, 0.5, 1, 1, 0.5, 0])
+        y = row + _line([-KNIT, 0, -KNIT, 1 - KNIT, 1, 1 - KNIT])
+    else:
+        shift = odd / 2 if shape == "brick" else 0
+        x, y = column - shift + _line([0, 1, 1, 0]), row + _line([0, 0, 1, 1])
+    corners = torch.stack([x, y.expand_as(x)], 2)
+    return corners * torch.tensor(pitch(shape, columns, rows, size), dtype=torch.float64)
+
+
+def _line(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixweave_pixel.cells import cell_map
+from pixweave import svg
+from pixweave_pixel.cells import cell_map, outlines
 
 if TYPE_CHECKING:
     from pixweave.run import Run
@@ -29,7 +30,7 @@ class PixelGrid:
     """
 
     def __init__(self, settings: Pixel, run: Run) -> None:
-        self.size = run.size
+        self.size, self.shape = run.size, settings.cell
         columns, rows = settings.cells(run.size)
         self.map: Tensor | None = None
         if settings.cell != "square":
@@ -67,11 +68,31 @@ class PixelGrid:
     def image(self) -> Tensor:
         """The picture, every pixel exactly the colour of its cell."""
         cells = self.cells()
+        self.shown = cells.detach()
         if self.map is None:
             side = self.size[0] // cells.shape[3]
             return cells.repeat_interleave(side, 2).repeat_interleave(side, 3)
         width, height = self.size
-        return cells.flatten(2)[:, :, self.map].view(1, -1, height, width)
+        return cells.flatten(2).index_select(2, self.map).view(1, -1, height, width)
+
+    def svg(self) -> str:
+        """The cells that were last shown: one path for all cells of a colour."""
+        _, _, rows, columns = self.shown.shape
+        corners = outlines(self.shape, columns, rows, self.size).tolist()
+        colours = (self.shown[0].flatten(1).T.cpu() * 255).round() / 255
+        found: dict[tuple[float, ...], list[str]] = {}
+        for colour, points in zip(colours.tolist(), corners, strict=True):
+            line = " ".join(f"{svg.number(x)} {svg.number(y)}" for x, y in points)
+            found.setdefault(tuple(colour), []).append(f"M{line}z")
+        paths = [
+            f'<path fill="{svg.colour(colour[:3])}"'
+            f'{svg.opacity("fill-opacity", colour[3]) if len(colour) == 4 else ""} '
+            f'd="{"".join(lines)}"/>'
+            for colour, lines in found.items()
+            if len(colour) == 3 or colour[3] > 0
+        ]
+        # smoothed edges would let the background through between neighbours
+        return "\n".join(['<g shape-rendering="crispEdges">', *paths, "</g>"])
 
     def constrain(self) -> None:
         """Keep the levels where black and white are not yet out of reach of a gradient."""
@@ -83,9 +104,9 @@ class PixelGrid:
         """Take each cell's mean colour; alpha becomes opaque where the image has none."""
         finest = self.levels[-1]
         with torch.no_grad():
-            cells = F.interpolate(image, finest.shape[-2:], mode="area")
-            if finest.shape[1] == 4 and cells.shape[1] == 3:
-                cells = torch.cat([cells, torch.ones_like(cells[:, :1])], 1)
+            if image.shape[1] == 3:
+                image = torch.cat([image, torch.ones_like(image[:, :1])], 1)
+            cells = self._means(image)
             for level in self.levels[:-1]:
                 level.zero_()
             finest.copy_(torch.logit(cells[:, : finest.shape[1]], 1e-4) / SLOPE)
@@ -99,6 +120,22 @@ class PixelGrid:
         with torch.no_grad():
             for i, level in enumerate(self.levels):
                 level.copy_(state[f"level{i}"])
+
+    def _means(self, image: Tensor) -> Tensor:
+        """The mean of the pixels `[1, 4, H, W]` of each cell; opaque pixels count, clear ones not.
+
+        A cell that has no pixel takes the mean of where it would lie.
+        """
+        rows, columns = self.levels[-1].shape[-2:]
+        image = torch.cat([image[:, :3] * image[:, 3:], image[:, 3:]], 1)
+        means = F.interpolate(image, (rows, columns), mode="area")
+        if self.map is not None:
+            flat = means.flatten(2)[0]
+            counts = torch.bincount(self.map, minlength=rows * columns)
+            sums = torch.zeros_like(flat).index_add_(1, self.map, image.flatten(2)[0])
+            flat = torch.where(counts > 0, sums / counts.clamp(min=1), flat)
+            means = flat.view_as(means)
+        return torch.cat([means[:, :3] / means[:, 3:].clamp(min=1e-3), means[:, 3:]], 1).clamp(0, 1)
 
     def _snap(self, cells: Tensor) -> Tensor:
         """The nearest palette colour of each cell; straight-through (Bengio et al. 2013)."""

@@ -1,0 +1,95 @@
+"""The live generator: a spectrum, its decay, and the colours that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pixweave.run import Run
+    from pixweave_fft import Fft
+
+COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
+"""How R, G and B vary in photographs: a root of their covariance on ImageNet, as lucid has it."""
+EDGE = 2e-3
+"""Black and white are reached up to this much: the sigmoid gets there only at infinity."""
+
+
+class Spectrum:
+    """Waves `[1, C, H, W // 2 + 1, 2]`, real and imaginary, shown as a picture `[1, C, H, W]`.
+
+    The parameters are in units of what a wave of that frequency has in a photograph, so that one
+    step of the optimiser moves long waves much and short ones little. C is 4 with alpha, else 3.
+    """
+
+    def __init__(self, settings: Fft, run: Run) -> None:
+        self.size = run.size
+        width, height = run.size
+        self.weights = falloff(width, height, settings.decay).to(run.device)
+        self.colours = _colours(settings).to(run.device)
+        shape = (1, len(self.colours), *self.weights.shape, 2)
+        noise = torch.randn(shape, generator=run.rng("generator/start")) * settings.start
+        if settings.alpha:
+            noise[:, 3, 0, 0, 0] += 2 / float(self.weights[0, 0]) * (width * height) ** 0.5
+        self.waves = noise.to(run.device).requires_grad_()
+        self.info = f"{self.weights.numel()} waves, decay {settings.decay:g}"
+
+    def parameters(self) -> list[Tensor]:
+        """The waves."""
+        return [self.waves]
+
+    def image(self) -> Tensor:
+        """The picture: the waves summed, mixed to colours, brought into 0..1 by a sigmoid."""
+        width, height = self.size
+        spectrum = torch.view_as_complex(self.waves) * self.weights
+        planes = torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
+        return torch.einsum("ij,bjhw->bihw", self.colours, planes).sigmoid()
+
+    def constrain(self) -> None:
+        """Nothing: every spectrum is a picture."""
+
+    def start_from(self, image: Tensor) -> None:
+        """Take the picture's own spectrum; alpha becomes opaque where the image has none."""
+        with torch.no_grad():
+            if image.shape[1] == 3:
+                image = torch.cat([image, torch.ones_like(image[:, :1])], 1)
+            wanted = torch.logit(image[:, : len(self.colours)], EDGE)
+            planes = torch.einsum("ij,bjhw->bihw", torch.linalg.pinv(self.colours), wanted)
+            spectrum = torch.fft.rfft2(planes, norm="ortho") / self.weights
+            self.waves.copy_(torch.view_as_real(spectrum))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The waves."""
+        return {"waves": self.waves.detach().clone()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set the waves; the shape must be that of this picture."""
+        with torch.no_grad():
+            self.waves.copy_(state["waves"])
+
+
+def falloff(width: int, height: int, decay: float) -> Tensor:
+    """How strong the wave of each frequency is, `[H, W // 2 + 1]`.
+
+    Frequency to the power of -decay; the mean brightness counts as the longest wave. Scaled so that
+    waves of variance 1 give pixels of about variance 1.
+    """
+    across, down = torch.fft.rfftfreq(width), torch.fft.fftfreq(height)
+    frequency = torch.hypot(across[None], down[:, None]).clamp(min=1 / max(width, height))
+    weights = frequency**-decay
+    twice = torch.full_like(weights, 2.0)  # a real picture has every wave but these twice
+    twice[:, 0] = 1
+    return weights / (2 * (twice * weights**2).sum() / (width * height)).sqrt()
+
+
+def _colours(settings: Fft) -> Tensor:
+    """From planes that vary independently to the channels; the first plane is brightness."""
+    mixed = torch.tensor(COLOURS)
+    mixed = mixed / mixed.norm(dim=0).max()
+    mixed[:, 1:] *= settings.saturation
+    if not settings.alpha:
+        return mixed
+    return torch.block_diag(mixed, torch.ones(1, 1))
