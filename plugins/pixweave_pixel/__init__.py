@@ -22,6 +22,7 @@ class Pixel(Component):
     passes straight through.
     """
 
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 
     grid: tuple[int, int] | None = Field(

@@ -24,6 +24,7 @@ class Vqgan(Component):
     checkpoints of taming-transformers' `VQModel` fit too.
     """
 
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.15, "end": 0.03}
 
     grid: int = Field(

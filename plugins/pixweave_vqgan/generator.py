@@ -80,6 +80,10 @@ class VqganPicture:
                 latent = self.model.snap(latent)
             self.latent.copy_(latent / self.unit)
 
+    def latents(self) -> Tensor:
+        """The latents, before codes are looked up."""
+        return self.latent
+
     def state_dict(self) -> dict[str, Tensor]:
         """The latents."""
         return {"latent": self.latent.detach().clone()}
