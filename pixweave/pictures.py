@@ -195,7 +195,8 @@ class Overlay(Placed):
         if not any(self.due(recipe.moment(step)) for step in range(recipe.steps)):
             yield Complaint(
                 "first",
-                f"never comes: {self.first} is after {self.until} in {recipe.steps} steps",
+                f"never comes: it begins at {self.first} and ends at {self.until} of "
+                f"{recipe.steps} steps",
                 "set an earlier 'first' or a later 'until'",
             )
 

@@ -141,6 +141,19 @@ def test_cp_never_overwrites_unasked(here: Path) -> None:
     assert stat.S_IMODE(Path("new.yaml").stat().st_mode) & 0o444
 
 
+def test_cp_brings_the_pictures_that_a_recipe_names(here: Path) -> None:
+    made = ["sky.yaml", "pictures/valley.png", "pictures/sky.png"]
+    assert run("cp", "sky").stdout.splitlines() == made
+    for name in made[1:]:
+        assert Path(name).read_bytes() == (builtins()["sky"].parent / name).read_bytes()
+    assert run("validate", "sky.yaml").stdout == "ok sky.yaml\n"
+    assert run("cp", "sky", "other.yaml").exit_code == 0  # the same pictures may be there
+    Path("pictures/sky.png").write_text("mine")
+    found = run("cp", "sky", "third.yaml")
+    assert (found.exit_code, found.stderr) == (
+        1, "pixweave: 'pictures/sky.png' is there already; use --force to replace it\n")  # fmt: skip
+
+
 def test_schema_goes_to_stdout_or_a_file(here: Path) -> None:
     assert run("schema", "-o", "s.json").stdout == "s.json\n"
     assert run("schema", "-o", "s.json").exit_code == 0

@@ -351,3 +351,85 @@ def test_staying_refuses_what_means_nothing(photo: str) -> None:
     assert said(image=photo, by="perceptual", perceptors=["fkae"]) == (
         "loss 'stay': the recipe has no perceptor with the id 'fkae'; did you mean 'fake'?"
     )
+
+
+def test_layers_add_to_a_bare_picture_and_another_source_replaces_the_first(photo: str) -> None:
+    from pixweave.recipe import load_text
+    from pixweave.testing import plugins_of
+
+    folder = Path(photo).parent
+    (folder / "base.yaml").write_text(
+        "pixweave: 1\nprompts: [red]\nstart_from: photo.png\n"
+        "mask: {image: photo.png, soften: 0.1}\n"
+    )
+    top = "pixweave: 1\nextends: base.yaml\nstart_from: {noise: 0.2}\nmask: [0, 0, 1, 0.5]\n"
+    recipe = load_text(top, "top.yaml", folder, plugins_of(), ["start_from.alpha=0.5"])
+    assert recipe.start_from is not None
+    assert recipe.mask is not None
+    start = recipe.start_from
+    assert (start.image, start.noise, start.alpha) == (folder / "photo.png", 0.2, 0.5)
+    assert (recipe.mask.image, recipe.mask.box, recipe.mask.soften) == (None, (0, 0, 1, 0.5), 0)
+    assert load_text(top, "top.yaml", folder, plugins_of(), ["~start_from", "~mask"]) is not None
+
+
+def test_what_a_generator_cannot_do_is_refused_with_those_that_can(photo: str) -> None:
+    from pixweave import Component, hookimpl
+    from pixweave.testing import plugins_of
+
+    class Fixed(Component):
+        """It cannot start from anything."""
+
+        def build(self, run: Any) -> Any:
+            raise NotImplementedError
+
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def register_generators() -> dict[str, type[Component]]:
+            return {"fixed": Fixed}
+
+    plugins = plugins_of(Plugin)
+    able = ", ".join(name for name in plugins.offers("generator") if name != "fixed")
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(plugins, generator="fixed", start_from=photo, overlay=photo,
+                    losses=[{"use": "stay", "by": "latent"}])  # fmt: skip
+    said = [line.partition(": ")[2] for line in str(caught.value).splitlines()]
+    cannot = f"generator 'fixed' cannot start from a picture; use one that can: {able}"
+    assert said == [
+        "loss 'stay': generator 'fixed' has no latent to compare; use 'by: pixels' or "
+        "'by: perceptual'",
+        f"'start_from': {cannot}",
+        f"'overlay': {cannot}",
+    ]
+
+
+def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fox.png").write_text("not a picture")
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(folder=tmp_path, start_from="fox.png")
+    assert str(caught.value).partition(": ")[2] == (
+        "'start_from.image' names the file 'fox.png', which is no picture that can be read; "
+        "use a PNG, JPEG or WebP"
+    )
+
+
+def test_an_overlay_that_never_comes_is_refused(photo: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(overlay={"image": photo, "first": 10}, steps=5)
+    assert str(caught.value).partition(": ")[2] == (
+        "'overlay': never comes: it begins at 10 and ends at end of 5 steps; set an earlier "
+        "'first' or a later 'until'"
+    )
+
+
+def test_the_pictures_of_the_recipes_are_what_the_script_draws(tmp_path: Path) -> None:
+    import runpy
+
+    root = Path(__file__).parent.parent
+    runpy.run_path(str(root / "scripts" / "pictures.py"))["draw"](tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(path.name for path in (root / "recipes" / "pictures").iterdir())
+    for name in names:
+        drawn, kept = (np.asarray(Image.open(folder / name).convert("RGBA"), dtype=int)
+                       for folder in (tmp_path, root / "recipes" / "pictures"))  # fmt: skip
+        assert np.abs(drawn - kept).max() <= 1, name
