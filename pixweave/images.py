@@ -43,6 +43,15 @@ def from_file(path: Path) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of the picture in a file, from its head alone; raises as `from_file`."""
+    from PIL import Image
+
+    with _refusing(path), warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
+        _check_pixels(opened, path)
+        return opened.size
+
+
 def square_from_file(path: Path, side: int) -> np.ndarray[Any, Any]:
     """The middle square of the picture in a file, reduced to uint8 `[side, side, 3]`, over white.
 

@@ -138,6 +138,26 @@ def _checked(colours: tuple[Rgb, ...], source: str) -> tuple[Rgb, ...]:
     return unique
 
 
+Colour = Annotated[
+    Rgb,
+    BeforeValidator(_one),
+    WithJsonSchema(
+        {
+            "x-type": "colour",
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                    "minItems": 3,
+                    "maxItems": 3,
+                },
+            ],
+        }
+    ),
+]
+"""Type of a setting that takes one colour; its value is (r, g, b) in 0..255."""
+
 Palette = Annotated[
     tuple[Rgb, ...],
     BeforeValidator(read_palette),

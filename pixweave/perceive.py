@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from pixweave.protocols import Perceptor
+    from pixweave.recipe.values import Moment
+    from pixweave.run import Run
 
 TOO_NEAR = 0.9
 """Captions of a bank nearer than this cosine to the prompt mean the same and are left out."""
@@ -39,6 +42,13 @@ def contrast(embedding: Tensor, target: Tensor, bank: Tensor, scale: float = 10.
 def unlike(bank: Tensor, target: Tensor) -> Tensor:
     """The captions of a bank `[K, D]` that mean something else than the target."""
     return bank[(bank @ target.flatten()) < TOO_NEAR]
+
+
+def shares(run: Run, names: Iterable[str], moment: Moment) -> dict[str, float]:
+    """The weights of these perceptors at a moment, made to sum to 1."""
+    weights = {p.id: p.weight.at(moment) for p in run.recipe.perceptors if p.id in names}
+    total = sum(weights.values()) or 1.0
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def embed_picture(path: Path, perceptor: Perceptor, device: torch.device) -> Tensor:

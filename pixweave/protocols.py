@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 class Generator(Protocol):
     """Makes the picture.
 
+    The component says in its ClassVar `can` what it is able to; see `Component.can`. With
+    `latent`, there is `latents()`: `[B, ...]`, differentiable, in which distances mean something.
+
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
     one of K colours (exporters then write indexed files); `advance(step)`, called before
     each step; `info`, a short line about what was built; `shown()`, called after each step, a
@@ -40,7 +43,11 @@ class Generator(Protocol):
         """Bring the parameters back into their legal range; called after each step."""
 
     def start_from(self, image: Tensor) -> None:
-        """Set the parameters so that the picture is as near to `image` `[B, 3, H, W]` as can be."""
+        """Set the parameters, in place, so that the picture is as near to `image` as can be.
+
+        `[B, 3, H, W]`, or `[B, 4, H, W]` where the generator makes alpha. If it is unable to, the
+        component leaves `start_from` out of `can`, and this is never called.
+        """
 
     def state_dict(self) -> Mapping[str, Any]:
         """All that is needed to go on from here, as tensors and plain values."""

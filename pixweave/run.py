@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pixweave.canvas import Canvas
 from pixweave.device import choose_device, choose_precision
 from pixweave.errors import PluginError, RunError
 from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Perceptor
@@ -46,8 +47,9 @@ class WeightedLoss:
 class Run:
     """A recipe made live: build it with `open_run`.
 
-    `generator`, `perceptors`, `augmentations`, `losses` and `filters` are the built parts; `folder`
-    is where exporters write; `part` is the entry of the recipe that is being built.
+    `generator`, `perceptors`, `augmentations`, `losses` and `filters` are the built parts; `canvas`
+    holds what the recipe starts from; `folder` is where exporters write; `part` is the entry of the
+    recipe that is being built.
     """
 
     def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
@@ -62,6 +64,7 @@ class Run:
         self.step = 0
         self.part: Part = recipe.generator
         self.generator: Generator = self.build(recipe.generator)
+        self.canvas = Canvas(self)
         self.perceptors: dict[str, Perceptor] = {p.id: self.build(p) for p in recipe.perceptors}
         self.augmentations: dict[str, Augmentation] = {
             p.id: self.build(p) for p in recipe.augmentations
@@ -97,13 +100,14 @@ class Run:
         """The picture of this step, for losses to look at."""
         if advance := getattr(self.generator, "advance", None):
             advance(step)
-        return View(self, step)
+        self.canvas.overlay(step)
+        return View(self, step, self.canvas.picture())
 
     def shown(self, view: View) -> Tensor:
         """The picture to show of a step, detached: the generator's own choice, or what was seen."""
         choose = getattr(self.generator, "shown", None)
         chosen: Tensor | None = choose() if choose is not None else None
-        return view.raw.detach() if chosen is None else chosen
+        return view.raw.detach() if chosen is None else self.canvas.masked(chosen)
 
     def advance(self, step: int) -> None:
         """Move the parameters by the gradients that they hold, at this step's learning rate."""

@@ -116,11 +116,11 @@ def check_component(
     """Assert what every component must hold; AssertionError names what does not.
 
     Settings are described and the example validates. A loss has a gradient and descends; a
-    generator has gradients, stays in range, starts from a picture, gives the same bytes for the
-    same seed, and its state round-trips; an augmentation keeps the shape, passes gradients and is
-    reproducible; a filter gives the size that it says, in range and always the same; a perceptor
-    gives unit vectors with gradients; a trainer, given settings with
-    which a step is quick, repeats its steps when it is resumed and writes its file.
+    generator has gradients, stays in range, gives the same bytes for the same seed, its state
+    round-trips, and it does what it says that it `can`; an augmentation keeps the shape, passes
+    gradients and is reproducible; a filter gives the size that it says, in range and always the
+    same; a perceptor gives unit vectors with gradients; a trainer, given settings with which a step
+    is quick, repeats its steps when it is resumed and writes its file.
     """
     plugins = plugins or plugins_of()
     offer = plugins.find(kind, name)
@@ -170,10 +170,44 @@ def _check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> N
     assert rest.step < recipe.steps
     resumed = [frame.image for frame in generate(rest)]
     assert torch.equal(resumed[-1], frames[-1]), f"the state of '{name}' does not round-trip"
-    half_grey = torch.full((1, 3, height, width), 0.25)
-    run.generator.start_from(half_grey)
-    near = (run.generator.image()[:, :3] - half_grey).abs().mean()
+    if "start_from" in recipe.generator.settings.can:
+        _check_start(name, run, image.shape[1])
+    if "latent" in recipe.generator.settings.can:
+        _check_latents(name, run)
+
+
+def _check_start(name: str, run: Run, channels: int) -> None:
+    """The generator takes a picture up, in place; with alpha, one that has alpha too."""
+    import torch
+
+    width, height = run.size
+    leaves = list(run.generator.parameters())
+    dark = torch.full((1, 3, height, width), 0.25)
+    run.generator.start_from(dark)
+    near = (run.generator.image()[:, :3] - dark).abs().mean()
     assert near < 0.25, f"'{name}' does not start from a picture: off by {near:.3f}"
+    if channels == 4:
+        clear = torch.cat([dark, torch.zeros_like(dark[:, :1])], 1)
+        run.generator.start_from(clear)
+        alpha = run.generator.image()[:, 3].mean()
+        assert alpha < 0.1, f"'{name}' does not start from a transparent picture: {alpha:.3f}"
+    same = all(a is b for a, b in zip(leaves, run.generator.parameters(), strict=True))
+    assert same, f"'{name}' has other parameters after start_from: the optimiser loses them"
+
+
+def _check_latents(name: str, run: Run) -> None:
+    """The latents have a gradient, and another picture has others."""
+    import torch
+
+    width, height = run.size
+    found = []
+    for grey in (0.2, 0.8):
+        run.generator.start_from(torch.full((1, 3, height, width), grey))
+        latents: Tensor = run.generator.latents()  # type: ignore[attr-defined]
+        assert latents.requires_grad, f"the latents of '{name}' have no gradient"
+        found.append(latents.detach().clone())
+    alike = torch.allclose(found[0], found[1])
+    assert not alike, f"the latents of '{name}' do not tell pictures apart"
 
 
 def _check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from pixweave.canvas import Region
 from pixweave.crops import Plan, cut, plan
 
 if TYPE_CHECKING:
@@ -15,20 +16,18 @@ if TYPE_CHECKING:
     from pixweave.run import Run
 
 
-class View:
-    """One step, seen by losses.
+class Gaze:
+    """One picture `image` `[B, 3, H, W]` as perceptors look at it in one step.
 
-    `image` `[B, 3, H, W]` is the picture (over a random grey where it has alpha); `raw` has the
-    alpha still in it; `alpha` is `[B, 1, H, W]` or None; `moment` tells the time.
+    Two gazes of the same step and `name` look at the same places through the same augmentations.
     """
 
-    def __init__(self, run: Run, step: int) -> None:
+    def __init__(self, run: Run, step: int, image: Tensor, name: str = "") -> None:
         self.run = run
         self.step = step
+        self.name = name
         self.moment: Moment = run.recipe.moment(step)
-        self.raw = run.generator.image()
-        self.alpha = self.raw[:, 3:] if self.raw.shape[1] == 4 else None
-        self.image = self._over_grey() if self.alpha is not None else self.raw
+        self.image = image
         self._plan: Plan | None = None
         self._crops: dict[int, Tensor] = {}
         self._embeddings: dict[str, Tensor] = {}
@@ -42,7 +41,7 @@ class View:
         if side not in self._crops:
             found = cut(self.image, self.plan, side, self.run.lanes)
             for part in self.run.recipe.augmentations:
-                rng = self.run.rng(f"augmentation/{part.id}/{side}", self.step)
+                rng = self.run.rng(f"augmentation/{part.id}/{side}{self.name}", self.step)
                 with self.run.blame(part):
                     found = self.run.augmentations[part.id](found, rng)
             self._crops[side] = found
@@ -60,7 +59,7 @@ class View:
         """Where the crops of this step lie, the same for every perceptor."""
         if self._plan is None:
             aspect = self.image.shape[3] / self.image.shape[2]
-            rng = self.run.rng("crops", self.step)
+            rng = self.run.rng(f"crops{self.name}", self.step)
             self._plan = plan(self.run.recipe.crops, self.moment, aspect, rng)
         return self._plan
 
@@ -76,9 +75,43 @@ class View:
         ]
         return torch.cat(parts)
 
-    def _over_grey(self) -> Tensor:
-        """Over a grey drawn anew each step, so that nothing but alpha can hide the background."""
-        assert self.alpha is not None
-        rng = self.run.rng("background", self.step)
-        grey = torch.rand(len(self.raw), 1, 1, 1, generator=rng).to(self.raw.device)
-        return self.raw[:, :3] * self.alpha + grey * (1 - self.alpha)
+
+class View(Gaze):
+    """One step, seen by losses.
+
+    `image` `[B, 3, H, W]` is the picture (over a random grey where it has alpha); `raw` has the
+    alpha still in it; `alpha` is `[B, 1, H, W]` or None; `moment` tells the time.
+    """
+
+    def __init__(self, run: Run, step: int, raw: Tensor) -> None:
+        self.raw = raw
+        self.alpha = raw[:, 3:] if raw.shape[1] == 4 else None
+        # drawn anew each step, so that nothing but alpha can hide the background
+        rng = run.rng("background", step)
+        self.grey = torch.rand(len(raw), 1, 1, 1, generator=rng).to(raw.device)
+        super().__init__(run, step, raw if self.alpha is None else self._over_grey(raw))
+        self._parts: dict[tuple[str, float], Gaze] = {}
+
+    def within(self, region: Region, around: float = 0.0) -> Gaze:
+        """What is inside of a region, as if there were nothing else: crops lie within its box.
+
+        What is outside is hidden by the grey of the step; with `around`, a share of the region's
+        sides, so much of the surroundings is seen, but gets no gradient.
+        """
+        region = region.fitted(*self.image.shape[-2:])
+        key = (region.name, around)
+        if key not in self._parts:
+            left, top, right, bottom = region.grown(around)
+            here = (..., slice(top, bottom), slice(left, right))
+            seen, mask = self.image[here], region.mask[here]
+            hidden = seen.detach() if around else self.grey
+            part = seen * mask + hidden * (1 - mask)
+            self._parts[key] = Gaze(self.run, self.step, part, f"/{region.name}/{around:g}")
+        return self._parts[key]
+
+    def of(self, picture: Tensor) -> View:
+        """Another picture of three or four channels in the place of this one: looked at alike."""
+        return View(self.run, self.step, picture)
+
+    def _over_grey(self, raw: Tensor) -> Tensor:
+        return raw[:, :3] * raw[:, 3:] + self.grey * (1 - raw[:, 3:])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
+from pixweave.pictures import Mask
 from pixweave.recipe import InputFile
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pixweave.protocols import Perceptor
     from pixweave.recipe import Recipe
     from pixweave.run import Run
-    from pixweave.view import View
+    from pixweave.view import Gaze, View
 
 
 class Prompt(Component):
@@ -43,6 +44,16 @@ class Prompt(Component):
         description="share of the loss that asks to be told apart from the other "
         "captions that the perceptor knows, where it brings such a bank",
     )
+    mask: Mask | None = Field(
+        None, description="where it looks: crops lie there, and nothing else is seen or changed"
+    )
+    around: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="how far beyond the mask it sees too, in sides of the mask; what lies there "
+        "gets no pull",
+    )
     perceptors: tuple[str, ...] | None = Field(
         None, description="ids of the perceptors that judge it; by default all"
     )
@@ -51,6 +62,8 @@ class Prompt(Component):
     def _one_target(self) -> Prompt:
         if (self.text is None) == (self.image is None):
             raise ValueError("a prompt has either text or image")
+        if self.around and self.mask is None:
+            raise ValueError("around belongs to a mask, and there is none")
         return self
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
@@ -67,7 +80,7 @@ class Prompt(Component):
         """A function of the view; targets are encoded here, once."""
         import torch
 
-        from pixweave.perceive import contrast, distance, unlike
+        from pixweave.perceive import contrast, distance, shares, unlike
 
         part, judges = run.part, self._judges(run)
         with torch.no_grad():
@@ -78,20 +91,23 @@ class Prompt(Component):
                 if self.contrast and (bank := getattr(judge, "bank", None))
             }
 
-        def apart(view: View, name: str) -> Tensor:
-            embedding = view.embedding(name)
+        region = self.mask.region(run) if self.mask else None
+
+        def apart(seen: Gaze, name: str) -> Tensor:
+            embedding = seen.embedding(name)
             gap = judged = distance(embedding, targets[name])
             if name in banks and len(banks[name]):
                 judged = gap.lerp(contrast(embedding, targets[name], banks[name]), self.contrast)
             if self.stop is not None:  # crops that are far or near enough have no more gradient
-                away = part.weight.at(view.moment) < 0
+                away = part.weight.at(seen.moment) < 0
                 moving = gap < self.stop if away else gap > self.stop
                 judged = torch.where(moving, judged, judged.detach())
             return judged.mean()
 
         def loss(view: View) -> Tensor:
-            shares = _shares(run, judges, view)
-            return torch.stack([shares[name] * apart(view, name) for name in judges]).sum()
+            seen = view.within(region, self.around) if region else view
+            parts = shares(run, judges, view.moment)
+            return torch.stack([parts[name] * apart(seen, name) for name in judges]).sum()
 
         return loss
 
@@ -105,13 +121,6 @@ class Prompt(Component):
             return perceptor.encode_text([self.text]).float()
         assert self.image is not None
         return embed_picture(self.image, perceptor, run.device)
-
-
-def _shares(run: Run, names: Iterable[str], view: View) -> dict[str, float]:
-    """Weights of the perceptors at this moment, summing to 1."""
-    weights = {p.id: p.weight.at(view.moment) for p in run.recipe.perceptors if p.id in names}
-    total = sum(weights.values()) or 1.0
-    return {name: weight / total for name, weight in weights.items()}
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from pixweave.cli.plugin import example, settings
 from pixweave.palettes import SETS
 from pixweave.plugins import HOOKS, Offer
 from pixweave.recipe.core import Core
+from pixweave.recipe.sections import models
 from pixweave.settings import Crops, Optimizer
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
@@ -36,7 +37,12 @@ def reference() -> str:
         "## Settings of the core\n\n"
         + "\n\n".join(
             _core(name, model)
-            for name, model in (("recipe", Core), ("crops", Crops), ("optimizer", Optimizer))
+            for name, model in (
+                ("recipe", Core),
+                *models().items(),
+                ("crops", Crops),
+                ("optimizer", Optimizer),
+            )
         ),
         "## Palettes\n\n"
         + "\n".join(

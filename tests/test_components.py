@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pixweave import Plugins
 from pixweave.plugins import HOOKS
 from pixweave.testing import check_component, plugins_of
 
+GHOST = str(Path(__file__).parent.parent / "recipes" / "pictures" / "ghost.png")
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("generator", "pixel", {"grid": [12, 12]}),
     ("generator", "vqgan", {"grid": 3}),
@@ -31,6 +33,11 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("loss", "smoothness", {"kind": "even"}),
     ("loss", "saturation", {}),
     ("loss", "palette", {"colors": "pico-8"}),
+    ("loss", "stay", {"image": GHOST}),
+    ("loss", "stay", {"image": GHOST, "grid": 6, "mask": {"box": [0, 0, 0.5, 1]}}),
+    ("loss", "stay", {"image": GHOST, "by": "latent"}),
+    ("loss", "stay", {"image": GHOST, "by": "perceptual"}),
+    ("loss", "prompt", {"text": "a red square", "mask": {"box": [0, 0, 0.5, 1]}, "around": 0.5}),
     *[("loss", "symmetry", {"axis": axis}) for axis in ("x", "y", "both", "diagonal")],
     ("augmentation", "jitter", {}),
     ("augmentation", "jitter", {"brightness": 0.2, "contrast": 0.2}),
@@ -68,3 +75,10 @@ def test_no_bundled_component_is_left_out() -> None:
         if plugins.loaded[offer.plugin].origin == "bundled"
     }
     assert bundled == {(kind, name) for kind, name, _ in CASES} | {("loss", "coverage")}
+
+
+def test_every_bundled_generator_starts_from_a_picture() -> None:
+    offers = Plugins.discover().offers("generator")
+    assert {name for name, offer in offers.items() if "start_from" not in offer.component.can} == (
+        set()
+    )

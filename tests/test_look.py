@@ -18,7 +18,7 @@ from recipe_doubles import doubles, lines
 from pixweave.cli import State, Verbs, cli
 from pixweave.cli.look import VERBS
 from pixweave.plugins import Plugins
-from pixweave.recipe import builtins, load_text
+from pixweave.recipe import builtins, load, load_text
 
 TOP = "pixweave: 1\nprompts: [a fox]\n"
 
@@ -139,6 +139,21 @@ def test_cp_never_overwrites_unasked(here: Path) -> None:
     assert run("cp", "hello", "nowhere/a.yaml").exit_code == 1
     assert sorted(path.name for path in here.iterdir()) == ["hello.yaml", "new.yaml"]
     assert stat.S_IMODE(Path("new.yaml").stat().st_mode) & 0o444
+
+
+def test_cp_brings_the_pictures_that_a_recipe_names(here: Path) -> None:
+    made = ["sky.yaml", "pictures/valley.png", "pictures/sky.png"]
+    assert run("cp", "sky").stdout.splitlines() == made
+    for name in made[1:]:
+        assert Path(name).read_bytes() == (builtins()["sky"].parent / name).read_bytes()
+    assert load(["sky.yaml"], Plugins.discover()).warnings == ()
+    assert run("cp", "sky", "other.yaml").exit_code == 0  # the same pictures may be there
+    Path("pictures/sky.png").write_text("mine")
+    found = run("cp", "sky", "third.yaml")
+    assert (found.exit_code, found.stderr) == (
+        1,
+        "pixweave: 'pictures/sky.png' is there already; use --force to replace it\n",
+    )
 
 
 def test_schema_goes_to_stdout_or_a_file(here: Path) -> None:

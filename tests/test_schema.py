@@ -55,6 +55,8 @@ def test_it_accepts_every_recipe_that_ships(name: str) -> None:
         TOP + "perceptors: [{use: tiny, weight: 1 + t, id: eye}]\n",
         TOP + "generator: {grid: [3, 3]}\nextends: [hello, a.yaml]\nquality: best\n",
         TOP + "losses: [{use: doubles/smoothness}]\ndevice: cuda:1\nseed: random\n",
+        TOP + "start_from: a.png\nmask: [0, 0, 1, 0.5]\noverlay: {image: b.png, until: 50%}\n",
+        TOP + "start_from: {image: a.png, background: red}\nmask: {image: m.png}\n",
         TOP + "optimizer: sgd\nx-a: {b: c}\nsize: 640x360\n",
         TOP + "crops: {count: {0: 1, 50%: {value: 2, ease: hold}, ease: smooth}}\n",
         "pixweave: 1\nprompts: a fox\n",

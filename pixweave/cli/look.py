@@ -152,12 +152,41 @@ def cat(name: str) -> None:
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace DEST if it is there.")
 def cp(name: str, dest: Path | None, force: bool) -> None:
-    """Copy the built-in recipe NAME to DEST: a file or a folder, by default this one."""
+    """Copy the built-in recipe NAME to DEST: a file or a folder, by default this one.
+
+    The files that it names are copied too, and lie beside it as they do here.
+    """
     source = _builtin(name)
     dest = dest or Path()
     target = dest / source.name if dest.is_dir() else dest
     _write(target, source.read_bytes(), force)
     click.echo(target)
+    for beside in _inputs(source):
+        data, copy = (source.parent / beside).read_bytes(), target.parent / beside
+        if not copy.is_file() or copy.read_bytes() != data:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _write(copy, data, force)
+        click.echo(copy)
+
+
+def _inputs(recipe: Path) -> list[Path]:
+    """The files beside a recipe that it names, relative to it."""
+    from pixweave.recipe.nodes import parse
+
+    found: dict[Path, None] = {}
+    ahead = [parse(recipe.read_text("utf-8"), recipe.name, recipe.parent)]
+    while ahead:
+        value = ahead.pop(0).value
+        if isinstance(value, (dict, list)):
+            ahead += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and _is_beside(recipe, Path(value)):
+            found[Path(value)] = None
+    return list(found)
+
+
+def _is_beside(recipe: Path, name: Path) -> bool:
+    plain = not name.is_absolute() and ".." not in name.parts
+    return plain and (recipe.parent / name).is_file()
 
 
 def _builtin(name: str) -> Path:

@@ -67,8 +67,9 @@ def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
     """Name, type, default and help of every setting of a component."""
     rows = []
     schema = offer.component.model_json_schema()
+    own = schema if "properties" in schema else schema["anyOf"][-1]  # after its bare forms
     for name, info in offer.component.model_fields.items():
-        kind = _type(schema["properties"][name], schema.get("$defs", {}))
+        kind = _type(own.get("properties", {})[name], schema.get("$defs", {}))
         default = "required" if info.is_required() else _text(info.get_default())
         rows.append((name, kind, default, info.description or ""))
     return rows

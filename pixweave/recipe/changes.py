@@ -137,6 +137,8 @@ def _open(node: Node | None, path: tuple[str, ...]) -> Node | None:
         return Node([], Mark("default")) if len(path) == 1 and head in _LISTS else None
     if isinstance(node.value, str) and head == "prompts" and len(path) == 1:
         return Node([node], node.mark, node.key_mark)
+    if len(path) == 1 and head in core.BARE:
+        return nodes.opened(node, core.BARE[head])
     single = len(path) == 1 and head in ("generator", "optimizer")
     if isinstance(node.value, str) and (single or (len(path) == 2 and head in _LISTS)):
         name = {"prompts": "text", "export": "file"}.get(head, "use")

@@ -27,6 +27,12 @@ KINDS = {"perceptors": "perceptor", "generator": "generator", "losses": "loss",
          "export": "exporter"}  # fmt: skip
 """Key of a recipe -> the kind of part that it holds."""
 WEIGHED = ("loss", "perceptor")
+BARE: dict[str, dict[type, str]] = {
+    "start_from": {str: "image"}, "mask": {str: "image", list: "box"}, "overlay": {str: "image"},
+}  # fmt: skip
+"""Sections that a recipe need not have -> the setting that a bare text or list stands for."""
+SOURCES = ("image", "box")
+"""Settings of such a section that exclude each other: one in an upper layer replaces the lower."""
 LAYERS = ("extends", "quality", "presets")
 
 _RATIO = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)")
@@ -148,5 +154,6 @@ class Core(Settings):
     inputs: Inputs = Field({}, description="named numbers over time that expressions can use")
 
 
-TOP_LEVEL = ("pixweave", *LAYERS, *Core.model_fields, "prompts", *KINDS, "crops", "optimizer")
+TOP_LEVEL = ("pixweave", *LAYERS, *Core.model_fields, *BARE, "prompts", *KINDS,
+             "crops", "optimizer")  # fmt: skip
 """Every key that a recipe can have, besides `x-...`."""

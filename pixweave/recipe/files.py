@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from pixweave.errors import did_you_mean
+from pixweave.errors import MissingError, did_you_mean
 from pixweave.recipe.expressions import Wrong
 from pixweave.recipe.nodes import Written
 
@@ -67,10 +67,39 @@ def _input_file(raw: Any) -> Path:
     raise Wrong(f"names the file '{raw}', which is not there", nearest(path))
 
 
+def _picture_file(raw: Any) -> Path:
+    from pixweave.images import size_of
+
+    path = _input_file(raw)
+    try:
+        size_of(path)
+    except MissingError as error:
+        said = str(error).removeprefix(f"'{path}' ")
+        if said.startswith("cannot be read"):
+            said = "is no picture that can be read"
+        raise Wrong(f"names the file '{raw}', which {said}", "use a PNG, JPEG or WebP") from None
+    return path
+
+
 if TYPE_CHECKING:
     InputFile = Path
+    PictureFile = Path
 else:
     InputFile = Annotated[Path, BeforeValidator(_input_file), WithJsonSchema({"type": "string"})]
-"""A setting that names an existing file, relative to the recipe that writes it; gives a Path."""
+    PictureFile = Annotated[
+        Path, BeforeValidator(_picture_file), WithJsonSchema({"type": "string"})
+    ]
+"""A setting that names an existing file, relative to the recipe that writes it; gives a Path.
 
-__all__ = ["InputFile", "Written", "builtin_folder", "builtins", "nearest", "resolve"]
+The head of a PictureFile is read to see that it is a picture.
+"""
+
+__all__ = [
+    "InputFile",
+    "PictureFile",
+    "Written",
+    "builtin_folder",
+    "builtins",
+    "nearest",
+    "resolve",
+]

@@ -132,6 +132,25 @@ def _key(written: str, raw: Any) -> Key:
     return Key(written, time, unit, number(raw), ease)
 
 
+def read_time(raw: Any) -> str:
+    """A time as it was written: a step (12), seconds (2s, 500ms), a percentage, start or end."""
+    written = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
+    if not re.fullmatch(KEY, written):
+        raise Wrong(
+            f"must be a time, not {f'{raw:g}' if isinstance(raw, float) else _shown(raw)}",
+            "write a step (12), seconds (2s, 500ms), a percentage (50%), start or end",
+        )
+    if written.endswith("%") and float(written[:-1]) > 100:
+        raise Wrong(f"must be a time between 0% and 100%, not {written}")
+    return written
+
+
+def place(written: str, steps: int, fps: float) -> float:
+    """The step at which a time lies."""
+    time, unit = _time(written)
+    return Key(written, time, unit, 0.0).step(steps, fps)
+
+
 def _time(written: str) -> tuple[float, str]:
     if written in ("start", "end"):
         return (0.0 if written == "start" else 100.0), "%"

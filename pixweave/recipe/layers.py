@@ -235,6 +235,11 @@ def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
         return _merge_size(lower, upper)
     if isinstance(lower.value, str) and tuple(path) in (("generator",), ("optimizer",)):
         lower = Node({"use": lower}, lower.mark, lower.key_mark)
+    if len(path) == 1 and path[0] in core.BARE:
+        lower = nodes.opened(lower, core.BARE[path[0]])
+        old, new = ({name for name in core.SOURCES if name in node} for node in (lower, upper))
+        if old and new and not old & new:
+            return upper
     if not isinstance(lower.value, dict) or not isinstance(upper.value, dict):
         return upper
     if is_keyframes(upper.value) or is_keyframes(lower.value):

@@ -17,6 +17,8 @@ from pixweave.recipe.layers import DEFAULT, Layers, default_layer
 from pixweave.recipe.model import Recipe
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.parts import Part, PartReader, bad_prompts, desugar
+from pixweave.recipe.sections import complaints
+from pixweave.recipe.sections import read as read_sections
 from pixweave.recipe.words import CORE, Subject, Validator
 
 if TYPE_CHECKING:
@@ -99,9 +101,10 @@ class _Builder:
         head = self.check.settings(core.Core, self._only(core.Core), CORE)
         crops = self._section("crops", Crops)
         optimizer = self._section("optimizer", Optimizer)
+        brought: dict[str, Any] = read_sections(self.tree, self.check)
         parts = self._parts()
         if head is not None:
-            sections = {"crops": crops, "optimizer": optimizer}
+            sections = {"crops": crops, "optimizer": optimizer, **brought}
             clock.check_values(self.check, self.tree, head, sections, parts)
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
@@ -115,7 +118,7 @@ class _Builder:
             precision=head.precision, inputs=head.inputs, generator=parts["generator"][0],
             perceptors=parts["perceptors"], losses=parts["losses"],
             augmentations=parts["augmentations"], filters=parts["filters"],
-            exports=parts["export"], crops=crops, optimizer=optimizer,
+            exports=parts["export"], crops=crops, optimizer=optimizer, **brought,
             sources=tuple(self.layers.texts), tree=self.tree,
             labels=self.layers.labels)  # fmt: skip
         return self._settled(recipe)
@@ -192,6 +195,7 @@ class _Builder:
 
         The generator sees the size that was asked for, the other parts the one that it makes.
         """
+        self._ask_sections(recipe)
         warnings = self._ask(recipe.generator, recipe)
         fitted = recipe if self.check.problems else self._fitted(recipe, warnings)
         for part in recipe.parts:
@@ -200,6 +204,11 @@ class _Builder:
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
         return replace(fitted, warnings=tuple(_unique(warnings)))
+
+    def _ask_sections(self, recipe: Recipe) -> None:
+        for key, found in complaints(recipe, self.plugins):
+            where = _place(self.tree[key], found.setting).mark
+            self.check.fail(where, f"'{key}': {found.message}", found.hint)
 
     def _fitted(self, recipe: Recipe, warnings: list[Problem]) -> Recipe:
         part = recipe.generator

@@ -18,6 +18,7 @@ from pixweave.recipe.parts import Part
 from pixweave.recipe.values import Moment, Value
 
 if TYPE_CHECKING:
+    from pixweave.pictures import Mask, Overlay, StartFrom
     from pixweave.settings import Crops, Optimizer
 
 Row = tuple[str, Any, str]
@@ -48,6 +49,9 @@ class Recipe:
     exports: tuple[Part, ...]
     crops: Crops
     optimizer: Optimizer
+    start_from: StartFrom | None = None
+    mask: Mask | None = None
+    overlay: Overlay | None = None
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
@@ -77,6 +81,7 @@ class Recipe:
         return {
             "pixweave": core.FORMAT,
             **{k: v for k, v in head.items() if k not in ("title", "inputs") or v},
+            **{key: plain(held) for key in core.BARE if (held := getattr(self, key)) is not None},
             "perceptors": [_part(part) for part in self.perceptors],
             "generator": _part(self.generator),
             "losses": [_part(part) for part in self.losses],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,14 @@ def parse(
     if reader.problems:
         raise RecipeError(reader.problems)
     assert node is not None
+    return node
+
+
+def opened(node: Node, names: Mapping[type, str]) -> Node:
+    """The node; a bare text or list as the mapping of one setting for which it stands."""
+    for kind, name in names.items():
+        if isinstance(node.value, kind):
+            return Node({name: node}, node.mark, node.key_mark)
     return node
 
 

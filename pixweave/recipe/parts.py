@@ -15,7 +15,7 @@ from pixweave.component import Component
 from pixweave.errors import Mark, did_you_mean
 from pixweave.recipe import core
 from pixweave.recipe.expressions import Wrong
-from pixweave.recipe.nodes import Node, Written
+from pixweave.recipe.nodes import Node, Written, opened
 from pixweave.recipe.values import Value
 from pixweave.recipe.words import Subject, Validator
 
@@ -63,6 +63,9 @@ def desugar(tree: Node) -> Node:
             held["losses"] = replace(losses, value=[*wished.value, *losses.value])
         elif not isinstance(wished.value, list):
             held["prompts"] = wished
+    for key, names in core.BARE.items():
+        if key in held:
+            held[key] = opened(held[key], names)
     if isinstance(held.get("optimizer", tree).value, str):
         held["optimizer"] = _named(held["optimizer"], "use")
     return replace(tree, value=held)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from pixweave.recipe import core
+from pixweave.recipe import core, sections
 from pixweave.recipe.values import Value
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ _HELP = {
     "extends": "recipes that this one builds on: files beside it, or built-in ones",
     "quality": "a preset of steps and crops; see `pixweave cat presets/draft`",
     "presets": "presets that this recipe stands on",
+    "start_from": "the picture to begin with, instead of noise",
+    "mask": "where the picture may change; elsewhere it stays what it starts from, to the bit",
+    "overlay": "a picture that is blended over every so many steps",
     "prompts": "what the picture should show; short for losses of `use: prompt`",
     "perceptors": "what understands the picture",
     "generator": "what makes the picture",
@@ -71,6 +74,7 @@ class _Writer:
             "prompts": self.prompts(),
             "crops": self.model("crops", Crops),
             "optimizer": self.optimizer(Optimizer),
+            **{key: self.section(key, model) for key, model in sections.models().items()},
         }
         for key, kind in core.KINDS.items():
             one = {"anyOf": [*self.parts(kind)]}
@@ -88,6 +92,15 @@ class _Writer:
         for setting in made.get("properties", {}).values():
             setting.pop("title", None)
         return {**made, "properties": made.get("properties", {}), "additionalProperties": False}
+
+    def section(self, key: str, model: type[BaseModel]) -> Schema:
+        """A section that a recipe need not have, or the bare setting that stands for it."""
+        made = model.model_json_schema(
+            ref_template=f"#/$defs/{key}.{{model}}", schema_generator=_Generator
+        )
+        for name, definition in made.pop("$defs", {}).items():
+            self.definitions[f"{key}.{name}"] = definition
+        return {"anyOf": [*made["anyOf"], {"type": "null"}]}
 
     def optimizer(self, model: type[BaseModel]) -> Schema:
         """Its settings, or the bare name of one."""

@@ -98,7 +98,10 @@ class Validator:
     def _explain_one(self, here: list[_Fault], model: type[Settings], subject: Subject) -> None:
         first = here[0]
         if first.kind == "extra_forbidden":
-            message, hint = self.unknown(str(first.path[-1]), model, subject)
+            inner = _inside(model, first.path[:-1])
+            if inner is not model:
+                subject = Subject(subject.setting(first.path[:-1]))
+            message, hint = self.unknown(str(first.path[-1]), inner, subject)
             self.fail(first.node.place, message, hint)
         elif first.kind == "missing":
             self.fail(first.node.mark, *_missing(first, model, subject))
@@ -177,6 +180,18 @@ def _missing(fault: _Fault, model: type[BaseModel], subject: Subject) -> tuple[s
     about = f" ({info.description})" if info and info.description else ""
     inside = "" if len(fault.path) == 1 else f" in {subject.setting(fault.path[:-1])}"
     return f"{subject.name} needs '{name}'{inside}", f"add '{name}: ...'{about}"
+
+
+def _inside(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:
+    """The model of the settings at a path within a model; the model itself if there is none."""
+    for step in path:
+        info = model.model_fields.get(str(step))
+        kinds = (info.annotation, *typing.get_args(info.annotation)) if info else ()
+        found = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(found) != 1:
+            return model
+        model = found[0]
+    return model
 
 
 def _items(fault: _Fault, model: type[BaseModel], path: tuple[Any, ...]) -> str:

@@ -6,6 +6,8 @@ from pixweave import Component, Field, hookimpl
 class Stripes(Component):
     """A picture of level stripes, each of one colour."""
 
+    can = frozenset({"start_from"})  # a Drawing fits itself to a picture
+
     count: int = Field(12, ge=1, description="how many stripes")
 
     def build(self, run):

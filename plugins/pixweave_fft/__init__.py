@@ -17,6 +17,7 @@ class Fft(Component):
     before small ones at any size of the picture (Olah, Mordvintsev and Schubert 2017: lucid).
     """
 
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "alpha"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.6, "end": 0.05}
 
     decay: float = Field(

@@ -26,6 +26,7 @@ class Pixel(Component):
     passes straight through.
     """
 
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha"})
     svg: ClassVar[bool] = True
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SLOPE = 4.0
 """A step of the sum is a step of the colour at middle grey."""
 LIMIT = 2.5
+NEAREST = 1e-3
+"""How near to 0 and 1 a picture to start from can bring a cell: under half of an 8-bit level, and
+with enough slope left to come away again."""
 
 
 class PixelGrid:
@@ -56,19 +59,23 @@ class PixelGrid:
 
     def cells(self) -> Tensor:
         """The cells `[1, C, rows, columns]`, 0..1; palette colours if there is a palette."""
+        total = torch.sigmoid(SLOPE * self.latents())
+        return total if self.palette is None else self._snap(total)
+
+    def latents(self) -> Tensor:
+        """The sum of all levels `[1, C, rows, columns]`, of which the cells are the sigmoid."""
         finest = self.levels[-1]
         total = finest
         for level in self.levels[:-1]:
             total = total + F.interpolate(
                 level, finest.shape[-2:], mode="bilinear", align_corners=False
             )
-        total = torch.sigmoid(SLOPE * total)
-        return total if self.palette is None else self._snap(total)
+        return total
 
     def image(self) -> Tensor:
         """The picture, every pixel exactly the colour of its cell."""
         cells = self.cells()
-        self.shown = cells.detach()
+        self.drawn = cells.detach()
         if self.map is None:
             side = self.size[0] // cells.shape[3]
             return cells.repeat_interleave(side, 2).repeat_interleave(side, 3)
@@ -77,9 +84,9 @@ class PixelGrid:
 
     def svg(self) -> str:
         """The cells that were last shown: one path for all cells of a colour."""
-        _, _, rows, columns = self.shown.shape
+        _, _, rows, columns = self.drawn.shape
         corners = outlines(self.shape, columns, rows, self.size).tolist()
-        colours = (self.shown[0].flatten(1).T.cpu() * 255).round() / 255
+        colours = (self.drawn[0].flatten(1).T.cpu() * 255).round() / 255
         found: dict[tuple[float, ...], list[str]] = {}
         for colour, points in zip(colours.tolist(), corners, strict=True):
             line = " ".join(f"{svg.number(x)} {svg.number(y)}" for x, y in points)
@@ -101,15 +108,33 @@ class PixelGrid:
                 level.clamp_(-LIMIT, LIMIT)
 
     def start_from(self, image: Tensor) -> None:
-        """Take each cell's mean colour; alpha becomes opaque where the image has none."""
+        """Take each cell's mean colour, of what is opaque; opaque where the image has no alpha."""
         finest = self.levels[-1]
         with torch.no_grad():
-            if image.shape[1] == 3:
-                image = torch.cat([image, torch.ones_like(image[:, :1])], 1)
             cells = self._means(image)
+            if finest.shape[1] == 4 and cells.shape[1] == 3:
+                cells = torch.cat([cells, torch.ones_like(cells[:, :1])], 1)
             for level in self.levels[:-1]:
                 level.zero_()
-            finest.copy_(torch.logit(cells[:, : finest.shape[1]], 1e-4) / SLOPE)
+            finest.copy_(torch.logit(cells[:, : finest.shape[1]], NEAREST) / SLOPE)
+
+    def _means(self, image: Tensor) -> Tensor:
+        """The mean of each cell `[1, C, rows, columns]`; what is transparent lends no colour."""
+        if image.shape[1] == 3:
+            return self._mean(image)
+        colour, alpha = image[:, :3], image[:, 3:]
+        seen, there = self._mean(colour * alpha), self._mean(alpha)
+        mean = torch.where(there > 1e-6, seen / there.clamp(min=1e-6), self._mean(colour))
+        return torch.cat([mean.clamp(0, 1), there], 1)
+
+    def _mean(self, image: Tensor) -> Tensor:
+        rows, columns = self.levels[-1].shape[-2:]
+        if self.map is None:
+            return F.interpolate(image, (rows, columns), mode="area")
+        sums = image.new_zeros(image.shape[1], rows * columns)
+        flat = image[0].flatten(1)
+        counts = torch.bincount(self.map, minlength=rows * columns).clamp(min=1)
+        return (sums.index_add_(1, self.map, flat) / counts).view(1, -1, rows, columns)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The levels, coarsest first."""

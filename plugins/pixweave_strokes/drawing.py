@@ -75,7 +75,7 @@ class StrokeDrawing:
         colours = self._shade("colours", have)
         paper = self._shade("paper", have)
         opacity = self._shade("opacities", have)
-        self.shown = [t.detach() for t in (pieces, half, colours, opacity, paper)]
+        self.drawn = [t.detach() for t in (pieces, half, colours, opacity, paper)]
         if self.clear:
             colours = torch.cat([colours, torch.ones_like(colours[:, :1])], 1)
             paper = torch.zeros_like(paper).new_zeros(4)
@@ -95,7 +95,7 @@ class StrokeDrawing:
 
     def svg(self) -> str:
         """The curves that were last shown, lowest first."""
-        pieces, half, colours, opacity, paper = (t.cpu() for t in self.shown)
+        pieces, half, colours, opacity, paper = (t.cpu() for t in self.drawn)
         width, height = self.size
         lines = []
         if not self.clear:
@@ -161,7 +161,7 @@ class StrokeDrawing:
         ours = self.image()
         if self.clear:
             return (_flat(ours) - _flat(image)).square().mean()
-        behind = self.shown[4][:, None, None]
+        behind = self.drawn[4][:, None, None]
         return (ours - (image[:, :3] * image[:, 3:] + behind * (1 - image[:, 3:]))).square().mean()
 
     def state_dict(self) -> dict[str, Tensor]:

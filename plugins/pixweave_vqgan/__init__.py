@@ -30,6 +30,7 @@ class Vqgan(Component):
     transformer: by its name in the model store, or as a checkpoint and its config.
     """
 
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.15, "end": 0.03}
 
     grid: int | None = Field(

@@ -78,6 +78,10 @@ class VqganPicture:
             self.average.copy_(self.latent)
             self.seen = 0
 
+    def latents(self) -> Tensor:
+        """The latents, before codes are looked up."""
+        return self.latent
+
     def state_dict(self) -> dict[str, Any]:
         """The latents, their average, and of how many steps it is."""
         latent, average = (each.detach().clone() for each in (self.latent, self.average))
