@@ -49,7 +49,9 @@ class Perceptor(Protocol):
     """Maps pictures and texts into one space.
 
     Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
-    `overflow(text)`, the words of a text that its context cannot hold ('' when all fit).
+    `overflow(text)`, the words of a text that its context cannot hold ('' when all fit); `fit` and
+    `method`, how pictures are brought to its size (see `pixweave.pictures.Look`). Its component may
+    have `identity()`, a text without torch that is equal where vectors may be compared.
     """
 
     size: int
