@@ -70,6 +70,21 @@ class Loss(Protocol):
     def __call__(self, view: View) -> Tensor: ...
 
 
+class Searcher(Protocol):
+    """Finds the nearest vectors; `build` gets a `pixweave.search.SearchRun` with the matrix.
+
+    It may keep what it derives from the matrix in `run.matrix.folder`; the matrix alone is kept up
+    to date by the host, and hits on rows that were deleted are dropped there.
+    """
+
+    def search(self, goal: Any, count: int, allowed: Any) -> tuple[Any, Any]:
+        """Rows of the `count` (or more) vectors nearest to the unit vector, and their cosines.
+
+        `goal` is float32 `[D]`, `allowed` an ascending int64 array of rows, or None for all. Best
+        first; fewer than `count` only where there are no more.
+        """
+
+
 class Augmentation(Protocol):
     """Changes crops `[N, 3, S, S]` at random; draws from `rng`, a CPU generator, alone."""
 

@@ -52,6 +52,14 @@ class Look:
     frames: int = 1
     draft: bool = True
 
+    @classmethod
+    def of_key(cls, key: str) -> Look:
+        """The look that has this `key`."""
+        fit, size, method, colour, frames = key.split("/")
+        red, green, blue = bytes.fromhex(colour)
+        chosen: dict[str, Any] = {"fit": fit, "method": method}
+        return cls(int(size), background=(red, green, blue), frames=int(frames), **chosen)
+
     @property
     def key(self) -> str:
         """A short text that is equal when pictures come out equal."""

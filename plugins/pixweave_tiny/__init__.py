@@ -50,6 +50,12 @@ class Tiny(Component):
         """The live model on the run's device."""
         return _Live(self.weights, run)
 
+    def reference(self, run: Any) -> Any:
+        """open_clip's build of the same weights, for the self-check of encoders."""
+        from pixweave_tiny.reference import Reference
+
+        return Reference(self.weights)
+
 
 class Clip(Component):
     """Train a small CLIP on pictures with captions: for search, naming, and as a guide.
