@@ -17,7 +17,7 @@ from pixweave.images import from_file
 
 if TYPE_CHECKING:
     from pixweave.palettes import Rgb
-    from pixweave.pictures import Fit, Mask, Resample, StartFrom
+    from pixweave.references import Fit, Mask, Resample, StartFrom
     from pixweave.run import Run
 
 WHITE = (255, 255, 255)

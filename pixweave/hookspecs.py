@@ -42,6 +42,11 @@ def register_filters() -> Offers:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_searchers() -> Offers:  # type: ignore[empty-body]
+    """What finds the nearest of many vectors: exactly, or by an index of its own."""
+
+
+@hookspec
 def register_exporters() -> Offers:  # type: ignore[empty-body]
     """What writes the result: pictures and films."""
 

@@ -60,7 +60,9 @@ class Perceptor(Protocol):
     """Maps pictures and texts into one space.
 
     Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
-    `overflow(text)`, the words of a text that its context cannot hold ('' when all fit).
+    `overflow(text)`, the words of a text that its context cannot hold ('' when all fit); `fit` and
+    `method`, how pictures are brought to its size (see `pixweave.pictures.Look`). Its component may
+    have `identity()`, a text without torch that is equal where vectors may be compared.
     """
 
     size: int
@@ -77,6 +79,21 @@ class Loss(Protocol):
     """A wish: gives a scalar that is smaller the better the view fulfils it."""
 
     def __call__(self, view: View) -> Tensor: ...
+
+
+class Searcher(Protocol):
+    """Finds the nearest vectors; `build` gets a `pixweave.search.SearchRun` with the matrix.
+
+    It may keep what it derives from the matrix in `run.matrix.folder`; the matrix alone is kept up
+    to date by the host, and hits on rows that were deleted are dropped there.
+    """
+
+    def search(self, goal: Any, count: int, allowed: Any) -> tuple[Any, Any]:
+        """Rows of the `count` (or more) vectors nearest to the unit vector, and their cosines.
+
+        `goal` is float32 `[D]`, `allowed` an ascending int64 array of rows, or None for all. Best
+        first; fewer than `count` only where there are no more.
+        """
 
 
 class Augmentation(Protocol):

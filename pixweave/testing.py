@@ -119,8 +119,9 @@ def check_component(
     generator has gradients, stays in range, gives the same bytes for the same seed, its state
     round-trips, and it does what it says that it `can`; an augmentation keeps the shape, passes
     gradients and is reproducible; a filter gives the size that it says, in range and always the
-    same; a perceptor gives unit vectors with gradients; a trainer, given settings with which a step
-    is quick, repeats its steps when it is resumed and writes its file.
+    same; a perceptor gives unit vectors with gradients; a searcher finds the nearest of a few
+    vectors; a trainer, given settings with which a step is quick, repeats its steps when it is
+    resumed and writes its file.
     """
     plugins = plugins or plugins_of()
     offer = plugins.find(kind, name)
@@ -345,7 +346,26 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def _check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import numpy as np
+
+    from pixweave.search import SearchRun
+    from pixweave.search.matrix import Matrix
+
+    vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    run: Any = SearchRun(Matrix(vectors, np.arange(400), "memory", None, "test"))
+    searcher = plugins.find("searcher", name).component(**settings).build(run)
+    for allowed in (None, np.arange(5, 9), np.arange(0, 400, 2), np.empty(0, np.int64)):
+        rows, scores = searcher.search(vectors[7], 5, allowed)
+        there = np.arange(400) if allowed is None else allowed
+        best = there[np.argsort(-(vectors[there] @ vectors[7]), kind="stable")][:5]
+        assert list(rows[:5]) == list(best), f"'{name}' does not find the nearest"
+        assert np.allclose(scores, vectors[rows] @ vectors[7], atol=1e-5), f"'{name}' errs"
+
+
 _CHECKS = {
+    "searcher": _check_searcher,
     "trainer": _check_trainer,
     "loss": _check_loss,
     "generator": _check_generator,

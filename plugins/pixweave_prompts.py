@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave.pictures import Mask
+from pixweave.references import Mask
 from pixweave.recipe import InputFile
 
 if TYPE_CHECKING:

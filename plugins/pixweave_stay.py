@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave.pictures import FITS, Fit, Mask
+from pixweave.references import FITS, Fit, Mask
 from pixweave.recipe import PictureFile
 
 if TYPE_CHECKING:

@@ -55,6 +55,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("exporter", "webp", {"file": "a.webp"}),
     ("exporter", "mp4", {"file": "a.mp4"}),
     ("exporter", "frames", {"file": "steps/"}),
+    ("searcher", "exact", {}),
     ("trainer", "clip", {"batch": 4, "size": 32, "image_size": 32}),
     ("trainer", "vqgan", {"batch": 2, "size": 32}),
     ("trainer", "dalle", {"batch": 2, "size": 32, "width": 32, "layers": 1}),
@@ -74,7 +75,8 @@ def test_no_bundled_component_is_left_out() -> None:
         for name, offer in plugins.offers(kind).items()
         if plugins.loaded[offer.plugin].origin == "bundled"
     }
-    assert bundled == {(kind, name) for kind, name, _ in CASES} | {("loss", "coverage")}
+    elsewhere = {("loss", "coverage"), ("searcher", "ann")}  # test_losses.py, test_search.py
+    assert bundled == {(kind, name) for kind, name, _ in CASES} | elsewhere
 
 
 def test_every_bundled_generator_starts_from_a_picture() -> None:

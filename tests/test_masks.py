@@ -14,7 +14,7 @@ from torch import Tensor
 from pixweave import RunError, generate, open_run
 from pixweave.canvas import Region, draw_mask, region_of, soften
 from pixweave.perform import perform
-from pixweave.pictures import Mask
+from pixweave.references import Mask
 from pixweave.testing import tiny_recipe
 
 PIXELS = {"use": "pixel", "grid": [24, 24]}

@@ -16,6 +16,8 @@ HEAVY = ["torch", "torchvision", "open_clip", "kornia", "rich", "numpy", "av", "
 LIGHT = [
     ["--help"],
     ["run", "--help"],
+    ["index", "--help"],
+    ["search", "--help"],
     ["validate", "recipes/hello.yaml"],
     ["explain", "recipes/hello.yaml"],
     ["plugins"],

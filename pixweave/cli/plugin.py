@@ -59,7 +59,7 @@ def describe(offer: Offer) -> str:
         lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
     if not offer.component.model_fields:
         lines.append("  none")
-    where = "on the command line" if offer.kind == "trainer" else "in a recipe"
+    where = "on the command line" if offer.kind in ("trainer", "searcher") else "in a recipe"
     return "\n".join([*lines, "", f"{where}:", f"  {example(offer)}"])
 
 
@@ -81,6 +81,8 @@ def example(offer: Offer) -> str:
         needed = [name for name, info in offer.component.model_fields.items() if info.is_required()]
         sets = "".join(f" --set {name}=..." for name in needed)
         return f"pixweave train {offer.name} DATA --out FILE{sets}"
+    if offer.kind == "searcher":
+        return f"pixweave search TEXT --searcher {offer.name}"
     if offer.kind == "exporter":
         suffixes = getattr(offer.component, "suffixes", None) or (f".{offer.name}",)
         return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"

@@ -18,7 +18,7 @@ from pixweave.recipe.parts import Part
 from pixweave.recipe.values import Moment, Value
 
 if TYPE_CHECKING:
-    from pixweave.pictures import Mask, Overlay, StartFrom
+    from pixweave.references import Mask, Overlay, StartFrom
     from pixweave.settings import Crops, Optimizer
 
 Row = tuple[str, Any, str]

@@ -10,14 +10,14 @@ from pixweave.recipe.nodes import Node
 from pixweave.recipe.words import Subject, Validator
 
 if TYPE_CHECKING:
-    from pixweave.pictures import Brief
+    from pixweave.references import Brief
     from pixweave.plugins import Plugins
     from pixweave.recipe.model import Recipe
 
 
 def models() -> dict[str, type[Brief]]:
     """The settings of each section."""
-    from pixweave.pictures import Mask, Overlay, StartFrom  # it imports this package
+    from pixweave.references import Mask, Overlay, StartFrom  # it imports this package
 
     return {"start_from": StartFrom, "mask": Mask, "overlay": Overlay}
 

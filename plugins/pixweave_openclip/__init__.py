@@ -47,6 +47,18 @@ class OpenClip(Component):
         """The names must be known to the library, and a file must be there."""
         yield from names.complaints(self.model, self.pretrained)
 
+    def identity(self) -> str:
+        """Architecture, and the tag or the digest of the weights."""
+        from pixweave_openclip.identity import identity
+
+        return identity(self.model, self.pretrained)
+
+    def reference(self, run: Any) -> Any:
+        """The library's own encoders, for the self-check."""
+        from pixweave_openclip.reference import Reference
+
+        return Reference(self.model, self.pretrained)
+
     def build(self, run: Run) -> Any:
         """The live model on the run's device; see `pixweave_openclip.perceptor`."""
         from pixweave_openclip.perceptor import Perceptor

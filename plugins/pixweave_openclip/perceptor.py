@@ -13,6 +13,9 @@ from pixweave.errors import RunError
 from pixweave_openclip import weights
 from pixweave_openclip.fast import FastTower, fits
 
+_FITS = {"squash": "squash", "longest": "pad"}
+"""How open_clip calls the ways of `pixweave.pictures.Look`, besides its `shortest`: crop."""
+
 
 class Perceptor:
     """An open_clip model, frozen, as `pixweave.protocols.Perceptor`.
@@ -32,6 +35,8 @@ class Perceptor:
             raise RunError(f"{model} looks at pictures of {width}x{height}; only square ones work")
         self.size = int(height)
         mean, std = pixels["mean"], pixels["std"]
+        self.fit = _FITS.get(pixels.get("resize_mode", ""), "crop")
+        self.method = pixels.get("interpolation", "bicubic")
         if fits(made.visual):
             self.tower = FastTower(made.visual, mean, std, dtype)
             made.visual = None  # its weights live on in the fast tower

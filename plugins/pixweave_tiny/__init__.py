@@ -40,9 +40,21 @@ class Tiny(Component):
         if wrong:
             yield Complaint("weights" if self.weights else "use", *wrong)
 
+    def identity(self) -> str:
+        """The digest of the weights and of their config."""
+        from pixweave_tiny.files import digest
+
+        return digest(self.weights)
+
     def build(self, run: Run) -> Any:
         """The live model on the run's device."""
         return _Live(self.weights, run)
+
+    def reference(self, run: Any) -> Any:
+        """open_clip's build of the same weights, for the self-check of encoders."""
+        from pixweave_tiny.reference import Reference
+
+        return Reference(self.weights)
 
 
 class Clip(Component):

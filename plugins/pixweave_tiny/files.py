@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ def config_of(weights: Path | None) -> dict[str, Any]:
     """
     path = (weights or WEIGHTS).with_suffix(".json")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(weights: Path | None) -> str:
+    """Return a text that is equal for equal weights and config."""
+    path, made = weights or WEIGHTS, hashlib.sha256()
+    for file in (path, path.with_suffix(".json")):
+        made.update(file.read_bytes() if file.is_file() else b"")
+    return made.hexdigest()[:16]
 
 
 def bank(weights: Path | None) -> list[str]:

@@ -1,0 +1,47 @@
+"""Search: an index of pictures that is kept up to date, and what is asked of it.
+
+    with open_index("photos/.index", make=True) as index:
+        for tally in index.update(Wish(["photos"])):
+            print(tally.encoded, tally.rate)
+        for hit in index.search(Query([Term("a red boat")])):
+            print(hit.score, hit.path)
+
+store.py    the truth: paths, contents, vectors, faults, in SQLite
+update.py   files and folders into the store: only what is new is encoded
+matrix.py   all vectors of a model in one mapped file, derived from the store
+query.py    terms, filters, cut-offs, order
+index.py    from a query to hits                                       <- start reading here
+show.py     hits as rows, contact sheet, HTML page
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pixweave.search.query import Bound, Filters, Hit, Query, Term
+from pixweave.search.update import Tally, Wish
+
+if TYPE_CHECKING:
+    from pixweave.search.index import Index, SearchRun, open_index
+
+__all__ = [
+    "Bound",
+    "Filters",
+    "Hit",
+    "Index",
+    "Query",
+    "SearchRun",
+    "Tally",
+    "Term",
+    "Wish",
+    "open_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numpy when it is first asked for."""
+    if name in ("Index", "SearchRun", "open_index"):
+        import importlib
+
+        return getattr(importlib.import_module("pixweave.search.index"), name)
+    raise AttributeError(f"module 'pixweave.search' has no attribute '{name}'")

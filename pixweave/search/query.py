@@ -1,0 +1,148 @@
+"""What is asked of an index: terms, filters, how many, and in which order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Sort = Literal["score", "path", "date", "size"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """A text or a picture file, and how much it counts; below 0 it is subtracted."""
+
+    what: str
+    weight: float = 1.0
+    is_file: bool = False
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Keep pictures that match a text at least (or, `below`, less than) this clearly.
+
+    Measured in standard deviations above the mean of the whole index, since the plain cosines of
+    two texts cannot be compared.
+    """
+
+    text: str
+    least: float
+    below: bool = False
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a file must be to be looked at; all that is given must hold.
+
+    `under` are folders, `name` glob patterns for the path or the file name, `since` and `until` in
+    seconds (when the picture was taken, else when the file changed), `types` like `jpeg`, sides in
+    pixels, sizes in bytes.
+    """
+
+    under: Sequence[str] = ()
+    name: Sequence[str] = ()
+    since: float | None = None
+    until: float | None = None
+    min_bytes: int | None = None
+    max_bytes: int | None = None
+    min_side: int | None = None
+    types: Sequence[str] = ()
+    tags: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return self != Filters()
+
+    def where(self, kept: Any) -> tuple[str, list[Any]]:
+        """The SQL condition on files f and contents c, and its values; `kept` is the store's."""
+        parts, values = ["1"], []
+        if self.under:
+            below = []
+            for folder in self.under:
+                start = kept(os.path.join(os.path.abspath(os.path.expanduser(folder)), ""))
+                if start:
+                    below.append("(f.path >= CAST(? AS TEXT) AND f.path < CAST(? AS TEXT))")
+                    values += [start, start[:-1] + b"0"]
+                else:  # the folder that the index lies in
+                    below.append("substr(f.path, 1, 1) <> '/'")
+            parts.append(f"({' OR '.join(below)})")
+        if self.name:
+            either = "f.path GLOB ? OR ('/' || f.path) GLOB ('*/' || ?)"
+            parts.append("(" + " OR ".join([either] * len(self.name)) + ")")
+            values += [name for name in self.name for _ in (0, 1)]
+        when = "COALESCE(c.taken, f.mtime_ns / 1e9)"
+        for condition, value in (
+            (f"{when} >= ?", self.since), (f"{when} < ?", self.until),
+            ("f.size >= ?", self.min_bytes), ("f.size <= ?", self.max_bytes),
+            ("MIN(c.width, c.height) >= ?", self.min_side),
+        ):  # fmt: skip
+            if value is not None:
+                parts.append(condition)
+                values.append(value)
+        if self.types:
+            parts.append(f"c.format IN ({','.join('?' * len(self.types))})")
+            values += [_TYPES.get(t.lower().lstrip("."), t.lower().lstrip(".")) for t in self.types]
+        for tag in self.tags:
+            parts.append("EXISTS(SELECT 1 FROM tags t WHERE t.file = f.id AND t.tag = ?)")
+            values.append(tag)
+        return " AND ".join(parts), values
+
+
+_TYPES = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "pgm": "ppm", "pbm": "ppm", "pnm": "ppm"}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search. Without terms it lists what the filters keep, and scores are None.
+
+    The vector that is looked for is the sum of the terms' unit vectors by their weights, made unit
+    again, so that scores are cosines. `bounds` drop pictures by what they show. `cut` 0..1 keeps
+    results as far above the mean score of the index as that part of the best one. `group` is the
+    cosine from which pictures count as near-duplicates: only the best of each group is a result,
+    with the others as its `like`. `sort` orders the `top` best, after all that.
+    """
+
+    terms: Sequence[Term] = ()
+    bounds: Sequence[Bound] = ()
+    filters: Filters = field(default_factory=Filters)
+    top: int = 20
+    skip: int = 0
+    cut: float | None = None
+    least: float | None = None
+    group: float | None = None
+    sort: Sort = "score"
+    reverse: bool = False
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One picture that was found: an absolute path and its cosine with the query."""
+
+    path: str
+    score: float | None
+    width: int
+    height: int
+    format: str
+    size: int
+    date: float
+    frame: int
+    id: int
+    like: tuple[Hit, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        made: dict[str, Any] = {
+            "path": self.path,
+            "score": None if self.score is None else round(self.score, 6),
+            "width": self.width,
+            "height": self.height,
+            "format": self.format,
+            "bytes": self.size,
+            "date": datetime.fromtimestamp(self.date).isoformat(timespec="seconds"),
+            "frame": self.frame,
+        }
+        if self.like:
+            made["like"] = [hit.plain() for hit in self.like]
+        return made

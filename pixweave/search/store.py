@@ -1,0 +1,326 @@
+"""The truth of an index: one SQLite file in WAL mode. Matrices beside it are derived from it.
+
+    files      a path, its size and time of change, and its content, or the reason why it has none
+    contents   a digest of bytes, and what the picture in them is like; copies share one
+    vectors    float16, one for each frame looked at, by content and model; ids are never used twice
+    models     identity of a perceptor and way of reading: vectors of two models never meet
+    texts      vectors of queries, so that a repeated one loads no model
+    tags       words that the user gave to files
+
+Several processes may read and write at once. A commit is on disk when a process dies; the last
+seconds before a power cut may be lost, the file stays sound (synchronous=NORMAL).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.errors import MissingError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+NAME = "index.sqlite"
+VERSION = 1
+PATIENCE = 60.0
+"""Seconds to wait for another writer, which holds the lock for milliseconds at a time."""
+
+SCHEMA = """
+CREATE TABLE models(
+  id INTEGER PRIMARY KEY, identity TEXT NOT NULL, look TEXT NOT NULL, dim INTEGER NOT NULL,
+  perceptor TEXT NOT NULL, count INTEGER NOT NULL DEFAULT 0, UNIQUE(identity, look));
+CREATE TABLE contents(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, width INTEGER NOT NULL,
+  height INTEGER NOT NULL, format TEXT NOT NULL, taken REAL);
+CREATE TABLE files(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
+  mtime_ns INTEGER NOT NULL, content INTEGER REFERENCES contents(id), reason TEXT,
+  CHECK((content IS NULL) <> (reason IS NULL)));
+CREATE INDEX files_content ON files(content);
+CREATE TABLE vectors(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, model INTEGER NOT NULL REFERENCES models(id),
+  content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE, frame INTEGER NOT NULL,
+  vector BLOB NOT NULL, UNIQUE(model, content, frame));
+CREATE INDEX vectors_content ON vectors(content);
+CREATE TABLE texts(
+  model INTEGER NOT NULL REFERENCES models(id), text TEXT NOT NULL, vector BLOB NOT NULL,
+  PRIMARY KEY(model, text)) WITHOUT ROWID;
+CREATE TABLE tags(
+  file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE, tag TEXT NOT NULL,
+  PRIMARY KEY(tag, file)) WITHOUT ROWID;
+CREATE INDEX tags_file ON tags(file);
+CREATE TRIGGER one_more AFTER INSERT ON vectors BEGIN
+  UPDATE models SET count = count + 1 WHERE id = new.model; END;
+CREATE TRIGGER one_less AFTER DELETE ON vectors BEGIN
+  UPDATE models SET count = count - 1 WHERE id = old.model; END;
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What made vectors: the identity of a perceptor and the way in which pictures were read."""
+
+    id: int
+    identity: str
+    look: str
+    dim: int
+    perceptor: str
+    """The perceptor as JSON, as a recipe would write it, for searches that name none."""
+    count: int
+    """How many vectors there are of it."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the index holds of a path."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    content: int | None
+    reason: str | None
+    encoded: bool
+    """Whether its content has vectors of the model that was asked about."""
+
+
+class Store:
+    """One index folder. Paths below the folder that it lies in are kept relative to that one.
+
+    So an index beside the photographs may move with them. Made by `open_store`; close it.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
+        self.folder = folder
+        self.base = os.path.join(os.path.dirname(os.path.abspath(folder)), "")
+        self.read_only = read_only
+        self.db = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        path = self.folder / NAME
+        # "immutable" would miss the changes of others; plain read-only needs the -shm file there
+        uri = f"{path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
+        db = sqlite3.connect(
+            uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        db.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+        try:
+            db.execute("PRAGMA foreign_keys=ON")
+            db.execute("PRAGMA synchronous=NORMAL")
+        except sqlite3.Error:
+            db.close()
+            raise
+        return db
+
+    def another(self) -> sqlite3.Connection:
+        """A connection of its own, for another thread; close it."""
+        return self._connect()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it, or nothing where an error passes."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.db
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
+
+    def kept(self, path: str) -> bytes:
+        """An absolute path as it is kept; bytes, since names need not be text."""
+        return os.fsencode(path.removeprefix(self.base))
+
+    def full(self, kept: str) -> str:
+        """A kept path made absolute."""
+        return os.path.join(self.base, kept)
+
+    def models(self) -> list[Model]:
+        """Every model that has been used with this index, in the order of first use."""
+        rows = self.db.execute(
+            "SELECT id, identity, look, dim, perceptor, count FROM models ORDER BY id"
+        )
+        return [Model(*row) for row in rows]
+
+    def model(self, identity: str, look: str, dim: int, perceptor: str) -> Model:
+        """The model of that identity and look, made if it is new."""
+        with self.writing() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO models(identity, look, dim, perceptor) VALUES(?,?,?,?)",
+                (identity, look, dim, perceptor),
+            )
+        found = next(m for m in self.models() if (m.identity, m.look) == (identity, look))
+        if found.dim != dim:
+            raise RunError(
+                f"the index holds vectors of {found.dim} numbers under the identity '{identity}', "
+                f"the perceptor now gives {dim}; use another index with --index"
+            )
+        return found
+
+    def known(self, paths: Sequence[str], model: int) -> dict[str, Known]:
+        """What is kept of these absolute paths; those that are new are left out."""
+        found = {}
+        for part in _parts(paths):
+            marks = ",".join(["CAST(? AS TEXT)"] * len(part))
+            rows = self.db.execute(
+                "SELECT path, id, size, mtime_ns, content, reason, EXISTS(SELECT 1 FROM vectors v "
+                "WHERE v.content = f.content AND v.model = ?) FROM files f "
+                f"WHERE path IN ({marks})",
+                [model, *map(self.kept, part)],
+            )
+            for path, id_, size, mtime, content, reason, encoded in rows:
+                found[self.full(path)] = Known(id_, size, mtime, content, reason, bool(encoded))
+        return found
+
+    def under(self, root: str) -> Iterator[tuple[int, str]]:
+        """Id and absolute path of every file kept below an absolute folder, or of that file."""
+        kept = self.kept(root)
+        if os.path.join(root, "") == self.base:
+            rows = self.db.execute("SELECT id, path FROM files WHERE substr(path, 1, 1) <> '/'")
+        else:
+            rows = self.db.execute(
+                "SELECT id, path FROM files WHERE path = CAST(?1 AS TEXT) "
+                "OR (path >= CAST(?2 AS TEXT) AND path < CAST(?3 AS TEXT))",
+                (kept, kept.rstrip(b"/") + b"/", kept.rstrip(b"/") + b"0"),
+            )
+        for id_, path in rows:
+            full = self.full(path)
+            if full == root or full.startswith(os.path.join(root, "")):
+                yield id_, full
+
+    def broken(self) -> Iterator[tuple[str, str]]:
+        """Path and reason of every file that gave no picture."""
+        rows = self.db.execute(
+            "SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path"
+        )
+        for path, reason in rows:
+            yield self.full(path), reason
+
+    def counts(self) -> tuple[int, int]:
+        """How many files are indexed, and how many are broken."""
+        good, bad = self.db.execute("SELECT COUNT(content), COUNT(reason) FROM files").fetchone()
+        return good, bad
+
+    def rows_after(self, model: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """Id and float16 bytes of the model's vectors with ids above `last`, in their order."""
+        yield from self.db.execute(
+            "SELECT id, vector FROM vectors WHERE id > ? AND model = ? ORDER BY id", (last, model)
+        )
+
+    def vectors_of(self, digest: bytes, model: int) -> Array | None:
+        """The vectors `[K, D]`, float32, of the content with that digest, if there are any."""
+        import numpy as np
+
+        rows = self.db.execute(
+            "SELECT v.vector FROM vectors v JOIN contents c ON c.id = v.content "
+            "WHERE c.digest = ? AND v.model = ? ORDER BY v.frame",
+            (digest, model),
+        ).fetchall()
+        if not rows:
+            return None
+        return np.stack([np.frombuffer(row[0], np.float16) for row in rows]).astype(np.float32)
+
+    def text_vectors(self, model: int, texts: Iterable[str]) -> dict[str, Array]:
+        """The vectors of the texts that were encoded before, float32 `[D]`."""
+        import numpy as np
+
+        found = {}
+        for text in texts:
+            row = self.db.execute(
+                "SELECT vector FROM texts WHERE model = ? AND text = ?", (model, text)
+            ).fetchone()
+            if row:
+                found[text] = np.frombuffer(row[0], np.float32)
+        return found
+
+    def remember_texts(self, model: int, vectors: dict[str, Array]) -> None:
+        """Keep vectors of texts; where nothing can be written, they are not kept."""
+        if self.read_only:
+            return
+        try:
+            with self.writing() as db:
+                db.executemany(
+                    "INSERT OR REPLACE INTO texts VALUES(?,?,?)",
+                    [(model, text, v.astype("float32").tobytes()) for text, v in vectors.items()],
+                )
+        except sqlite3.OperationalError:
+            return
+
+
+def open_store(folder: str | Path, make: bool = False) -> Store:
+    """The index in a folder; `make` creates an empty one where there is none.
+
+    Where the folder cannot be written to, it is opened for reading alone. Raises MissingError if
+    there is no index, RunError if the file is none of ours or of a later pixweave.
+    """
+    folder = Path(folder).expanduser()
+    path = folder / NAME
+    if not path.is_file() and not make:
+        raise MissingError(
+            f"there is no index in '{folder}'; make one with `pixweave index FOLDER`"
+        )
+    try:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        store = Store(folder, read_only=path.is_file() and not os.access(path, os.W_OK))
+        try:
+            _prepare(store)
+        except BaseException:
+            store.close()
+            raise
+    except (OSError, sqlite3.OperationalError) as error:
+        raise RunError(f"the index '{folder}' cannot be opened: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"'{path}' is no index of pixweave: {error}") from None
+    return store
+
+
+def _prepare(store: Store) -> None:
+    (version,) = store.db.execute("PRAGMA user_version").fetchone()
+    if version == 0 and not store.read_only:
+        store.db.execute("PRAGMA page_size=16384")  # a vector is 1 kB: less of each page is waste
+        store.db.execute("PRAGMA journal_mode=WAL")
+        with store.writing() as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version == 0:  # nobody was faster
+                for statement in _statements(SCHEMA):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={VERSION}")
+                version = VERSION
+    if version != VERSION:
+        raise RunError(
+            f"the index '{store.folder}' is of format {version}, this pixweave reads {VERSION}; "
+            "update pixweave, or name another index with --index"
+        )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit in between."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _parts(items: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
