@@ -128,13 +128,15 @@ class PixelGrid:
         return torch.cat([mean.clamp(0, 1), there], 1)
 
     def _mean(self, image: Tensor) -> Tensor:
+        """The mean of each cell's pixels; a cell that has none takes that of where it would lie."""
         rows, columns = self.levels[-1].shape[-2:]
+        means = F.interpolate(image, (rows, columns), mode="area")
         if self.map is None:
-            return F.interpolate(image, (rows, columns), mode="area")
-        sums = image.new_zeros(image.shape[1], rows * columns)
-        flat = image[0].flatten(1)
-        counts = torch.bincount(self.map, minlength=rows * columns).clamp(min=1)
-        return (sums.index_add_(1, self.map, flat) / counts).view(1, -1, rows, columns)
+            return means
+        flat = means.flatten(2)[0]
+        counts = torch.bincount(self.map, minlength=rows * columns)
+        sums = torch.zeros_like(flat).index_add_(1, self.map, image.flatten(2)[0])
+        return torch.where(counts > 0, sums / counts.clamp(min=1), flat).view_as(means)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The levels, coarsest first."""
@@ -145,22 +147,6 @@ class PixelGrid:
         with torch.no_grad():
             for i, level in enumerate(self.levels):
                 level.copy_(state[f"level{i}"])
-
-    def _means(self, image: Tensor) -> Tensor:
-        """The mean of the pixels `[1, 4, H, W]` of each cell; opaque pixels count, clear ones not.
-
-        A cell that has no pixel takes the mean of where it would lie.
-        """
-        rows, columns = self.levels[-1].shape[-2:]
-        image = torch.cat([image[:, :3] * image[:, 3:], image[:, 3:]], 1)
-        means = F.interpolate(image, (rows, columns), mode="area")
-        if self.map is not None:
-            flat = means.flatten(2)[0]
-            counts = torch.bincount(self.map, minlength=rows * columns)
-            sums = torch.zeros_like(flat).index_add_(1, self.map, image.flatten(2)[0])
-            flat = torch.where(counts > 0, sums / counts.clamp(min=1), flat)
-            means = flat.view_as(means)
-        return torch.cat([means[:, :3] / means[:, 3:].clamp(min=1e-3), means[:, 3:]], 1).clamp(0, 1)
 
     def _snap(self, cells: Tensor) -> Tensor:
         """The nearest palette colour of each cell; straight-through (Bengio et al. 2013)."""
