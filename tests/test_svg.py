@@ -52,7 +52,8 @@ def test_another_renderer_draws_the_same(generator: dict[str, Any], tmp_path: Pa
     with Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text)))) as theirs:
         found = seen(theirs.convert("RGBA"))
     assert found.shape == expected.shape
-    assert np.abs(found - expected).mean() < 1.5  # of 255
+    # of 255; a crowd of lines a pixel wide comes near it, since resvg samples edges coarsely
+    assert np.abs(found - expected)[..., :3].mean() < (3 if generator["use"] == "strokes" else 1)
     assert expected.std() > 10
 
 

@@ -74,6 +74,11 @@ class Strokes(Component):
         "off-white in a sketch",
     )
 
+    @property
+    def alpha(self) -> bool:
+        """Whether the picture has transparency."""
+        return self.paper == "none"
+
     def manner(self) -> Manner:
         """The settings with those of the mode filled in."""
         own = MANNERS[self.mode]
