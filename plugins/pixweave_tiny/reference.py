@@ -11,7 +11,6 @@ from typing import Any
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pixweave_tiny.files import HERE, WEIGHTS, config_of
@@ -29,9 +28,8 @@ class Reference:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "pixweave-reference.json").write_text(json.dumps(settings), "utf-8")
             open_clip.add_model_config(folder)
-        self.model: Any = open_clip.create_model("pixweave-reference").eval()
-        state = load_file(weights or WEIGHTS)
-        self.model.load_state_dict({key: value.float() for key, value in state.items()})
+        made = open_clip.create_model("pixweave-reference", pretrained=str(weights or WEIGHTS))
+        self.model: Any = made.eval()
         self.tokenizer = open_clip.get_tokenizer("pixweave-reference")
 
     def encode_image(self, crops: Tensor) -> Tensor:

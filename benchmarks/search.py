@@ -1,0 +1,161 @@
+"""Measure the index: a search of many vectors, and reading and encoding of large photographs.
+
+    OMP_NUM_THREADS=1 python benchmarks/search.py --vectors 100000 --photos 24
+
+Vectors are made up, as far from each other as pictures of a CLIP are. Photographs are made up too:
+12 megapixels, smooth with grain, 4:2:0. `rclip's way` reads as rclip 3.3 does (decode in full,
+convert, bicubic, no orientation) in the same threads, for the same perceptor. Random weights of
+ViT-B/32 take as long as trained ones. Its query is done after its manner too: all blobs out of
+SQLite, products, a heap. Both are written here; search_rclip.py measures rclip's own code for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pixweave import Plugins
+from pixweave.encoder import open_encoder
+from pixweave.pictures import Found, Picture, find_pictures, read_all
+from pixweave.search import Query, Term, open_index
+
+
+def main() -> None:
+    """Print what was measured."""
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options.add_argument("--vectors", type=int, default=100_000)
+    options.add_argument("--dim", type=int, default=512)
+    options.add_argument("--photos", type=int, default=24)
+    options.add_argument("--threads", type=int, default=1)
+    asked = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.vectors:
+            searching(Path(folder), asked.vectors, asked.dim)
+        if asked.photos:
+            reading(Path(folder), asked.photos, asked.threads)
+
+
+def searching(folder: Path, count: int, dim: int) -> None:
+    """Time the library's search, the whole command, and rclip's way."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(count, dim)).astype(np.float32) + 0.8
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    goal = vectors[7] + rng.normal(size=dim).astype(np.float32) / 20
+    at = folder / "index"
+    with open_index(at, "tiny", make=True, plugins=Plugins.discover()) as index:
+        encoder = index.encoder
+        model = index.store.model(encoder.identity, "crop/64/bicubic/ffffff/1", dim,
+                                  '{"use": "tiny"}')  # fmt: skip
+        halves = vectors.astype(np.float16)
+        with index.store.writing() as db:
+            for i in range(count):
+                db.execute("INSERT INTO contents VALUES(?,?,9,9,'png',1)", (i + 1, b"%d" % i))
+                db.execute("INSERT INTO files VALUES(?,?,1,1,?,NULL)", (i + 1, f"/p/{i}", i + 1))
+                db.execute("INSERT INTO vectors VALUES(?,?,?,0,?)",
+                           (i + 1, model.id, i + 1, halves[i].tobytes()))  # fmt: skip
+        index.store.remember_texts(model.id, {"q": (goal / np.linalg.norm(goal))})
+        began = time.perf_counter()
+        index.matrix()
+        print(f"matrix of {count} x {dim} made in {time.perf_counter() - began:.2f} s")
+        query = Query([Term("q")], top=10)
+        exact = timed(lambda: index.search(query))
+        product = timed(lambda: index.matrix().vectors @ goal)
+        print(f"search: {exact}; of that the product: {product}")
+    words = [sys.executable, "-m", "pixweave", "search", "q", "--index", str(at)]
+    print("whole command, text vector known:", timed(lambda: subprocess.run(
+        words, check=True, capture_output=True), 5))  # fmt: skip
+    db = sqlite3.connect(folder / "rclip.sqlite")
+    db.execute("CREATE TABLE images(id INTEGER PRIMARY KEY, filepath TEXT, vector BLOB)")
+    rows = ((i, f"/p/{i}", vectors[i].tobytes()) for i in range(count))
+    db.executemany("INSERT INTO images VALUES(?,?,?)", rows)
+    db.commit()
+    print("rclip's way:", timed(lambda: as_rclip(db, goal), 5))
+    db.close()
+
+
+def as_rclip(db: sqlite3.Connection, goal: Any) -> Any:
+    """All rows out of SQLite, in chunks, and the ten best by a heap."""
+    best: list[tuple[float, str]] = []
+    cursor = db.execute("SELECT filepath, vector FROM images")
+    while rows := cursor.fetchmany(5000):
+        features = np.stack([np.frombuffer(vector, np.float32) for _, vector in rows])
+        scored = zip((features @ goal).tolist(), (path for path, _ in rows), strict=True)
+        best = heapq.nlargest(10, [*best, *scored])
+    return best
+
+
+def reading(folder: Path, count: int, threads: int) -> None:
+    """Time reading alone, and reading with encoding."""
+    photos = folder / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        small = Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8))
+        big = np.asarray(small.resize((4000, 3000), Image.Resampling.BICUBIC)).astype(np.int16)
+        big += rng.integers(-6, 7, big.shape, np.int16)
+        Image.fromarray(big.clip(0, 255).astype(np.uint8)).save(photos / f"{i}.jpg", quality=88)
+    size = sum(p.stat().st_size for p in photos.iterdir()) / count / 1e6
+    small = {"use": "open_clip", "model": "ViT-B-32", "pretrained": "random"}
+    encoder = open_encoder(Plugins.discover(), small, precision="float32")
+    print(f"{count} photographs of 12 MP, {size:.1f} MB; {encoder.info}, {threads} thread(s)")
+    look = encoder.look()
+
+    def ours() -> list[Any]:
+        found = (one for one in find_pictures([photos]) if isinstance(one, Found))
+        return [got.pixels for _, got in read_all(found, look, workers=threads)
+                if isinstance(got, Picture)]  # fmt: skip
+
+    def theirs() -> list[Any]:
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(as_rclip_reads, sorted(photos.iterdir())))
+
+    for name, read in (("ours", ours), ("rclip's way", theirs)):
+        read()
+        began = time.perf_counter()
+        pixels = read()
+        middle = time.perf_counter()
+        stacked = np.concatenate(pixels)
+        for start in range(0, count, 8):
+            encoder.encode_pictures(stacked[start : start + 8])
+        end = time.perf_counter()
+        print(f"{name}: reading {count / (middle - began):.1f}, with encoding "
+              f"{count / (end - began):.1f} pictures/s")  # fmt: skip
+
+
+def as_rclip_reads(path: Path) -> Any:
+    """The whole JPEG in RGB, then its shorter side to 224, then the middle."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    short = min(picture.size)
+    picture = picture.resize([224 * v // short for v in picture.size], Image.Resampling.BICUBIC)
+    left, top = (picture.width - 224) // 2, (picture.height - 224) // 2
+    return np.asarray(picture.crop((left, top, left + 224, top + 224)))[None]
+
+
+def timed(do: Callable[[], Any], times: int = 20) -> str:
+    """The median and the least time, in milliseconds."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        do()
+        took.append(1000 * (time.perf_counter() - began))
+    return f"median {statistics.median(took):.1f} ms, least {min(took):.1f} ms"
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
