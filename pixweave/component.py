@@ -43,8 +43,8 @@ class Component(Settings):
 
     can: ClassVar[frozenset[str]] = frozenset()
     """What a generator can do beyond drawing: `start_from` (begin as a picture), `latent` (has a
-    latent in which distances mean something), `alpha` (makes transparency when its setting `alpha`
-    is true). What a part cannot do is refused when a recipe is validated."""
+    latent in which distances mean something), `alpha` (makes transparency, if its settings say so).
+    What a part cannot do is refused when a recipe is validated."""
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """What is wrong with these settings in this recipe; runs in `validate`, without torch."""

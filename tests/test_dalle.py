@@ -97,7 +97,8 @@ def training(folder: Path, **settings: Any) -> DalleTraining:
 
 def test_it_learns_which_codes_follow_a_word(tmp_path: Path) -> None:
     made = training(tmp_path)
-    for step in range(120):
+    made.run.steps = 240
+    for step in range(240):
         last = made.step(step)
     assert last["loss"] < 1.0
     held = made.measure()

@@ -91,7 +91,8 @@ def test_a_mask_with_nothing_inside_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("generator", [
     PIXELS, {"use": "pixel", "grid": [6, 6], "cell": "hex"}, {**PIXELS, "alpha": True},
-    {"use": "vqgan", "grid": 3},
+    {"use": "vqgan", "grid": 3}, {"use": "vqgan", "grid": 3, "average": 0.9}, {"use": "fft"},
+    {"use": "strokes", "count": 8},
 ], ids=lambda g: "-".join(map(str, g.values())))  # fmt: skip
 @pytest.mark.parametrize("soft", [0.0, 0.1])
 def test_outside_of_the_mask_the_file_is_the_start_bit_for_bit(

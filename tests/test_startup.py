@@ -19,6 +19,7 @@ LIGHT = [
     ["index", "--help"],
     ["search", "--help"],
     ["validate", "recipes/hello.yaml"],
+    ["validate", "recipes/sky.yaml"],
     ["explain", "recipes/hello.yaml"],
     ["plugins"],
     ["plugins", "--json"],

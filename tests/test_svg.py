@@ -88,3 +88,13 @@ def test_filters_are_said_to_be_left_out() -> None:
         "exporter 'svg': an SVG holds the picture from before the filters; leave out the filters, "
         "or set scale"
     ]
+
+
+def test_a_mask_of_the_recipe_is_refused() -> None:
+    ghost = str(Path(__file__).parent.parent / "recipes" / "pictures" / "ghost.png")
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(start_from=ghost, mask=[0, 0, 0.5, 1], export=["a.svg"])
+    assert str(caught.value).partition(": ")[2] == (
+        "exporter 'svg': an SVG holds shapes alone, not what the recipe's mask keeps; leave out "
+        "the mask, or export a .png"
+    )

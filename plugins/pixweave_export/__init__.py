@@ -119,6 +119,9 @@ class Svg(_Export):
         if not getattr(recipe.generator.settings, "svg", False):
             yield Complaint("file", f"generator '{recipe.generator.use}' draws no shapes",
                             "use strokes or pixel, or export a .png")
+        elif recipe.mask is not None:
+            yield Complaint("file", "an SVG holds shapes alone, not what the recipe's mask keeps",
+                            "leave out the mask, or export a .png")
         elif recipe.filters:
             yield Complaint("file", "an SVG holds the picture from before the filters",
                             "leave out the filters, or set scale", fatal=False)

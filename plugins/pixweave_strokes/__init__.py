@@ -42,7 +42,7 @@ class Strokes(Component):
     (Frans, Soros and Witkowski 2021) and diffvg (Li et al. 2020), in plain torch.
     """
 
-    can: ClassVar[frozenset[str]] = frozenset({"start_from"})
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "alpha"})
     svg: ClassVar[bool] = True
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.08, "end": 0.01}
 
