@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave.references import Mask
 from pixweave.recipe import InputFile
+from pixweave.references import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

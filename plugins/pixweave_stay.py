@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave.references import FITS, Fit, Mask
 from pixweave.recipe import PictureFile
+from pixweave.references import FITS, Fit, Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,9 +10,9 @@ from pixweave.recipe.nodes import Node
 from pixweave.recipe.words import Subject, Validator
 
 if TYPE_CHECKING:
-    from pixweave.references import Brief
     from pixweave.plugins import Plugins
     from pixweave.recipe.model import Recipe
+    from pixweave.references import Brief
 
 
 def models() -> dict[str, type[Brief]]:
