@@ -22,6 +22,7 @@ from pixweave.hookspecs import hookimpl
 from pixweave.plugins import Plugins
 
 if TYPE_CHECKING:
+    from pixweave.classify import zero_shot
     from pixweave.drawing import Drawing
     from pixweave.loop import generate
     from pixweave.perform import perform
@@ -56,10 +57,12 @@ __all__ = [
     "open_run",
     "over_time",
     "perform",
+    "zero_shot",
 ]
 
 _LATER = {
     "Drawing": "pixweave.drawing",
+    "zero_shot": "pixweave.classify",
     "generate": "pixweave.loop",
     "perform": "pixweave.perform",
     "Run": "pixweave.run",

@@ -37,6 +37,11 @@ def register_augmentations() -> Offers:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_classifiers() -> Offers:  # type: ignore[empty-body]
+    """What names pictures: a score for each label of a list."""
+
+
+@hookspec
 def register_filters() -> Offers:  # type: ignore[empty-body]
     """What is done to the finished picture before it is shown or exported; no loss sees it."""
 

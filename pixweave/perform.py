@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pixweave.errors import OutOfMemoryError, PixweaveError, RunError
 
@@ -51,7 +51,12 @@ def perform(
     from pixweave.record import Record
 
     record = Record(folder, recipe)
-    performance = _Performance(recipe, folder, stop)
+    if recipe.stages:
+        from pixweave.stages import Staging
+
+        performance: Performance = Staging(recipe, folder, stop)
+    else:
+        performance = Painting(recipe, folder, stop)
     try:
         for event in performance.events():
             record.event(event.plain())
@@ -60,9 +65,30 @@ def perform(
         record.finish(performance.status, performance.summary())
 
 
-class _Performance:
-    def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
-        self.recipe, self.folder, self.stop = recipe, folder, stop
+class Performance(Protocol):
+    """A recipe on its way; `status` is done, interrupted or failed."""
+
+    status: str
+
+    def events(self) -> Iterator[Event]: ...
+
+    def summary(self) -> dict[str, Any]: ...
+
+
+class Painting:
+    """The performance of a recipe that draws one picture.
+
+    `ready`: perceptors that are built already, see `open_run`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        stop: Callable[[], bool],
+        ready: Mapping[Any, Any] | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.stop, self.ready = recipe, folder, stop, ready
         self.status = "failed"
         self.run: Run | None = None
         self.began = time.monotonic()
@@ -111,7 +137,7 @@ class _Performance:
         from pixweave.run import open_run
 
         with Memory(_REMEDY):
-            return open_run(self.recipe, self.folder)
+            return open_run(self.recipe, self.folder, self.ready)
 
     def _steps(self, run: Run, exports: _Exports) -> Iterator[Event]:
         from pixweave.loop import generate

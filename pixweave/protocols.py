@@ -61,8 +61,11 @@ class Perceptor(Protocol):
 
     Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
     `overflow(text)`, the words of a text that its context cannot hold ('' when all fit); `fit` and
-    `method`, how pictures are brought to its size (see `pixweave.pictures.Look`). Its component may
-    have `identity()`, a text without torch that is equal where vectors may be compared.
+    `method`, how pictures are brought to its size (`pixweave.pictures.Look`). Its component
+    may have `identity()`, a text without torch that is equal where vectors may be compared. For
+    classifiers: `logit_scale`, the factor on cosines that it was trained with (a float);
+    `logit_bias`, what was added to them, where it learnt pairs by a sigmoid and not by a softmax
+    (SigLIP), else None; `templates`, the texts with `{}` for a label that suit it best.
     """
 
     size: int
@@ -79,6 +82,36 @@ class Loss(Protocol):
     """A wish: gives a scalar that is smaller the better the view fulfils it."""
 
     def __call__(self, view: View) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well labels fit pictures.
+
+    `values` `[N, L]` are 0..1; `logits` `[N, L]` what they were made of, if anything; `known` `[N]`
+    is 0..1, how sure it is that any of the labels fits, where the classifier can tell, else None.
+    """
+
+    values: Tensor
+    logits: Tensor | None = None
+    known: Tensor | None = None
+
+
+class Classifier(Protocol):
+    """Gives pictures a score for each label.
+
+    Optional: `perceptor`, the id of the perceptor in whose space it judges, with `judge(vectors)`,
+    the same from unit vectors `[N, D]` of pictures; `least`, the `known` below which a picture
+    is none of the labels; `info`, a short line about how it judges.
+    """
+
+    labels: Sequence[str]
+    """What there is to choose from, in the order of the columns."""
+    size: int
+    """Side in pixels of the square pictures that it looks at."""
+
+    def __call__(self, images: Tensor) -> Scores:
+        """The scores of the pictures `[N, 3, size, size]`; no gradient."""
 
 
 class Searcher(Protocol):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from pixweave.bench import Bench
 from pixweave.canvas import Canvas
-from pixweave.device import choose_device, choose_precision
-from pixweave.errors import PluginError, RunError
+from pixweave.errors import PluginError
 from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Perceptor
 from pixweave.recipe.values import Value
 from pixweave.view import View
@@ -44,7 +42,7 @@ class WeightedLoss:
         return value
 
 
-class Run:
+class Run(Bench):
     """A recipe made live: build it with `open_run`.
 
     `generator`, `perceptors`, `augmentations`, `losses` and `filters` are the built parts; `canvas`
@@ -52,20 +50,23 @@ class Run:
     recipe that is being built.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
-        self.recipe = recipe
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path | None = None,
+        ready: Mapping[Part, Perceptor] | None = None,
+    ) -> None:
+        super().__init__(recipe, ready)
         self.folder = folder or Path()
         self.size = recipe.size
         self.stamp: dict[str, str] = {}
-        self.device = choose_device(recipe.device)
-        self.dtype = choose_precision(recipe.precision, self.device)
         # grid_sample uses one thread per batch entry on the CPU
         self.lanes = torch.get_num_threads() if self.device.type == "cpu" else 1
         self.step = 0
         self.part: Part = recipe.generator
         self.generator: Generator = self.build(recipe.generator)
         self.canvas = Canvas(self)
-        self.perceptors: dict[str, Perceptor] = {p.id: self.build(p) for p in recipe.perceptors}
+        self.build_perceptors()
         self.augmentations: dict[str, Augmentation] = {
             p.id: self.build(p) for p in recipe.augmentations
         }
@@ -73,24 +74,9 @@ class Run:
         self.filters: dict[str, Filter] = {p.id: self.build(p) for p in recipe.filters}
         self.optimizer = self._optimizer(self.generator.parameters())
 
-    def build(self, part: Part) -> Any:
-        """Make one live part; random weights come from the part's own stream."""
-        self.part = part
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with self.blame(part), torch.random.fork_rng(cuda):
-            torch.manual_seed(self._seed(f"build/{part.kind}/{part.id}", None))
-            return part.settings.build(self)
-
     def exporters(self) -> list[Exporter]:
         """Open every exporter of the recipe in the run folder."""
         return [self.build(part) for part in self.recipe.exports]
-
-    def rng(self, name: str, step: int | None = None) -> torch.Generator:
-        """A fresh CPU generator for a named purpose: the same name, step and seed, the same draws.
-
-        Streams do not touch each other: adding a loss or a preview changes no other draw.
-        """
-        return torch.Generator().manual_seed(self._seed(name, step))
 
     def steps(self) -> range:
         """The steps that are still to do."""
@@ -146,14 +132,6 @@ class Run:
             if isinstance(part.loss, _Stateful):
                 part.loss.load_state_dict(state["losses"][part.name])
 
-    def blame(self, part: Part) -> _Blame:
-        """A context in which errors name the part, and global state must stay as it was."""
-        return _Blame(part)
-
-    def _seed(self, name: str, step: int | None) -> int:
-        text = f"{self.recipe.seed}/{name}/{step}"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
-
     def _rate(self, step: int) -> float:
         rate = self.recipe.optimizer.rate
         if rate is not None:
@@ -182,42 +160,6 @@ class Run:
         return make(leaves, **common)
 
 
-class _Blame:
-    """Names the part in errors that pass, and refuses changes to torch's and Python's globals."""
-
-    def __init__(self, part: Part) -> None:
-        self.part = part
-
-    def __enter__(self) -> None:
-        self.before = self._globals()
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        part = f"{self.part.kind} '{self.part.id}' ({self.part.mark}, plugin {self.part.plugin})"
-        if error is not None:
-            error.add_note(f"in {part}")
-            return
-        for what, now in self._globals().items():
-            if now != self.before[what]:
-                remedy = _REMEDIES[what]
-                raise RunError(f"{part} changed {what}; {remedy}")
-
-    def _globals(self) -> dict[str, Any]:
-        return {
-            "torch's global random state": torch.get_rng_state().numpy().tobytes(),
-            "Python's global random state": random.getstate(),
-            "torch's grad mode": torch.is_grad_enabled(),
-            "torch's thread count": torch.get_num_threads(),
-        }
-
-
-_REMEDIES = {
-    "torch's global random state": "draw from run.rng(name, step) instead",
-    "Python's global random state": "draw from run.rng(name, step) instead",
-    "torch's grad mode": "use `with torch.no_grad():` around what needs it",
-    "torch's thread count": "leave it to the user (OMP_NUM_THREADS)",
-}
-
-
 @runtime_checkable
 class _Stateful(Protocol):
     """A loss that remembers something from step to step."""
@@ -227,6 +169,13 @@ class _Stateful(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-def open_run(recipe: Recipe, folder: str | Path | None = None) -> Run:
-    """Build every part of a recipe, ready for `generate`; `folder` is where exporters write."""
-    return Run(recipe, Path(folder) if folder is not None else None)
+def open_run(
+    recipe: Recipe,
+    folder: str | Path | None = None,
+    ready: Mapping[Part, Perceptor] | None = None,
+) -> Run:
+    """Build every part of a recipe, ready for `generate`; `folder` is where exporters write.
+
+    `ready`: live perceptors of another run on the same device (`run.ready`), to use again.
+    """
+    return Run(recipe, Path(folder) if folder is not None else None, ready)

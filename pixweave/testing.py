@@ -39,6 +39,8 @@ class FakePerceptor(Component):
 class _ColourPerceptor:
     def __init__(self, size: int, device: torch.device) -> None:
         self.size, self.device = size, device
+        self.logit_scale = 20.0
+        self.templates = ("{}",)
         self.bank = ["red", "green", "blue", "yellow", "black", "white"]
         self.encoded = 0
 
@@ -119,7 +121,8 @@ def check_component(
     generator has gradients, stays in range, gives the same bytes for the same seed, its state
     round-trips, and it does what it says that it `can`; an augmentation keeps the shape, passes
     gradients and is reproducible; a filter gives the size that it says, in range and always the
-    same; a perceptor gives unit vectors with gradients; a searcher finds the nearest of a few
+    same; a perceptor gives unit vectors with gradients; a classifier gives scores in 0..1 that do
+    not depend on the batch; a searcher finds the nearest of a few
     vectors; a trainer, given settings with which a step is quick, repeats its steps when it is
     resumed and writes its file.
     """
@@ -268,6 +271,35 @@ def _check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> N
     assert crops.grad.abs().sum() > 0, f"'{name}' passes no gradient"
 
 
+def _check_classifier(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import torch
+
+    from pixweave.bench import open_bench
+    from pixweave.recipe import load_text
+
+    body = {"pixweave": 1, "do": "classify", "input": ".", "device": "cpu", "precision": "float32",
+            "perceptors": ["fake"], "classifier": {"use": name, **settings}}  # fmt: skip
+    recipe = load_text(json.dumps(body), "tiny.yaml", Path(), plugins)
+    bench = open_bench(recipe)
+    live = bench.build(recipe.stages[0].parts["classifier"][0])
+    assert len(set(live.labels)) == len(live.labels) > 0, f"'{name}' has no labels, or one twice"
+    images = torch.rand(3, 3, live.size, live.size, generator=bench.rng("test"))
+    found = live(images.requires_grad_())
+    shape = (3, len(live.labels))
+    assert found.values.shape == shape, f"'{name}' gives {tuple(found.values.shape)}, not {shape}"
+    assert not found.values.requires_grad, f"'{name}' keeps a gradient"
+    for values in (found.values, found.known):
+        inside = values is None or bool(((values >= 0) & (values <= 1)).all())
+        assert inside, f"'{name}' gives scores outside 0..1"
+    alone = torch.cat([live(image[None]).values for image in images])
+    assert torch.allclose(found.values, alone, atol=1e-4), f"'{name}' depends on its batch"
+    if judge := getattr(live, "judge", None):
+        vectors = bench.perceptors[live.perceptor].encode_image(images)
+        assert torch.allclose(judge(vectors).values, alone, atol=1e-4), (
+            f"'{name}' judges vectors otherwise than pictures"
+        )
+
+
 def _check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
     import tempfile
 
@@ -372,5 +404,6 @@ _CHECKS = {
     "augmentation": _check_augmentation,
     "filter": _check_filter,
     "perceptor": _check_perceptor,
+    "classifier": _check_classifier,
     "exporter": _check_exporter,
 }

@@ -20,6 +20,8 @@ NEEDS_WEIGHTS = {"judges"}
 
 def short(path: Path) -> list[str]:
     sets = ["steps=2", "crops.count=4", "device=cpu"]
+    if path.stem == "candidates":
+        sets += ["stages.0.seeds=3", "stages.1.keep=2"]
     if path.stem in NEEDS_WEIGHTS:
         sets += ["perceptors.1.pretrained=random", "perceptors.1.model=ViT-S-32-alt"]
     return sets
@@ -38,7 +40,9 @@ def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
     assert events[-1].kind == "result"
     assert events[-1].data["status"] == "done"
     saved = [Path(e.data["path"]) for e in events if e.kind == "saved"]
-    assert len(saved) == len(recipe.exports)
+    tables = [p for p in saved if p.suffix == ".csv"]
+    assert len(saved) - len(tables) == len(recipe.exports) * (2 if recipe.stages else 1)
+    assert len(tables) == max(0, len(recipe.stages) - 1)
     assert all(p.exists() for p in saved)
 
 

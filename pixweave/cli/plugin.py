@@ -93,6 +93,8 @@ def example(offer: Offer) -> str:
         elif len(parts) < 3 and (default := info.get_default()) is not None:
             parts.append(f"{name}: {_text(default)}")
     entry = f"{{{', '.join(parts)}}}"
+    if offer.kind == "classifier":
+        return f"stages: [{{do: classify, {offer.kind}: {entry}}}]"
     return (
         f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
     )

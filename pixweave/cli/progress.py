@@ -108,7 +108,7 @@ class Progress:
         if "losses" in data:
             self._last = data
             self._recent.append((data["seconds"], data["step"] + 1))
-        self._frame, self._done = event.frame, data["step"] + 1
+        self._frame, self._done, self._steps = event.frame, data["step"] + 1, data["steps"]
         self._seen += 1
 
     def event(self, event: Event) -> None:

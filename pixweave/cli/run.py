@@ -58,6 +58,11 @@ def _able(_: click.Context, __: click.Parameter, wish: str) -> str:
     help="Write into this new or empty folder instead of runs/DATE/NUMBER-NAME.",
 )
 @click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on in the folder of --out: candidates that are finished are not drawn again.",
+)
+@click.option(
     "--preview",
     type=click.Choice(["auto", "term", "none"]),
     default="auto",
@@ -77,6 +82,7 @@ def run(
     steps: int | None,
     quality: str | None,
     out: Path | None,
+    resume: bool,
     preview: str,
     as_json: bool,
     quiet: bool,
@@ -93,20 +99,23 @@ def run(
     if prompts:
         shorts.append(f"prompts={json.dumps(prompts, ensure_ascii=False)}")
     recipe = load(recipes, ctx.obj.plugins(), [*shorts, *sets])
-    folder = _folder(recipe, out)
+    folder = _folder(recipe, out, resume)
     watch = _show_json if as_json else _show_nothing if quiet else _show_progress
     with Signals() as signals:
         code = watch(recipe, folder, signals, preview)
     ctx.exit(code or signals.exit_code)
 
 
-def _folder(recipe: Recipe, out: Path | None) -> Path:
+def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
     from pixweave.record import new_folder
 
+    if resume and (out is None or not recipe.stages):
+        lacks = "--out DIR says where" if out is None else "the recipe has stages"
+        raise RunError(f"--resume goes on only if {lacks}")
     try:
         if out is None:
             return new_folder(Path("runs"), recipe.title or recipe.name)
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(out.iterdir()) and not resume:
             raise RunError(f"the folder '{out}' is not empty; name a new one with --out")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -150,10 +150,12 @@ class Core(Settings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the perceptors; auto measures which is fastest"
     )
-    do: Literal["generate"] = Field("generate", description="what the recipe does")
+    do: Literal["generate", "rank", "classify"] = Field(
+        "generate", description="what the recipe does; for several things in turn see `stages`"
+    )
     inputs: Inputs = Field({}, description="named numbers over time that expressions can use")
 
 
 TOP_LEVEL = ("pixweave", *LAYERS, *Core.model_fields, *BARE, "prompts", *KINDS,
-             "crops", "optimizer")  # fmt: skip
+             "crops", "optimizer", "stages")  # fmt: skip
 """Every key that a recipe can have, besides `x-...`."""

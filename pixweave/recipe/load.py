@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 
 from pixweave.component import Settings
 from pixweave.errors import Problem, RecipeError, did_you_mean
-from pixweave.recipe import changes, clock, core
+from pixweave.recipe import changes, clock, core, stages
 from pixweave.recipe.layers import DEFAULT, Layers, default_layer
 from pixweave.recipe.model import Recipe
 from pixweave.recipe.nodes import Node
@@ -63,6 +64,7 @@ def _finish(
     tree = replace(tree, value={**default_layer().value, **tree.value})  # --set ~generator
     if any(_is_fatal(problem) for problem in problems):
         raise RecipeError(_unique(problems))
+    tree = stages.lift(tree, plugins)
     return _Builder(plugins, desugar(tree), tree, layers, problems).recipe(name, folder)
 
 
@@ -102,10 +104,15 @@ class _Builder:
         crops = self._section("crops", Crops)
         optimizer = self._section("optimizer", Optimizer)
         brought: dict[str, Any] = read_sections(self.tree, self.check)
+        doing = stages.StageReader(self.plugins, self.check).read(self.tree)
+        self.draws = "stages" not in self.tree or (bool(doing) and doing[0].do == "generate")
         parts = self._parts()
+        if doing:
+            stages.check_use(self.check, self.written, doing, parts["export"])
         if head is not None:
             sections = {"crops": crops, "optimizer": optimizer, **brought}
-            clock.check_values(self.check, self.tree, head, sections, parts)
+            every = {**parts, "stages": tuple(stages.parts_of(doing))}
+            clock.check_values(self.check, self.tree, head, sections, every)
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
         assert head is not None
@@ -118,12 +125,13 @@ class _Builder:
             precision=head.precision, inputs=head.inputs, generator=parts["generator"][0],
             perceptors=parts["perceptors"], losses=parts["losses"],
             augmentations=parts["augmentations"], filters=parts["filters"],
-            exports=parts["export"], crops=crops, optimizer=optimizer, **brought,
+            exports=parts["export"], crops=crops, optimizer=optimizer, stages=doing, **brought,
             sources=tuple(self.layers.texts), tree=self.tree,
             labels=self.layers.labels)  # fmt: skip
         return self._settled(recipe)
 
     def _unknown_keys(self) -> None:
+        known = [*core.TOP_LEVEL, *stages.also(self.written, self.plugins)]
         for key, node in self.written.items():
             if key in core.TOP_LEVEL or key.startswith("x-"):
                 continue
@@ -131,7 +139,7 @@ class _Builder:
             self.check.fail(
                 node.place,
                 f"'{key}' is not a key of recipes",
-                home or did_you_mean(key, core.TOP_LEVEL),
+                home or did_you_mean(key, known),
             )
 
     def _only(self, model: type[BaseModel]) -> Node:
@@ -154,7 +162,8 @@ class _Builder:
         self._check_prompts()
         parts = {key: reader.read(self.tree, key) for key in core.KINDS}
         wishes = [self.written.get("prompts"), self.written.get("losses")]
-        if all(node is None or node.value in (None, []) or node.mark == DEFAULT for node in wishes):
+        empty = all(n is None or n.value in (None, []) or n.mark == DEFAULT for n in wishes)
+        if self.draws and empty:
             top = self.layers.found[-1] if self.layers.found else self.tree
             self.check.fail(
                 top.mark,
@@ -201,6 +210,10 @@ class _Builder:
         for part in recipe.parts:
             if part is not recipe.generator:
                 warnings += self._ask(part, fitted)
+        for stage in recipe.stages:
+            around = _around(fitted, stage)
+            for part in itertools.chain(*stage.parts.values()):
+                warnings += self._ask(part, around)
         if self.check.problems:
             raise RecipeError(_unique(self.check.problems))
         return replace(fitted, warnings=tuple(_unique(warnings)))
@@ -241,6 +254,15 @@ class _Builder:
             problem = Problem(where, f"{name}: {found.message}", found.hint)
             (self.check.problems if found.fatal else warnings).append(problem)
         return warnings
+
+
+def _around(recipe: Recipe, stage: stages.Stage) -> Recipe:
+    """The recipe as the parts of a stage see it: with the stage's perceptors and losses."""
+    return replace(
+        recipe,
+        perceptors=stage.parts.get("perceptors") or recipe.perceptors,
+        losses=stage.parts.get("losses") or recipe.losses,
+    )
 
 
 def _place(node: Node, setting: str) -> Node:

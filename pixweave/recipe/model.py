@@ -18,6 +18,7 @@ from pixweave.recipe.parts import Part
 from pixweave.recipe.values import Moment, Value
 
 if TYPE_CHECKING:
+    from pixweave.recipe.stages import Stage
     from pixweave.references import Mask, Overlay, StartFrom
     from pixweave.settings import Crops, Optimizer
 
@@ -52,6 +53,8 @@ class Recipe:
     start_from: StartFrom | None = None
     mask: Mask | None = None
     overlay: Overlay | None = None
+    stages: tuple[Stage, ...] = ()
+    """What is done in turn; none when the recipe only generates."""
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
@@ -75,8 +78,20 @@ class Recipe:
             size = getattr(part.settings, "output_size", lambda size: size)(size)
         return size
 
+    @property
+    def generates(self) -> bool:
+        """Whether it draws: if not, what belongs to the drawing means nothing."""
+        return not self.stages or self.stages[0].do == "generate"
+
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain data that loads to an equal one."""
+        found = self._whole()
+        if not self.generates:
+            kept = ("pixweave", "title", "seed", "device", "precision", "perceptors", "stages")
+            found = {key: found[key] for key in kept if key in found}
+        return found
+
+    def _whole(self) -> dict[str, Any]:
         head = {name: plain(getattr(self, name)) for name in core.Core.model_fields if name != "do"}
         return {
             "pixweave": core.FORMAT,
@@ -90,6 +105,7 @@ class Recipe:
             "crops": plain(self.crops),
             "optimizer": plain(self.optimizer),
             "export": [_part(part) for part in self.exports],
+            **({"stages": [_stage(stage) for stage in self.stages]} if self.stages else {}),
         }
 
     def resolved_yaml(self) -> str:
@@ -155,6 +171,15 @@ class Recipe:
 def _part(part: Part) -> dict[str, Any]:
     weight = {"weight": plain(part.weight)} if part.kind in core.WEIGHED else {}
     return {"use": part.use, "id": part.id, **weight, **plain(part.settings)}
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    parts = {
+        key: _part(parts[0]) if key == parts[0].kind else [_part(part) for part in parts]
+        for key, parts in stage.parts.items()
+        if parts
+    }
+    return {"do": stage.do, **plain(stage.settings), **parts}
 
 
 def plain(value: Any) -> Any:

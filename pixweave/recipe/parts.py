@@ -107,13 +107,13 @@ class PartReader:
     def __init__(self, plugins: Plugins, validator: Validator) -> None:
         self.plugins, self.check = plugins, validator
 
-    def read(self, tree: Node, key: str) -> tuple[Part, ...]:
-        """The parts under a key of the recipe."""
-        kind = core.KINDS[key]
+    def read(self, tree: Node, key: str, kind: str = "") -> tuple[Part, ...]:
+        """The parts under a key of the recipe, or of a stage (then `kind` says of which kind)."""
+        kind = kind or core.KINDS[key]
         if key not in tree or (tree[key].value is None and key != "generator"):
             return ()
         node = tree[key]
-        items = [node] if key == "generator" else node.value
+        items = [node] if key == kind else node.value  # a key in the singular holds one
         if not isinstance(items, list):
             self.check.fail(
                 node.mark,

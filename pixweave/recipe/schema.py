@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from pixweave.recipe import core, sections
+from pixweave.recipe.stages import DOINGS, SHORT, Doing
 from pixweave.recipe.values import Value
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _HELP = {
     "export": "the files to write; the ending says which kind",
     "crops": "the crops of the picture that perceptors look at",
     "optimizer": "how the parameters move",
+    "classifier": "what names the pictures; its place may be taken by settings of `zero_shot`",
+    "stages": "what is done in turn, each with the pictures that the last one left",
 }
 
 
@@ -79,7 +82,31 @@ class _Writer:
         for key, kind in core.KINDS.items():
             one = {"anyOf": [*self.parts(kind)]}
             found[key] = one if key == "generator" else {"type": "array", "items": one}
-        return {key: _described(found[key], _HELP.get(key, "")) for key in core.TOP_LEVEL}
+        found["stages"] = {"type": "array", "minItems": 1, "items": self.stages()}
+        for do in ("rank", "classify"):  # `do: classify` has the settings of the stage on top
+            for key, made in self.stage(do, DOINGS[do])["properties"].items():
+                found.setdefault(key, made)
+        ordered = [*core.TOP_LEVEL, *(key for key in found if key not in core.TOP_LEVEL)]
+        return {key: _described(found[key], _HELP.get(key, "")) for key in ordered}
+
+    def stages(self) -> Schema:
+        """One stage, whatever it does."""
+        return {"anyOf": [{"const": "generate"}, *(self.stage(*item) for item in DOINGS.items())]}
+
+    def stage(self, do: str, doing: Doing) -> Schema:
+        """A stage of that kind, with the settings of classifier `zero_shot` as its own."""
+        made = self.model(f"stage.{do}", doing.model)
+        properties = {"do": _described({"const": do}, _text(doing.model)), **made["properties"]}
+        for key, kind in doing.parts.items():
+            one = {"anyOf": [*self.parts(kind)]}
+            whole = one if key == kind else {"type": "array", "items": one}
+            properties[key] = _described(whole, _HELP[key])
+            if kind == "loss":
+                properties["prompts"] = _described(self.prompts(), _HELP["prompts"])
+            short = self.plugins.offers(kind).get(SHORT)
+            if short is not None:
+                properties |= self.model(f"{kind}.{SHORT}", short.component)["properties"]
+        return {**made, "properties": properties, "required": ["do"]}
 
     def model(self, name: str, model: type[BaseModel]) -> Schema:
         """The schema of a settings model, its own definitions moved to the top."""
@@ -165,6 +192,10 @@ def _plain_schema(kind: Any) -> Schema:
 
 def _described(made: Schema, text: str) -> Schema:
     return {**made, "description": text} if text else made
+
+
+def _text(model: type[BaseModel]) -> str:
+    return " ".join((model.__doc__ or "").split())
 
 
 def _required(offer: Offer) -> bool:

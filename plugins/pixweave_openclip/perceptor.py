@@ -42,6 +42,9 @@ class Perceptor:
             made.visual = None  # its weights live on in the fast tower
         else:
             self.tower = _plain_tower(made.visual.to(dtype), mean, std, dtype)
+        bias = getattr(made, "logit_bias", None)
+        self.logit_scale = float(made.logit_scale.exp())
+        self.logit_bias = None if bias is None else float(bias)
         self.model = made
         self.info = f"{model}, {self.size} px, {str(dtype).removeprefix('torch.')}"
 

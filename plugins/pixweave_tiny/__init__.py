@@ -112,6 +112,8 @@ class _Live:
         self.device = run.device
         self.size = self.model.image_size
         self.bank = bank(weights)
+        self.logit_scale = self.model.logit_scale
+        self.templates = ("{}",)  # a template that it never saw costs most of its accuracy
         self.info = f"{weights.stem if weights else 'tiny CLIP'}, {self.size} px"
 
     def encode_image(self, crops: Tensor) -> Tensor:

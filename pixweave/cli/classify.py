@@ -1,0 +1,240 @@
+"""The verb `classify`: pictures in, labels out, and into folders if wanted."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixweave.errors import MissingError, RunError
+
+if TYPE_CHECKING:
+    from pixweave.classify import Answer
+    from pixweave.pictures import Fault
+    from pixweave.recipe import Recipe
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--labels", metavar="A,B,C", help="What to choose from; quote a label with a comma.")
+@click.option("--labels-file", metavar="FILE", help="The same, a label on each line.")
+@click.option("--templates", default="auto", show_default=True, metavar="NAME|FILE",
+              help="Texts around a label: raw, simple (7), imagenet (80), a file with {} for the "
+              "label on each line; auto: what suits the perceptor.")  # fmt: skip
+@click.option("--multi", is_flag=True, help="Several labels may be right, each scored by itself.")
+@click.option("--unknown-below", type=click.FloatRange(0, 1), metavar="X",
+              help="Call a picture `unknown` if it is less sure than X that any label fits; see "
+              "`pixweave show zero_shot`.")  # fmt: skip
+@click.option("-k", "--top-k", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="How many labels to show for each picture.")  # fmt: skip
+@click.option("--perceptor", default="tiny", show_default=True, metavar="NAME|{...}",
+              help="What sees, as in a recipe, or open_clip:MODEL/TAG.")  # fmt: skip
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
+@click.option("--format", "form", type=click.Choice(["auto", "table", "tsv", "csv", "jsonl"]),
+              default="auto", help="auto: a table on a terminal, else TSV.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
+@click.option("--sort-into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Show which picture would go into which DIR/LABEL; --how does it.")  # fmt: skip
+@click.option("--how", type=click.Choice(["copy", "link", "move"]),
+              help="Really sort into DIR, by copies, symbolic links or moves.")  # fmt: skip
+@click.option("--hidden", is_flag=True, help="Look at hidden files and folders too.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")
+@click.pass_context
+def classify(ctx: click.Context, inputs: tuple[str, ...], form: str, as_json: bool,
+             sort_into: Path | None, how: Any, hidden: bool, quiet: bool, top_k: int,
+             **wishes: Any) -> None:  # fmt: skip
+    """Name each picture of INPUT by the label that fits it best.
+
+    INPUT is a file, a folder, a pattern, a run folder, or `-` for a list on standard input (lines,
+    or NUL). Rows go to stdout as they come; files that are no pictures are named on stderr, with
+    the reason. Exits with 4 if there was no picture at all.
+    """
+    if how and sort_into is None:
+        raise click.UsageError("--how says how to sort; name the folder with --sort-into DIR")
+    recipe = _recipe(ctx, wishes)
+    printer = _Printer(_form(form, as_json), top_k, recipe)
+    found: list[tuple[str, str]] = []
+    faults = 0
+    for answer in _answers(recipe, expand(inputs), hidden, quiet or as_json):
+        if hasattr(answer, "reason"):
+            faults += 1
+            printer.fault(answer)
+        else:
+            printer.answer(answer)
+            found.append((answer.path, answer.label))
+    if not found:
+        files = "the only file" if faults == 1 else f"any of {faults} files"
+        raise MissingError(f"there is no picture in {files}" if faults else "there is no picture")
+    if sort_into is not None:
+        _sort(sort_into, found, how, as_json)
+    if as_json:
+        result = {"event": "result", "ok": True, "pictures": len(found), "faults": faults}
+        click.echo(json.dumps(result))
+
+
+def _recipe(ctx: click.Context, wishes: dict[str, Any]) -> Recipe:
+    """The recipe that the options make; what is wrong with them is said as of a recipe."""
+    from pixweave.encoder import entry_of
+    from pixweave.recipe import load_text
+
+    labels, file = wishes["labels"], wishes["labels_file"]
+    if (labels is None) == (file is None):
+        raise click.UsageError("give either --labels A,B,C or --labels-file FILE")
+    settings: dict[str, Any] = {"multi": wishes["multi"], "unknown_below": wishes["unknown_below"]}
+    if labels is not None:
+        row = next(csv.reader([labels], skipinitialspace=True), [])
+        settings["labels"] = [label.strip() for label in row if label.strip()]
+    else:
+        settings["labels_file"] = file
+    sets = wishes["templates"] in ("auto", "raw", "simple", "imagenet")
+    settings["templates" if sets else "templates_file"] = wishes["templates"]
+    body = {"pixweave": 1, "do": "classify", "input": ".", "device": wishes["device"],
+            "perceptors": [entry_of(wishes["perceptor"], "--perceptor")], **settings}  # fmt: skip
+    text = json.dumps(body, ensure_ascii=True)
+    return load_text(text, "the command", Path.cwd(), ctx.obj.plugins())
+
+
+def expand(inputs: Sequence[str]) -> list[str]:
+    """The inputs with `-` replaced by the list on stdin, and a run folder by its pictures."""
+    from pixweave.pictures import read_list
+
+    found: list[str] = []
+    for item in inputs:
+        if item == "-":
+            found += read_list(sys.stdin.buffer.read())
+        else:
+            found += _of_a_run(Path(item)) or [item]
+    return found
+
+
+def _of_a_run(folder: Path) -> list[str]:
+    """The finished pictures of a run folder; none if it is none."""
+    from pixweave.pictures.find import SUFFIXES
+
+    try:
+        run = json.loads((folder / "run.json").read_text("utf-8"))
+        outputs = [Path(str(path)) for path in run["outputs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    root = Path(str(run.get("folder", "")))
+    inside = [folder / p.relative_to(root) if p.is_relative_to(root) else p for p in outputs]
+    return [str(p) for p in inside if p.suffix.lower() in SUFFIXES]
+
+
+def _answers(
+    recipe: Recipe, inputs: Sequence[str], hidden: bool, quiet: bool
+) -> Iterator[Answer | Fault]:
+    from pixweave.bench import open_bench
+    from pixweave.classify import classify as judge
+    from pixweave.pictures import find_pictures
+
+    bench = open_bench(recipe)
+    live = bench.build(recipe.stages[0].parts["classifier"][0])
+    if not quiet:
+        eye = recipe.perceptors[0].id
+        seen = getattr(bench.perceptors[eye], "info", eye)
+        click.echo(f"{seen}, {bench.device}: {getattr(live, 'info', '')}", err=True)
+    yield from judge(live, find_pictures(inputs, hidden), bench)
+
+
+def _form(form: str, as_json: bool) -> str:
+    if as_json:
+        return "events"
+    return ("table" if sys.stdout.isatty() else "tsv") if form == "auto" else form
+
+
+class _Printer:
+    """Prints rows as they come."""
+
+    def __init__(self, form: str, top: int, recipe: Recipe) -> None:
+        settings: Any = recipe.stages[0].parts["classifier"][0].settings
+        labels = list(settings.texts())
+        self.form, self.top = form, min(top, len(labels))
+        self.sure = settings.unknown_below is not None
+        self.wide = max(len(label) for label in [*labels, "unknown" if self.sure else ""])
+        self.headed = form not in ("tsv", "csv")
+
+    def answer(self, answer: Answer) -> None:
+        from pixweave import tables
+
+        row = row_of(answer, self.top, self.sure, self.form in ("jsonl", "events"))
+        row["path"] = _shown(answer.path)
+        if self.form == "table":
+            scores = "  ".join(f"{name} {score:.3f}" for name, score in answer.scores[1 : self.top])
+            more = f"  ({scores})" if scores else ""
+            text = f"{answer.score:.3f}  {answer.label:<{self.wide}}  {row['path']}{more}"
+            click.echo(text.encode("utf-8", "backslashreplace").decode())
+            return
+        if not self.headed:
+            self.headed = True
+            click.echo(tables.heading(list(row), self.form))
+        if self.form == "events":
+            row = {"event": "picture", **row}
+        click.echo(tables.line(row, "jsonl" if self.form == "events" else self.form))
+        sys.stdout.flush()  # what was printed is there whatever comes
+
+    def fault(self, fault: Any) -> None:
+        path = _shown(fault.path)
+        if self.form == "events":
+            click.echo(json.dumps({"event": "fault", "path": path, "reason": fault.reason}))
+            return
+        text = f"no picture: {path}: {fault.reason}"
+        click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
+
+
+def row_of(answer: Answer, top: int, sure: bool, nested: bool) -> dict[str, Any]:
+    """An answer as a row; `nested`: with a list of the best labels, else `label_2`, `score_2`..."""
+    row: dict[str, Any] = {"path": answer.path, "label": answer.label}
+    row["score"] = round(answer.score, 6)
+    if sure:
+        row["known"] = None if answer.known is None else round(answer.known, 6)
+    best = [(name, round(score, 6)) for name, score in answer.scores[:top]]
+    if nested:
+        return {**row, "top": [{"label": name, "score": score} for name, score in best]}
+    for number, (name, score) in enumerate(best[1:], 2):
+        row |= {f"label_{number}": name, f"score_{number}": score}
+    return row
+
+
+def _shown(path: str) -> str:
+    """The path from here if it lies here."""
+    here = os.getcwd() + os.sep
+    return path.removeprefix(here)
+
+
+def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool) -> None:
+    from pixweave import sorting
+
+    steps = sorting.plan(root, found)
+    clashes = sorting.carry_out(steps, how) if how else [s for s in steps if s.clash]
+    went = len(steps) - len(clashes)
+    if as_json:
+        bad = {(s.source, s.target): s.clash for s in clashes}
+        for step in steps:
+            said = {"from": _shown(str(step.source)), "to": str(step.target), "how": how,
+                    "clash": bad.get((step.source, step.target), "")}  # fmt: skip
+            click.echo(json.dumps({"event": "sort", **said}))
+    elif not how:
+        for step in steps:
+            goes = f"stays, {step.clash}" if step.clash else f"-> {step.target}"
+            click.echo(f"{_shown(str(step.source))} {goes}", err=True)
+        click.echo(f"{went} of {len(steps)} would go into {root}; add --how copy, link or move "
+                   "to do it", err=True)  # fmt: skip
+    else:
+        for step in clashes:
+            click.echo(f"not sorted: {_shown(str(step.source))}: '{step.target}' {step.clash}",
+                       err=True)  # fmt: skip
+        verb = {"copy": "copied", "link": "linked", "move": "moved"}[how]
+        click.echo(f"{verb} {went} of {len(steps)} into {root}", err=True)
+    if how and clashes:
+        raise RunError(f"{len(clashes)} of {len(steps)} pictures were not sorted: nothing is "
+                       "replaced")  # fmt: skip
+
+
+VERBS = (classify,)

@@ -1,0 +1,274 @@
+"""Stages: a recipe that draws candidates, ranks them, names them, sorts them, in turn.
+
+Each stage gets the pictures that the last one left. Every candidate is a run folder of its own,
+`candidates/seed-N`; a stage that judges leaves a table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pixweave import images, sorting, tables
+from pixweave.bench import Bench, open_bench
+from pixweave.classify import Answer, answers_of
+from pixweave.errors import MissingError, RunError, did_you_mean
+from pixweave.perform import Event, Painting
+from pixweave.pictures import Fault, find_pictures
+from pixweave.recipe.stages import still
+from pixweave.record import Record
+
+if TYPE_CHECKING:
+    from pixweave.recipe import Recipe
+    from pixweave.recipe.stages import Stage
+
+
+class Staging:
+    """The performance of a recipe with stages; see `pixweave.perform.Performance`."""
+
+    def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
+        self.recipe, self.folder, self.stop = recipe, folder, stop
+        self.status = "failed"
+        self.pictures: list[str] = []
+        """The pictures that go on, in their order."""
+        self.outputs: list[Path] = []
+        self.began = time.monotonic()
+        self.steps_done = 0
+        self.seeds = _seeds(recipe) if recipe.generates else []
+        self.steps = recipe.steps * len(self.seeds)
+        self._bench: Bench | None = None
+
+    def events(self) -> Iterator[Event]:
+        """What happens, stage by stage; an interrupted one is the last."""
+        recipe = self.recipe
+        about = {"recipe": recipe.name, "folder": str(self.folder), "size": list(recipe.size),
+                 "steps": self.steps, "seed": recipe.seed}  # fmt: skip
+        yield Event("planned", about)
+        for problem in recipe.warnings:
+            yield Event("warning", {"message": str(problem)})
+        self.status = "done"
+        for number, stage in enumerate(recipe.stages):
+            if self.status != "done":
+                break
+            yield Event("stage", {"stage": number, "do": stage.do, "pictures": len(self.pictures)})
+            yield from getattr(self, f"_{stage.do}")(stage)
+        for path in (*map(Path, self.pictures), *self.outputs):
+            yield Event("saved", {"path": str(path)})
+        yield Event("result", {"ok": True, "status": self.status, **self.summary()})
+
+    def summary(self) -> dict[str, Any]:
+        """What `run.json` says at the end."""
+        return {
+            "folder": str(self.folder),
+            "outputs": [*self.pictures, *map(str, self.outputs)],
+            "seed": self.recipe.seed,
+            "steps_done": self.steps_done,
+            "steps": self.steps,
+            "seconds": round(time.monotonic() - self.began, 3),
+        }
+
+    @property
+    def bench(self) -> Bench:
+        """The recipe's perceptors, built once for all stages and candidates."""
+        if self._bench is None:
+            self._bench = open_bench(self.recipe)
+        return self._bench
+
+    def _generate(self, _: Stage) -> Iterator[Event]:
+        for number, seed in enumerate(self.seeds):
+            place = self.folder / "candidates" / f"seed-{seed}"
+            ready = finished(place, self.recipe, seed)
+            if ready is None:
+                if number and self.stop():
+                    self.status = "interrupted"
+                    return
+                ready = []
+                yield from self._draw(number, seed, place, ready)
+            if self.status == "interrupted":
+                return
+            self.steps_done = (number + 1) * self.recipe.steps
+            picture = still(ready)
+            self.pictures.append(picture or next(iter(ready), str(place)))
+
+    def _draw(self, number: int, seed: int, place: Path, made: list[str]) -> Iterator[Event]:
+        """Draw one candidate, its steps told as steps of the whole; `made` gets its files."""
+        recipe = replace(self.recipe, seed=seed, stages=(), warnings=())
+        place.mkdir(parents=True, exist_ok=True)
+        ready = self.bench.ready
+        drawing, record = Painting(recipe, place, self.stop, ready), Record(place, recipe)
+        before = number * recipe.steps
+        try:
+            for event in drawing.events():
+                record.event(event.plain())
+                if event.kind == "step":
+                    self.steps_done = before + event.data["step"] + 1
+                    told = {**event.data, "step": self.steps_done - 1, "steps": self.steps,
+                            "candidate": number}  # fmt: skip
+                    if "seconds" in told:
+                        told["seconds"] = round(time.monotonic() - self.began, 3)
+                    yield Event("step", told, event.frame)
+                elif event.kind == "warning" or (event.kind in ("building", "started")
+                                                 and not number):  # fmt: skip
+                    yield event
+        finally:
+            record.finish(drawing.status, drawing.summary())
+        made += map(str, drawing.outputs)
+        self.status = "interrupted" if drawing.status == "interrupted" else "done"
+
+    def _rank(self, stage: Stage) -> Iterator[Event]:
+        self._take_in(stage)
+        scored = []
+        judge = Ranker(self.recipe, stage, self.bench)
+        for path in self.pictures:
+            if self.stop():
+                self.status = "interrupted"
+                return
+            try:
+                scored.append((judge(Path(path)), path))
+            except MissingError as error:
+                yield Event("warning", {"message": f"not ranked: {error}"})
+        scored.sort(key=lambda pair: -pair[0])
+        rows = [{"place": place, "score": round(score, 6), "path": self._short(path)}
+                for place, (score, path) in enumerate(scored, 1)]  # fmt: skip
+        self.pictures = [path for _, path in scored][: stage.settings.keep]
+        self._write(stage.settings.file, rows, ("place", "score", "path"))
+        yield Event("ranked", {"rows": rows, "kept": len(self.pictures)})
+
+    def _classify(self, stage: Stage) -> Iterator[Event]:
+        self._take_in(stage)
+        settings = stage.settings
+        live = self.bench.build(stage.parts["classifier"][0])
+        for label in (*(settings.only or ()), *([settings.by] if settings.by else ())):
+            if label not in (*live.labels, "unknown"):
+                hint = did_you_mean(label, live.labels)
+                raise RunError(f"{stage.mark}: the classifier has no label '{label}'; {hint}")
+        found: list[Answer] = []
+        for answer in answers_of(live, self.pictures, self.bench):
+            if isinstance(answer, Fault):
+                said = f"no picture: {self._short(answer.path)}: {answer.reason}"
+                yield Event("warning", {"message": said})
+            else:
+                found.append(answer)
+            if self.stop():
+                self.status = "interrupted"
+                break
+        if settings.by:
+            found.sort(key=lambda a: -dict(a.scores).get(settings.by, 0.0))
+        rows = [self._row(answer, settings.top) for answer in found]
+        names = list(rows[0]) if rows else ["path", "label", "score"]
+        self._write(settings.file, rows, names)
+        kept = [a for a in found if settings.only is None or a.label in settings.only]
+        kept = kept[: settings.keep]
+        self.pictures = [answer.path for answer in kept]
+        yield Event("classified", {"rows": rows, "kept": len(kept)})
+        if settings.sort_into:
+            yield from self._sort(self.folder / settings.sort_into, kept, settings.how)
+
+    def _sort(self, root: Path, kept: list[Answer], how: Any) -> Iterator[Event]:
+        steps = sorting.plan(root, ((a.path, a.label) for a in kept), self._name)
+        for step in sorting.carry_out(steps, how):
+            said = f"not sorted: {self._short(str(step.source))}: '{step.target}' {step.clash}"
+            yield Event("warning", {"message": said})
+
+    def _name(self, path: Path) -> str:
+        """Candidates have the same file name in different folders: their seed goes before it."""
+        inside = path.parent.parent == self.folder / "candidates"
+        return f"{path.parent.name}-{path.name}" if inside else path.name
+
+    def _row(self, answer: Answer, top: int) -> dict[str, Any]:
+        row: dict[str, Any] = {"path": self._short(answer.path), "label": answer.label,
+                               "score": round(answer.score, 6)}  # fmt: skip
+        if answer.known is not None:
+            row["known"] = round(answer.known, 6)
+        for number, (label, score) in enumerate(answer.scores[1:top], 2):
+            row |= {f"label_{number}": label, f"score_{number}": round(score, 6)}
+        return row
+
+    def _take_in(self, stage: Stage) -> None:
+        """The pictures that a first stage names; MissingError if there are none."""
+        if not self.pictures and stage.settings.input:
+            self.pictures = [found.path for found in find_pictures(stage.settings.input)]
+        if not self.pictures:
+            raise MissingError(f"{stage.mark}: there is no picture for stage '{stage.do}'")
+
+    def _write(self, file: str, rows: list[dict[str, Any]], names: Any) -> None:
+        path = self.folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.write_whole(path, tables.whole(rows, names, path.suffix))
+        self.outputs.append(path)
+
+    def _short(self, path: str) -> str:
+        inside = Path(path).is_relative_to(self.folder)
+        return str(Path(path).relative_to(self.folder)) if inside else path
+
+
+class Ranker:
+    """A score for a picture file: the stage's losses under no_grad, their sum's sign turned.
+
+    Every picture is seen in the same crops, those of the recipe's last step, without augmentations.
+    """
+
+    def __init__(self, recipe: Recipe, stage: Stage, bench: Bench) -> None:
+        from pixweave.run import Run
+
+        own = stage.parts.get("perceptors") or recipe.perceptors
+        self.recipe = replace(recipe, losses=stage.parts["losses"], perceptors=own,
+                              augmentations=(), exports=(), filters=(), start_from=None,
+                              overlay=None, mask=None)  # fmt: skip
+        self.run = Run(self.recipe, ready=bench.ready)
+
+    @torch.no_grad()
+    def __call__(self, path: Path) -> float:
+        """Higher is better; MissingError if it is no picture."""
+        self.run.generator = _Still(images.from_file(path).to(self.run.device))
+        view = self.run.look(self.recipe.steps - 1)
+        losses = [part.weight(view.step) * part(view) for part in self.run.losses]
+        return -float(torch.stack(losses).sum())
+
+
+class _Still:
+    """A generator that is one picture, for a view to look at."""
+
+    def __init__(self, picture: torch.Tensor) -> None:
+        self._picture = picture
+
+    def image(self) -> torch.Tensor:
+        return self._picture
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [self._picture]
+
+    def constrain(self) -> None: ...
+
+    def start_from(self, image: torch.Tensor) -> None:
+        self._picture = image
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"picture": self._picture}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._picture = state["picture"]
+
+
+def finished(place: Path, recipe: Recipe, seed: int) -> list[str] | None:
+    """The files of a candidate that was drawn to its end before by the same recipe; else None."""
+    try:
+        run = json.loads((place / "run.json").read_text("utf-8"))
+        written = (place / "resolved.yaml").read_text("utf-8")
+        outputs = [str(place / Path(str(name)).name) for name in run["outputs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    same = written == replace(recipe, seed=seed, stages=(), warnings=()).resolved_yaml()
+    there = run.get("status") == "done" and all(Path(name).exists() for name in outputs)
+    return outputs if same and there and outputs else None
+
+
+def _seeds(recipe: Recipe) -> list[int]:
+    wish = recipe.stages[0].settings.seeds
+    return [recipe.seed + i for i in range(wish)] if isinstance(wish, int) else list(wish)
