@@ -20,6 +20,7 @@ LIGHT = [
     ["search", "--help"],
     ["validate", "recipes/hello.yaml"],
     ["validate", "recipes/sky.yaml"],
+    ["validate", "recipes/sky.yaml"],
     ["explain", "recipes/hello.yaml"],
     ["plugins"],
     ["plugins", "--json"],
