@@ -156,7 +156,8 @@ class Bench:
         for index in range(count):
             rng = np.random.default_rng((self.seed, 9, index))
             picture = self.sets["seen"].two_things(rng, 1)
-            first, joint, second = re.split(r" (above|left of) ", picture.facts[-1])
+            relation = next(f for f in picture.facts if re.search(r" (above|left of) ", f))
+            first, joint, second = re.split(r" (above|left of) ", relation)
             said = [
                 f"{article(first)} {joint} {article(second)}",
                 f"{article(second)} {joint} {article(first)}",
