@@ -63,7 +63,10 @@ def reference() -> str:
 
 
 def _verb(name: str, verb: click.Command) -> str:
-    context = click.Context(verb, info_name=f"pixweave {name}")
+    verb._help_option = None  # click keeps the first that was made, perhaps with other names
+    context = click.Context(
+        verb, info_name=f"pixweave {name}", help_option_names=["-h", "--help"]
+    )
     page = f"### pixweave {name}\n\n```\n{verb.get_help(context)}\n```"
     inner = verb.commands.items() if isinstance(verb, click.Group) else ()
     return "\n\n".join([page, *(_verb(f"{name} {word}", below) for word, below in inner)])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
+from pixweave_tiny.model import load_tiny_clip
 
 import pixweave
 from pixweave import sorting
@@ -60,7 +61,9 @@ def test_rows_on_stdout_and_faults_with_their_reason_on_stderr(work: Path) -> No
 
 def test_it_says_what_judges(work: Path) -> None:
     done = classify("pics/a.png", "--labels", LABELS, "--templates", "simple")
-    assert done.stderr == "tiny CLIP, 40 px, cpu: 2 labels, 7 templates, softmax, scale 6.708\n"
+    scale = f"{load_tiny_clip().logit_scale:.4g}"
+    said = f"tiny CLIP, 64 px, cpu: 2 labels, 7 templates, softmax, scale {scale}\n"
+    assert done.stderr == said
 
 
 def test_every_format_holds_the_same(work: Path) -> None:

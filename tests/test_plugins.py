@@ -126,7 +126,7 @@ BROKEN = {
         "x = 1",
         "plugin 'nohook' has no hook; a plugin has one or more of "
         "register_generators, register_perceptors, register_losses, "
-        "register_augmentations, register_filters, register_searchers, "
+        "register_augmentations, register_classifiers, register_filters, register_searchers, "
         "register_exporters, "
         "register_trainers",
     ),
