@@ -27,7 +27,8 @@ class Generator(Protocol):
 
     Optional attributes, used where they are there: `palette`, uint8 `[K, 3]`, when every pixel is
     one of K colours (exporters then write indexed files); `advance(step)`, called before
-    each step; `info`, a short line about what was built; `shown()`, called after each step, a
+    each step; `info`, a short line about what was built; `natural_rate`, a learning rate over time
+    that fits how it began, instead of its component's; `shown()`, called after each step, a
     detached picture to show instead of the one that losses saw, or None; `svg()`, if the picture is
     made of shapes: SVG elements, in pixels, of the picture that `image()` last gave. The component
     then says so with `svg: ClassVar[bool] = True`.

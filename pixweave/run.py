@@ -137,6 +137,7 @@ class Run(Bench):
         if rate is not None:
             return rate.at(self.recipe.moment(step))
         natural = getattr(self.recipe.generator.settings, "natural_rate", 0.05)
+        natural = getattr(self.generator, "natural_rate", natural)
         return Value(natural).at(self.recipe.moment(step))
 
     def _optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:

@@ -11,7 +11,11 @@ from pixweave_dalle import Dalle
 from pixweave_dalle.model import Dalle as Model
 from pixweave_dalle.model import draw, load_dalle
 from pixweave_dalle.train import DalleTraining
+from pixweave_vqgan.generator import GENTLE
 from pixweave_vqgan.model import load_vqgan
+
+from pixweave import RecipeError, open_run
+from pixweave.testing import plugins_of, tiny_recipe
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 40), "blue": (30, 60, 220)}
 SMALL = {"width": 64, "layers": 2, "heads": 2, "text_width": 16, "text_length": 8}
@@ -123,3 +127,46 @@ def test_a_resumed_training_repeats_an_unbroken_one(
     rest = training(tmp_path, **settings)
     rest.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert [rest.step(step) for step in range(3, 5)] == unbroken
+
+
+def started(**settings: Any) -> Any:
+    prompts = settings.pop("prompts", ["a red heart"])
+    recipe = tiny_recipe(
+        plugins_of(), size=[64, 64], prompts=prompts, perceptors=["tiny"], generator=settings
+    )
+    return open_run(recipe).generator
+
+
+def test_vqgan_starts_from_a_sample_for_its_prompts_and_moves_gently() -> None:
+    made = started(use="vqgan", grid=8)
+    image = made.image().detach()[0]
+    red, green, blue = image[:, 28:36, 28:36].mean((1, 2))
+    assert red > 0.6 > 0.4 > max(green, blue)
+    assert made.natural_rate == GENTLE
+    assert torch.equal(started(use="vqgan", grid=8).image(), made.image())
+    random = started(use="vqgan", grid=8, start="codes")
+    assert not torch.equal(random.image(), made.image())
+    assert not hasattr(random, "natural_rate")
+
+
+def test_texts_that_are_only_unwanted_give_no_sample() -> None:
+    unwanted = started(use="vqgan", grid=8, prompts=[{"text": "a red heart", "weight": -1}])
+    assert not hasattr(unwanted, "natural_rate")
+
+
+def test_a_sample_without_a_prompt_is_refused() -> None:
+    with pytest.raises(RecipeError) as caught:
+        tiny_recipe(
+            prompts=[{"text": "a red heart", "weight": -1}],
+            generator={"use": "vqgan", "start": "sample"},
+        )
+    assert str(caught.value).partition(": ")[2] == (
+        "generator 'vqgan': there is no prompt to sample for; add a prompt, or start from codes"
+    )
+
+
+def test_the_shipped_weights_are_small_together() -> None:
+    folder = Path(__file__).parent.parent / "plugins"
+    files = [*folder.glob("*/tiny-*.safetensors"), *folder.glob("*/tiny-*.ckpt")]
+    assert len(files) == 3
+    assert sum(file.stat().st_size for file in files) < 20e6

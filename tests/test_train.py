@@ -341,9 +341,9 @@ def test_pictures_become_squares_over_white(here: Path) -> None:
 def test_pictures_are_prepared_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some()
     first = opened("data")
-    monkeypatch.setattr(dataset_module, "square_from_file", lambda *_: pytest.fail("read again"))
-    assert np.array_equal(opened("data").pixels, first.pixels)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset_module, "square_from_file", lambda *_: pytest.fail("read again"))
+        assert np.array_equal(opened("data").pixels, first.pixels)
     picture("data/red_0.png", "green", (30, 30))
     second = opened("data")
     assert not np.array_equal(second.pixels, first.pixels)

@@ -69,10 +69,10 @@ class Clip(Component):
     size: int = Field(64, ge=32, le=512, description="side of the pictures kept in memory, px")
     image_size: int = Field(64, ge=32, le=512, description="side that the model looks at, px")
     early_size: int = Field(
-        48,
+        0,
         ge=0,
         le=512,
-        description="side in the early part of the run (resnet only); 0: no such part",
+        description="side in the early part of the run (resnet only, a multiple of 32); 0: none",
     )
     early: float = Field(0.55, ge=0, le=1, description="that part, as a share of the steps")
     steps: int = Field(20_000, ge=1, description="updates; the learning rate falls until there")

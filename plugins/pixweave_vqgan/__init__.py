@@ -41,9 +41,11 @@ class Vqgan(Component):
     codes: bool = Field(
         True, description="show the code nearest to each latent; false: what lies between them too"
     )
-    start: Literal["codes", "one", "noise", "snow", "gradient", "clouds"] = Field(
-        "codes", description="a random code at each place, one code everywhere, noisy latents; or "
-        "what the encoder makes of coloured snow, of a gradient, or of clouds of colour"
+    start: Literal["auto", "sample", "codes", "one", "noise", "snow", "gradient", "clouds"] = Field(
+        "auto", description="a picture that `tiny-dalle` samples for the prompts; a random code at "
+        "each place, one code everywhere, noisy latents; or what the encoder makes of coloured "
+        "snow, of a gradient, or of clouds of colour. auto: a sample where the embedded model "
+        "draws and there are texts to sample for, else codes"
     )  # fmt: skip
     average: float = Field(
         0.0, ge=0, lt=1, description="show a picture of the latents averaged over the steps, so "
@@ -83,8 +85,23 @@ class Vqgan(Component):
         columns, rows = self.latents(size, factor)
         return columns * factor, rows * factor
 
+    def wishes(self, recipe: Recipe) -> list[tuple[str, float]]:
+        """The texts that a start is sampled for and their weights; empty where none is sampled."""
+        sampled = self.start == "sample" or (self.start == "auto" and self._embedded)
+        if not sampled or recipe.start_from is not None:
+            return []
+        begin = recipe.moment(0)
+        prompts = [part for part in recipe.losses if part.use == "prompt"]
+        found = [(getattr(part.settings, "text", None), part.weight.at(begin)) for part in prompts]
+        texts = [(text, weight) for text, weight in found if text]
+        return texts if any(weight > 0 for _, weight in texts) else []
+
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """Where the weights come from must be clear, and files and configs must be there."""
+        if self.start == "sample" and recipe.start_from is None and not self.wishes(recipe):
+            yield Complaint(
+                "start", "there is no prompt to sample for", "add a prompt, or start from codes"
+            )
         if self.model is not None and self.weights is not None:
             yield Complaint("weights", "there is a model too", "keep one of 'model' and 'weights'")
         elif self.config is not None and self.weights is None:

@@ -12,11 +12,15 @@ from torch.nn import functional as F
 from pixweave.errors import RunError
 from pixweave_vqgan.fast import FastDecoder
 from pixweave_vqgan.model import load_vqgan
-from pixweave_vqgan.starts import STARTS
+from pixweave_vqgan.starts import STARTS, sampled
 
 if TYPE_CHECKING:
     from pixweave.run import Run
     from pixweave_vqgan import Vqgan
+
+
+GENTLE = {"0": 0.006, "end": 0.002}
+"""The learning rate after a sampled start, which has a form already: guidance is to keep it."""
 
 
 class VqganPicture:
@@ -35,7 +39,13 @@ class VqganPicture:
         book = self.model.codebook
         self.unit = book.std(0)[:, None, None].clamp(min=1e-6)
         self.low, self.high = (edge[:, None, None] / self.unit for edge in book.aminmax(dim=0))
-        start = STARTS[settings.start](run, self.model, rows, columns) / self.unit
+        wishes = settings.wishes(run.recipe)
+        named = settings.start if settings.start not in ("auto", "sample") else "codes"
+        if wishes:
+            self.natural_rate = GENTLE
+            start = sampled(wishes, run, self.model, rows, columns) / self.unit
+        else:
+            start = STARTS[named](run, self.model, rows, columns) / self.unit
         self.latent = start.contiguous().requires_grad_()
         self.average, self.seen = self.latent.detach().clone(), 0
         self.info = f"{columns}x{rows} codes of {len(book)}, {columns * self.model.factor}x"

@@ -39,6 +39,19 @@ def noise(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
     return mean + drawn.to(run.device) * spread
 
 
+def sampled(
+    wishes: list[tuple[str, float]], run: Run, model: VQModel, rows: int, columns: int
+) -> Tensor:
+    """The codes nearest to a picture that `tiny-dalle` makes for texts with their weights."""
+    from pixweave_dalle.start import first_picture
+
+    picture = first_picture(wishes, run.rng(STREAM), run.device)
+    size = rows * model.factor, columns * model.factor
+    picture = F.interpolate(picture, size=size, mode="bicubic", antialias=True)
+    with torch.no_grad():
+        return model.snap(model.encode(picture.clamp(0, 1)))
+
+
 def encoded(picture: Callable[[int, int, torch.Generator], Tensor]) -> Start:
     """What the encoder makes of a picture `[1,3,height,width]`, 0..1, drawn at random."""
 
