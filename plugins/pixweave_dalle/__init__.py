@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixweave import Component, Field, hookimpl
+
+if TYPE_CHECKING:
+    from pixweave.recipe import Recipe
 
 
 class Dalle(Component):
@@ -33,6 +36,20 @@ class Dalle(Component):
         from pixweave_dalle.train import DalleTraining
 
         return DalleTraining(self, run)
+
+
+def wanted(recipe: Recipe) -> list[tuple[str, float]]:
+    """The texts of a recipe's prompts with their weights at its start; empty if none is above 0.
+
+    Also empty for a recipe that starts from a picture: what `first_picture` is to draw for it.
+    """
+    if recipe.start_from is not None:
+        return []
+    begin = recipe.moment(0)
+    prompts = [part for part in recipe.losses if part.use == "prompt"]
+    found = [(getattr(part.settings, "text", None), part.weight.at(begin)) for part in prompts]
+    texts = [(text, weight) for text, weight in found if text]
+    return texts if any(weight > 0 for _, weight in texts) else []
 
 
 @hookimpl

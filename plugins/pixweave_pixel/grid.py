@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
+from pixweave_dalle import wanted
 from torch import Tensor
 
 from pixweave import svg
@@ -23,6 +24,10 @@ LIMIT = 2.5
 NEAREST = 1e-3
 """How near to 0 and 1 a picture to start from can bring a cell: under half of an 8-bit level, and
 with enough slope left to come away again."""
+
+
+GENTLE = {"0": 0.004, "end": 0.001}
+"""The learning rate after a sampled start, which has a form already."""
 
 
 class PixelGrid:
@@ -51,6 +56,14 @@ class PixelGrid:
         if settings.palette is not None:
             self.palette = torch.tensor(settings.palette, dtype=torch.uint8)
             self._colours = (self.palette.float() / 255).to(run.device)
+        if settings.sample and (texts := wanted(run.recipe)):
+            from pixweave_dalle.start import first_picture
+
+            self.natural_rate = GENTLE
+            width, height = run.size
+            picture = first_picture(texts, rng, run.device)
+            picture = F.interpolate(picture, (height, width), mode="bicubic").clamp(0, 1)
+            self.start_from(picture)
         self.info = f"{columns}x{rows} {settings.cell} cells, {len(self.levels)} levels"
 
     def parameters(self) -> list[Tensor]:

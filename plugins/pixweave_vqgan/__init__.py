@@ -87,14 +87,10 @@ class Vqgan(Component):
 
     def wishes(self, recipe: Recipe) -> list[tuple[str, float]]:
         """The texts that a start is sampled for and their weights; empty where none is sampled."""
+        from pixweave_dalle import wanted
+
         sampled = self.start == "sample" or (self.start == "auto" and self._embedded)
-        if not sampled or recipe.start_from is not None:
-            return []
-        begin = recipe.moment(0)
-        prompts = [part for part in recipe.losses if part.use == "prompt"]
-        found = [(getattr(part.settings, "text", None), part.weight.at(begin)) for part in prompts]
-        texts = [(text, weight) for text, weight in found if text]
-        return texts if any(weight > 0 for _, weight in texts) else []
+        return wanted(recipe) if sampled else []
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """Where the weights come from must be clear, and files and configs must be there."""
