@@ -23,9 +23,10 @@ WEIGHTS = Path(__file__).parent / "tiny-dalle.safetensors"
 
 
 class Dalle(nn.Module):
-    """Texts to grids of codes: `config` has width, layers, heads, text_width, text_length, vocab,
+    """Writes the codes of a picture, row by row, after a text.
 
-    codes (how many there are), rows and columns (of the grid).
+    `config` has width, layers, heads, text_width, text_length, vocab, codes (how many there are),
+    rows and columns (of the grid).
     """
 
     def __init__(self, config: dict[str, int]) -> None:
