@@ -1,10 +1,11 @@
 """Which way of training makes a CLIP the better guide? Matched runs, judged blind.
 
-    python benchmarks/guides.py train --data work/data --out work/guides --seconds 300
+    python benchmarks/guides.py train --data work/data --out work/guides --seconds 500 [--init FILE]
     python benchmarks/guides.py judge --out work/guides
 
 Every variant gets the same CPU-seconds, seed and pictures; `two towers` gets half for each of two
-models that guide together. Each then draws all prompts of prompts.txt from grey noise, several
+models that guide together; with `--init`, weights that were trained without an adversary go on with
+and without one. Each then draws all prompts of prompts.txt from grey noise, several
 seeds, by the same plain loop; pictures are shuffled together and judged by the panel of `judge/`,
 which knows neither the models nor which of them drew what.
 """
@@ -37,7 +38,7 @@ sys.path.insert(0, str(HERE))
 
 from judge import load_panel, prompts  # noqa: E402 - the benchmarks are no package
 
-COMMON = {"image_size": 48, "early_size": 0, "mosaic": 0.15, "spoil": 0.2, "lr": 0.002}
+COMMON = {"image_size": 64, "early_size": 0, "mosaic": 0.15, "spoil": 0.2, "lr": 0.002}
 PARTS: dict[str, tuple[dict[str, Any], float]] = {  # settings, share of the budget
     "resnet": ({}, 1.0),
     "resnet, adversarial 1.0": ({"adversarial": 1.0}, 1.0),
@@ -46,6 +47,8 @@ PARTS: dict[str, tuple[dict[str, Any], float]] = {  # settings, share of the bud
     "vit, slope 15": ({"tower": "vit", "gradient": 15.0}, 1.0),
     "half resnet": ({}, 0.5),
     "half vit, slope 15": ({"tower": "vit", "gradient": 15.0}, 0.5),
+    "continued": ({}, 1.0),
+    "continued, adversarial 1.0": ({"adversarial": 1.0}, 1.0),
 }
 VARIANTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in PARTS if not name.startswith("half")},
@@ -85,6 +88,10 @@ def train(args: argparse.Namespace) -> None:
     for name, (settings, share) in PARTS.items():
         if file_of(args.out, name).exists():
             continue
+        if name.startswith("continued"):
+            if args.init is None:
+                continue
+            settings = {**settings, "init": str(args.init)}
         budget = args.seconds * share
         clip = Clip(**{**COMMON, **settings})
         with pooling(name):
@@ -169,6 +176,8 @@ def judge(args: argparse.Namespace) -> None:
     simple = len(prompts()["simple"])
     made: list[tuple[str, Tensor]] = []
     for variant, names in VARIANTS.items():
+        if not all(file_of(args.out, name).exists() for name in names):
+            continue
         models = []
         for name in names:
             file = file_of(args.out, name)
@@ -209,7 +218,8 @@ def main() -> None:
     parser.add_argument("what", choices=["train", "judge"])
     parser.add_argument("--data", type=Path, help="a packed folder of training/make_data.py")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=300, help="CPU-seconds for each variant")
+    parser.add_argument("--seconds", type=float, default=500, help="CPU-seconds for each variant")
+    parser.add_argument("--init", type=Path, help="weights for the continued variants")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)

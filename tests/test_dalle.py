@@ -1,7 +1,6 @@
 """`tiny-dalle`: text and codes in one stream, sampled step by step, trained on pictures."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from pixweave_vqgan.model import load_vqgan
 
 from pixweave import RecipeError, open_run
 from pixweave.testing import plugins_of, tiny_recipe
+from pixweave.train.plan import TrainRun
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 40), "blue": (30, 60, 220)}
 SMALL = {"width": 64, "layers": 2, "heads": 2, "text_width": 16, "text_length": 8}
@@ -92,11 +92,9 @@ class Plain:
 
 def training(folder: Path, **settings: Any) -> DalleTraining:
     wish = {"size": 32, "batch": 16, "lr": 0.01, "width": 64, "layers": 1, "text_width": 16}
-    run = SimpleNamespace(
-        dataset=Plain(), device=torch.device("cpu"), seed=3, steps=240, folder=folder
-    )
+    run = TrainRun(Plain(), torch.device("cpu"), 3, 240, folder, folder / "out", print)  # type: ignore[arg-type]
     torch.manual_seed(3)
-    return DalleTraining(Dalle(**{**wish, **settings}), run)  # type: ignore[arg-type]
+    return DalleTraining(Dalle(**{**wish, **settings}), run)
 
 
 def test_it_learns_which_codes_follow_a_word(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,11 @@ import pytest
 import torch
 from pixweave_tiny import Clip
 from pixweave_tiny.model import load_tiny_clip
-from pixweave_tiny.train import ClipTraining, Words, alignment, contrast
+from pixweave_tiny.objectives import alignment, contrast
+from pixweave_tiny.train import ClipTraining
+from pixweave_tiny.words import Words
+
+from pixweave.train.plan import TrainRun
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -51,15 +54,8 @@ def training(folder: Path, **settings: Any) -> ClipTraining:
         "lr": 0.002,
         **settings,
     }
-    run = SimpleNamespace(
-        dataset=Squares(),
-        device=torch.device("cpu"),
-        seed=3,
-        steps=80,
-        folder=folder,
-        out=folder / "o",
-    )
-    return ClipTraining(Clip(**plain), run)  # type: ignore[arg-type]
+    run = TrainRun(Squares(), torch.device("cpu"), 3, 80, folder, folder / "o", print)  # type: ignore[arg-type]
+    return ClipTraining(Clip(**plain), run)
 
 
 def test_it_learns_names_and_the_file_loads_here_and_in_open_clip(tmp_path: Path) -> None:

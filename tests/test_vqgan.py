@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 from pixweave_vqgan import VqganTrainer
+from pixweave_vqgan.codebook import Codebook
 from pixweave_vqgan.generator import inside
+from pixweave_vqgan.initial import architecture
 from pixweave_vqgan.model import VQModel, load_vqgan
 from pixweave_vqgan.starts import STARTS
-from pixweave_vqgan.train import Codebook, VqganTraining, architecture
+from pixweave_vqgan.train import VqganTraining
 from pixweave_vqgan.walk import norm_silu, walk_decoder, walk_encoder
 
 from pixweave import MissingError, RecipeError, generate, open_run
 from pixweave.testing import check_component, plugins_of, tiny_recipe
+from pixweave.train.plan import TrainRun
 
 SMALL: dict[str, Any] = {
     "size": 32, "steps": 8, "batch": 4, "channels": 32, "multiples": (1, 2), "blocks": 0, "dim": 4,
@@ -49,10 +52,8 @@ def pictures(count: int = 64, side: int = 32) -> Any:
 
 def training(folder: Path, **changes: Any) -> VqganTraining:
     settings = VqganTrainer(**{**SMALL, **changes})
-    run = SimpleNamespace(
-        dataset=pictures(), device=torch.device("cpu"), seed=3, steps=settings.steps,
-        folder=folder, out=folder / "small.ckpt", warn=print,
-    )  # fmt: skip
+    device, out = torch.device("cpu"), folder / "small.ckpt"
+    run = TrainRun(pictures(), device, 3, settings.steps, folder, out, print)
     made: VqganTraining = settings.build(run)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,6 +72,15 @@ class TrainRun:
     """Where the model will be; it is written to by `save` alone."""
     warn: Callable[[str], None]
     """Tells the user something, once."""
+
+    def cosine(self, step: int, warm: int = 100) -> float:
+        """A factor on the learning rate: up over `warm` steps, down a cosine to 2 per cent.
+
+        The warm-up is linear; the fall is half a period of Loshchilov & Hutter 2017, no restarts.
+        """
+        done = min(step / max(self.steps, 1), 1.0)
+        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+        return min(1.0, (step + 1) / warm) * fall
 
 
 def make_plan(

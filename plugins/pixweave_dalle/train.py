@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,10 +64,8 @@ class DalleTraining:
     def step(self, step: int) -> Mapping[str, float]:
         """Do one update; loss in nats per code."""
         rng = np.random.default_rng((self.run.seed, step))
-        done = min(1.0, step / max(self.run.steps, 1))
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.set.lr * min(1.0, (step + 1) / 200) * fall
+            group["lr"] = self.set.lr * self.run.cosine(step, warm=200)
         rows = np.sort(rng.choice(self.run.dataset.train, self.set.batch))
         tokens, codes = self._batch(rows, rng, self.set.wordless)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):

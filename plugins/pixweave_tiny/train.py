@@ -20,8 +20,6 @@ import copy
 import json
 import math
 import shutil
-import zlib
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,13 +31,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixweave_tiny import corrupt
-from pixweave_tiny.model import HERE, Layers, TinyClip, load_tiny_clip
+from pixweave_tiny.initial import architecture, initialise
+from pixweave_tiny.model import HERE, TinyClip, load_tiny_clip
+from pixweave_tiny.objectives import alignment, contrast, name_loss
+from pixweave_tiny.words import Words, trim
 
 if TYPE_CHECKING:
-    from pixweave.train import Dataset, TrainRun
+    from pixweave.train import TrainRun
     from pixweave_tiny import Clip
 
-FACTS, CLAIMS = 20, 4  # at most so many facts of a picture, and claims of a caption
 RENEW = 25  # steps between two renewals of the bank's vectors
 
 
@@ -78,10 +78,8 @@ class ClipTraining:
         torch.manual_seed(self.run.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.run.seed, step))
         done = step / max(self.run.steps, 1)
-        warm = min(1.0, (step + 1) / 100)
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
         for group in self.optimizer.param_groups:
-            group["lr"] = wish.lr * warm * fall
+            group["lr"] = wish.lr * self.run.cosine(step)
         self._renew(step)
         rows = np.sort(rng.choice(self.run.dataset.train, wish.batch))
         images = self.run.dataset.images(rows).to(self.device).contiguous()
@@ -258,176 +256,5 @@ class ClipTraining:
         return torch.cat(parts)
 
 
-class Words:
-    """Captions as tokens, which captions are true of which pictures, and the bank of names."""
-
-    def __init__(self, dataset: Dataset, model: TinyClip, folder: Path) -> None:
-        counts = Counter(dataset.labels)
-        self.bank = [name for name, times in counts.most_common(4096) if times >= 5 and name]
-        if len(self.bank) < 8:
-            self.bank = []
-        cache = folder / "words.npz"
-        if not cache.exists():
-            table: Any = tabulate(dataset, model)
-            np.savez(cache, **table)
-        table = np.load(cache)
-        self.tokens, self.first = table["tokens"], table["first"]
-        self.claims, self.facts = table["claims"], table["facts"]
-        self.bank_tokens = trim(model.tokenize(self.bank)) if self.bank else torch.zeros(0, 2)
-        ids = np.array([fact_id(name) for name in self.bank], dtype=np.int32)
-        self.order = np.argsort(ids)
-        self.bank_ids = ids[self.order]
-
-    def batch(
-        self, rows: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return for B pictures, each with one of its captions, what is right.
-
-        Tokens [B,L]; which caption is true of which picture [B,B]; which names of the bank are
-        true of the pictures [B,K], and are said by the captions [B,K]. All but tokens 0.0 or 1.0.
-        """
-        counts = self.first[rows + 1] - self.first[rows]
-        picks = self.first[rows] + rng.integers(counts)
-        if len(rows) < 300 and rng.random() < 0.8:  # one long caption makes the whole batch slow
-            long = (self.tokens[picks] != 0).sum(1) > 14
-            again = self.first[rows] + rng.integers(counts)
-            picks = np.where(long, again, picks)
-        claims, facts = self.claims[picks], self.facts[rows]
-        names, index = np.unique(
-            np.concatenate([facts.ravel(), claims.ravel()]), return_inverse=True
-        )
-        true = np.zeros((len(rows), len(names)), dtype=np.float32)
-        said = np.zeros_like(true)
-        true[np.arange(len(rows))[:, None], index[: facts.size].reshape(facts.shape)] = 1
-        said[np.arange(len(rows))[:, None], index[facts.size :].reshape(claims.shape)] = 1
-        true[:, names == 0] = said[:, names == 0] = 0
-        hits = torch.from_numpy(true) @ torch.from_numpy(said).T
-        truth = (hits >= torch.from_numpy(said).sum(1) - 0.5).float()
-        truth.fill_diagonal_(1.0)  # a picture's own caption, were its facts cut short
-        tokens = trim(torch.from_numpy(self.tokens[picks].astype(np.int64)))
-        return tokens, truth, self._in_bank(facts), self._in_bank(claims)
-
-    def _in_bank(self, ids: np.ndarray) -> Tensor:
-        hits = torch.zeros(len(ids), len(self.bank))
-        if self.bank:
-            place = np.searchsorted(self.bank_ids, ids).clip(max=len(self.bank) - 1)
-            row, column = np.nonzero((self.bank_ids[place] == ids) & (ids != 0))
-            hits[row, self.order[place[row, column]]] = 1
-        return hits
-
-
-def tabulate(dataset: Dataset, model: TinyClip) -> dict[str, np.ndarray]:
-    """Return captions as tokens, where each picture's begin, and facts and claims as numbers."""
-    first = np.cumsum([0, *(len(captions) for captions in dataset.captions)])
-    tokens = np.zeros((first[-1], model.context_length), dtype=np.int32)
-    claims = np.zeros((first[-1], CLAIMS), dtype=np.int32)
-    facts = np.zeros((len(first) - 1, FACTS), dtype=np.int32)
-    for start in range(0, len(first) - 1, 10_000):
-        part = dataset.captions[start : start + 10_000]
-        texts = [text for captions in part for text in captions]
-        tokens[first[start] :][: len(texts)] = model.tokenize(texts).numpy()
-    for row, captions in enumerate(dataset.captions):
-        claimed = dataset.claims[row] if dataset.claims else [[text] for text in captions]
-        true = dataset.facts[row] if dataset.facts else captions
-        ids = [fact_id(fact) for fact in true][:FACTS]
-        facts[row, : len(ids)] = ids
-        for index, said in enumerate(claimed):
-            ids = [fact_id(fact) for fact in said][:CLAIMS]
-            claims[first[row] + index, : len(ids)] = ids
-    return {"first": first, "tokens": tokens, "claims": claims, "facts": facts}
-
-
 def _half(value: Tensor) -> Tensor:
     return value.half() if value.is_floating_point() else value
-
-
-def fact_id(fact: str) -> int:
-    """Return a stable id > 0."""
-    return zlib.crc32(fact.encode()) & 0x7FFFFFFF | 1
-
-
-def trim(tokens: Tensor) -> Tensor:
-    """Cut [P,L] to the longest that is there."""
-    return tokens[:, : int((tokens != 0).sum(1).max())] if len(tokens) else tokens
-
-
-def architecture(settings: Clip) -> dict[str, Any]:
-    """Return open_clip's `model_cfg` of the wished model."""
-    size = settings.image_size
-    vision: dict[str, Any] = {
-        "image_size": size,
-        "layers": [2, 2, 2, 2],
-        "width": 24,
-        "head_width": 128,
-    }
-    if settings.tower == "vit":
-        vision = {
-            "image_size": size,
-            "patch_size": 8,
-            "layers": 4,
-            "width": 160,
-            "head_width": 32,
-            "mlp_ratio": 3.0,
-            "pool_type": "avg",
-        }
-    text = {
-        "context_length": 24,
-        "vocab_size": 3514,
-        "width": 128,
-        "heads": 4,
-        "layers": 2,
-        "tokenizer_kwargs": {"bpe_path": "bpe.txt.gz"},
-    }
-    return {"embed_dim": 192, "vision_cfg": vision, "text_cfg": text}
-
-
-def initialise(model: TinyClip) -> None:
-    """Start weights as CLIP does: small embeddings, blocks that add little."""
-    with torch.no_grad():
-        model.token_embedding.weight.normal_(0, 0.02)
-        model.positional_embedding.normal_(0, 0.01)
-        model.text_projection.normal_(0, model.text_projection.shape[0] ** -0.5)
-        for stack in model.modules():
-            if isinstance(stack, Layers):
-                for linear in stack.last():
-                    linear.weight.normal_(
-                        0, (linear.in_features * 2 * len(stack.resblocks)) ** -0.5
-                    )
-        for name, weight in model.visual.named_parameters():
-            if name.endswith("bn3.weight") and "layer" in name:
-                weight.zero_()  # every residual block begins as nothing
-
-
-def contrast(image: Tensor, text: Tensor, truth: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-    """Return the two-way contrastive loss where a row may have several right answers."""
-    logits = scale * image @ text.T
-    to_text = -(F.log_softmax(logits, dim=1) * truth / truth.sum(1, keepdim=True)).sum(1)
-    columns = truth * weight[:, None]
-    total = columns.sum(0).clamp(min=1e-6)
-    hidden = logits + weight.clamp(min=1e-6).log()[:, None]  # a spoiled picture is a weak candidate
-    to_image = -(F.log_softmax(hidden, dim=0) * columns).sum(0) / total
-    return ((to_text * weight).sum() / weight.sum() + to_image[columns.sum(0) > 0.2].mean()) / 2
-
-
-def name_loss(logits: Tensor, right: Tensor, weight: Tensor) -> Tensor:
-    """Return the cross-entropy of [N,K] against the right columns, over the rows that have one."""
-    count = right.sum(1)
-    weight = weight * (count > 0)
-    each = -(F.log_softmax(logits, dim=1) * right).sum(1) / count.clamp(min=1)
-    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
-
-
-def alignment(slope: Tensor, wanted: Tensor) -> Tensor:
-    """Return [N], about the cosine of two fields [N,3,S,S].
-
-    The mean over four scales, so that layout counts and not only grain. Softened: where the slope
-    is nearly flat, a plain cosine has a gradient without bound, and those pictures steer all.
-    """
-    total = torch.zeros(len(slope), device=slope.device)
-    for side in (1, 2, 4, 8):
-        made, asked = (F.avg_pool2d(field, side).flatten(1) for field in (slope, wanted))
-        floor = made.detach().square().sum(1).mean() * 0.5
-        length = (made.square().sum(1) + floor).sqrt()
-        size = asked.norm(dim=1)
-        total = total + (made * asked).sum(1) / (length * (size + 0.3 * size.mean()))
-    return total / 4

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from taming.modules.diffusionmodules.model import AttnBlock, Downsample, ResnetBlock, Upsample
 from taming.modules.discriminator.model import NLayerDiscriminator, weights_init
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from pixweave_vqgan.codebook import Codebook
 from pixweave_vqgan.config import VQ
+from pixweave_vqgan.eye import Eye
+from pixweave_vqgan.initial import architecture, initialise
 from pixweave_vqgan.model import VQModel
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class VqganTraining:
         """Do one update; psnr in dB and the share of codes in use are of this batch."""
         wish, done = self.set, step / max(self.run.steps, 1)
         rng = torch.Generator().manual_seed(self.run.seed * 1_000_003 + step)
-        self._set_rate(step, done)
+        self._set_rate(step)
         images = self._batch(step)
         quantised = done >= wish.warm
         if quantised and not self.book.ready:
@@ -159,13 +161,12 @@ class VqganTraining:
         }
         path.with_suffix(".yaml").write_text(yaml.safe_dump(described, sort_keys=False), "utf-8")
 
-    def _set_rate(self, step: int, done: float) -> None:
-        warm = min(1.0, (step + 1) / 100)
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    def _set_rate(self, step: int) -> None:
+        rate = self.set.lr * self.run.cosine(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.set.lr * warm * fall
+            group["lr"] = rate
         for group in self.critic_optimizer.param_groups:
-            group["lr"] = self.set.lr * 0.5 * fall
+            group["lr"] = rate * 0.5
 
     def _batch(self, step: int) -> Tensor:
         """The pictures `[B,3,S,S]` of a step."""
@@ -250,186 +251,3 @@ class VqganTraining:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-
-class Codebook:
-    """Moves the codes `[K,D]` of a model and of its average towards the latents they stand for."""
-
-    DECAY = 0.99
-
-    def __init__(self, codes: Tensor, averaged: Tensor) -> None:
-        self.codes, self.averaged = codes, averaged
-        self.counts = torch.zeros(len(codes), device=codes.device)
-        self.sums = torch.zeros_like(codes)
-        self.ready = False
-
-    @torch.no_grad()
-    def begin(self, latents: Tensor, rng: torch.Generator, rounds: int = 10) -> None:
-        """Set the codes to the k-means of `latents` `[N,D]`."""
-        count = len(self.codes)
-        book = latents[torch.randint(len(latents), (count,), generator=rng).to(latents.device)]
-        for _ in range(rounds):
-            codes = nearest(latents, book)
-            hits = torch.bincount(codes, minlength=count).float()
-            sums = torch.zeros_like(book).index_add_(0, codes, latents)
-            book = torch.where(hits[:, None] > 0, sums / hits.clamp(min=1)[:, None], book)
-            empty = (hits == 0).nonzero().flatten()
-            if len(empty):
-                book[empty] = far_latents(latents, book, codes, len(empty), rng)
-        self.codes.copy_(book)
-        self.averaged.copy_(book)
-        self.counts.fill_(1.0)
-        self.sums.copy_(book)
-        self.ready = True
-
-    @torch.no_grad()
-    def follow(self, latent: Tensor, codes: Tensor) -> None:
-        """Take `latent` `[B,D,h,w]` with their codes `[B,h,w]` into the moving averages."""
-        flat, codes = latent.permute(0, 2, 3, 1).flatten(0, 2), codes.flatten()
-        hits = torch.bincount(codes, minlength=len(self.codes)).float()
-        self.counts.lerp_(hits, 1 - self.DECAY)
-        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, codes, flat), 1 - self.DECAY)
-        self.codes.copy_(self.sums / self.counts.clamp(min=1e-6)[:, None])
-
-    @torch.no_grad()
-    def restart(self, latent: Tensor, floor: float, rng: torch.Generator) -> int:
-        """Move codes used less than `floor` times the mean to latents that fit badly; how many."""
-        dead = (self.counts < floor * self.counts.mean()).nonzero().flatten()
-        if not len(dead):
-            return 0
-        flat = latent.permute(0, 2, 3, 1).flatten(0, 2)
-        new = far_latents(flat, self.codes, nearest(flat, self.codes), len(dead), rng)
-        start = self.counts.mean() * max(2 * floor, 0.1)
-        self.codes[dead], self.averaged[dead] = new, new
-        self.counts[dead], self.sums[dead] = start, new * start
-        return len(dead)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the moving averages; the codes are the model's."""
-        return {"counts": self.counts, "sums": self.sums, "ready": self.ready}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where `state_dict` was."""
-        self.counts.copy_(state["counts"])
-        self.sums.copy_(state["sums"])
-        self.ready = bool(state["ready"])
-
-
-def nearest(latents: Tensor, book: Tensor) -> Tensor:
-    """Return the index of the nearest code of `book` `[K,D]` for `latents` `[N,D]`."""
-    return (book.square().sum(1) - 2 * latents @ book.T).argmin(1)
-
-
-def far_latents(
-    latents: Tensor, book: Tensor, codes: Tensor, count: int, rng: torch.Generator
-) -> Tensor:
-    """Draw `count` of `latents` `[N,D]`, likelier the farther from their code (as k-means++)."""
-    distance = (latents - book[codes]).square().sum(1).cpu() + 1e-8
-    drawn = torch.multinomial(distance, count, replacement=count > len(latents), generator=rng)
-    return latents[drawn.to(latents.device)]
-
-
-class Eye(nn.Module):
-    """How different pictures look to the embedded CLIP: features of its layers, whole and crop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from pixweave_tiny.model import load_tiny_clip
-
-        clip = load_tiny_clip()
-        self.tower: Any = clip.visual
-        self.side: int = clip.image_size
-
-    def forward(self, made: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the mean squared difference of normalised features of `[B,3,S,S]`; about 0..2."""
-        both = torch.cat([made, images])
-        views = [F.interpolate(both, size=(self.side,) * 2, mode="bilinear", antialias=True)]
-        free = both.shape[-1] - self.side
-        if free > 0:
-            top, left = torch.randint(0, free + 1, (2,), generator=rng).tolist()
-            views.append(both[:, :, top : top + self.side, left : left + self.side])
-        total = torch.zeros((), device=made.device)
-        for view in views:
-            features = self.features(view)
-            for feature in features:
-                new, old = feature.float().chunk(2)
-                total = total + (new - old.detach()).square().mean() / len(features)
-        return total / len(views)
-
-    def features(self, x: Tensor) -> list[Tensor]:
-        """Return features of every depth, `[N,places,C]`, of mean 0 and deviation 1 over C."""
-        if hasattr(self.tower, "maps"):
-            found = [each.flatten(2).transpose(1, 2) for each in self.tower.maps(x)]
-        else:
-            tower = self.tower
-            x = tower.conv1(x).flatten(2).transpose(1, 2)
-            x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1)
-            x = tower.ln_pre(x + tower.positional_embedding.to(x.dtype))
-            found = [x]
-            for block in tower.transformer.resblocks:
-                found.append(x := block(x, None))
-        return [F.layer_norm(each.float(), each.shape[-1:]) for each in found]
-
-
-OFFSET = 2.0
-
-
-@torch.no_grad()
-def initialise(model: VQModel) -> None:
-    """Begin so that a plain colour gets through taming's norms, whatever the width.
-
-    A norm of 32 groups over 64 channels has two channels in each group: of a plain picture it
-    leaves two signs. A constant offset, plus in one channel and minus in the other, that is larger
-    than what varies makes the norm nearly linear, and what it adds is taken away after it.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.mul_(math.sqrt(3))  # keeps the deviation; torch's own is for ReLU
-        if isinstance(module, nn.GroupNorm):
-            module.weight.fill_(OFFSET)
-            module.bias.copy_(-OFFSET * _signs(len(module.bias)))
-    for half in (model.encoder, model.decoder):
-        for block in half.modules():
-            if isinstance(block, ResnetBlock):
-                block.conv1.bias.copy_(OFFSET * _signs(len(block.conv1.bias)))
-                block.conv2.weight.mul_(0.5)
-                if hasattr(block, "nin_shortcut"):
-                    _offset(block.nin_shortcut)
-            elif isinstance(block, Downsample | Upsample):
-                _offset(block.conv)
-            elif isinstance(block, AttnBlock):
-                block.proj_out.weight.mul_(0.5)
-        _offset(half.conv_in)
-
-
-def _offset(conv: nn.Conv2d) -> None:
-    """Let a layer give the offset, and make nothing of the one that it gets."""
-    if conv.in_channels % 2 == 0:
-        signs = _signs(conv.in_channels)[None, :, None, None]
-        conv.weight.sub_((conv.weight * signs).mean(1, keepdim=True) * signs)
-    conv.bias.copy_(OFFSET * _signs(conv.out_channels))  # type: ignore[union-attr]
-
-
-def _signs(count: int) -> Tensor:
-    """`[count]` of 1, -1, 1, -1..."""
-    return 1.0 - 2.0 * (torch.arange(count) % 2)
-
-
-def architecture(settings: VqganTrainer) -> dict[str, Any]:
-    """Return taming's `params` of the wished model."""
-    return {
-        "embed_dim": settings.dim,
-        "n_embed": settings.codes,
-        "ddconfig": {
-            "double_z": False,
-            "z_channels": settings.dim,
-            "resolution": settings.size,
-            "in_channels": 3,
-            "out_ch": 3,
-            "ch": settings.channels,
-            "ch_mult": list(settings.multiples),
-            "num_res_blocks": settings.blocks,
-            "attn_resolutions": [],
-            "dropout": 0.0,
-        },
-    }
