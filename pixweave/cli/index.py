@@ -56,6 +56,11 @@ def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures encoded at a time.")
 @click.option("--workers", type=click.IntRange(1), metavar="N",
               help="Threads that read; by default one for each core.")  # fmt: skip
+@click.option("--executor", metavar="NAME",
+              help="Who does the work: local (processes), ray (machines), or a YAML mapping "
+              "{use: local, workers: 4}; by default this process.")  # fmt: skip
+@click.option("--shard", type=click.IntRange(1), metavar="N",
+              help="Pictures in a piece of work for an executor; else four batches.")  # fmt: skip
 @click.option("--retry", is_flag=True, help="Read again what was broken before.")
 @click.option("--rehash", is_flag=True, help="Read all files, also those that seem unchanged.")
 @click.option("--purge", is_flag=True,
@@ -122,9 +127,9 @@ def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: boo
     live = sys.stderr.isatty() and not quiet and not as_json
     told = False
     for tally in opened.update(wish, lambda: signals.asked):
-        if not quiet and not told and tally.encoded:
+        if not quiet and not told and tally.by:
             told = True
-            _say(f"seen by {opened.encoder.info}; {_readers(wish)}", live)
+            _say(f"seen by {tally.by}", live)
         for fault in tally.faults:
             if as_json:
                 click.echo(json.dumps({"event": "broken", "path": fault.path,
@@ -150,19 +155,13 @@ def _say(text: str, live: bool) -> None:
     click.echo(f"\r\x1b[K{text}" if live else text, err=True)
 
 
-def _readers(wish: Any) -> str:
-    from pixweave.pictures.reader import cores
-
-    count = wish.workers or cores()
-    return f"{count} reading thread{'' if count == 1 else 's'}"
-
-
 def _numbers(tally: Tally) -> dict[str, Any]:
     return {
         "seen": tally.seen, "encoded": tally.encoded, "reused": tally.reused,
-        "unchanged": tally.unchanged, "broken": tally.broken, "broken_before": tally.already,
-        "removed": tally.removed, "committed": tally.committed, "other_files": tally.others,
-        "seconds": round(tally.seconds, 3), "stopped": tally.stopped, "spared": tally.spared,
+        "unchanged": tally.unchanged, "merged": tally.merged, "broken": tally.broken,
+        "broken_before": tally.already, "removed": tally.removed, "committed": tally.committed,
+        "other_files": tally.others, "seconds": round(tally.seconds, 3), "stopped": tally.stopped,
+        "spared": tally.spared,
     }  # fmt: skip
 
 
@@ -183,6 +182,8 @@ def _summary(tally: Tally, opened: Index) -> str:
         "if they are gone for good, use --purge"
         for root in tally.spared
     ]
+    if tally.merged:
+        lines.insert(0, f"{tally.merged} were taken over from a run that was broken off")
     if tally.stopped:
         lines.insert(0, "stopped; all finished batches are kept, the same command goes on")
     return "\n".join(lines)
