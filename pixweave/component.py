@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pixweave.errors import PluginError, RunError
 
 if TYPE_CHECKING:
+    from pixweave.plugins import Plugins
     from pixweave.recipe import Recipe
     from pixweave.run import Run
 
@@ -53,3 +56,24 @@ class Component(Settings):
     def build(self, run: Run) -> Any:
         """Make the live part, once per run; `run.part` says for which entry of the recipe."""
         raise NotImplementedError(f"{type(self).__name__} has no build(run)")
+
+
+def component_of(plugins: Plugins, kind: str, entry: Mapping[str, Any]) -> Component:
+    """A component of a kind that recipes do not have, from `use` and its settings.
+
+    Raises PluginError where there is none of that name, RunError where a setting is wrong.
+    """
+    try:
+        offer = plugins.find(kind, entry["use"])
+    except LookupError as error:
+        message, hint = (*error.args, "")[:2]
+        raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
+    try:
+        return offer.component(**{k: v for k, v in entry.items() if k != "use"})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise RunError(
+            f"'{name}' of {kind} '{offer.name}' is wrong: {first['msg'].lower()}; "
+            f"see `pixweave show {offer.name}`"
+        ) from None

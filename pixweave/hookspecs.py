@@ -59,3 +59,8 @@ def register_exporters() -> Offers:  # type: ignore[empty-body]
 @hookspec
 def register_trainers() -> Offers:  # type: ignore[empty-body]
     """What trains a model of its own from pictures and captions, for `pixweave train NAME`."""
+
+
+@hookspec
+def register_executors() -> Offers:  # type: ignore[empty-body]
+    """What does large work in pieces: in processes of this machine, or on others."""

@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +63,30 @@ class Plugins:
         self._pm.add_hookspecs(hookspecs)
         self.loaded: dict[str, Plugin] = {}
         self.without: tuple[str, ...] = ()
+        self._folders: list[str] = []
+        self._added: dict[str, str] = {}
+        self._entry_points = False
+
+    @classmethod
+    def of(cls, source: Mapping[str, Any]) -> Plugins:
+        """The plugins that another process had, from its `source()`."""
+        plugins = cls.discover(source["folders"], source["without"], source["entry_points"])
+        for name, place in source["added"].items():
+            module, _, inside = place.partition(":")
+            made = importlib.import_module(module)
+            plugins.add(functools.reduce(getattr, filter(None, inside.split(".")), made), name)
+        return plugins
+
+    def source(self) -> dict[str, Any]:
+        """What `Plugins.of` finds the same plugins by, on a machine that has them: plain data."""
+        for name, place in self._added.items():
+            if not place:
+                raise PluginError(
+                    f"the plugin '{name}' is an object of this process, which a worker has not; "
+                    "put it into a file, and its folder into --plugins-dir"
+                )
+        return {"folders": self._folders, "without": list(self.without), "added": self._added,
+                "entry_points": self._entry_points}  # fmt: skip
 
     @classmethod
     def discover(
@@ -73,11 +97,12 @@ class Plugins:
     ) -> Plugins:
         """Load every installed plugin and every plugin file in `folders`, except `without`."""
         plugins = cls()
-        plugins.without = tuple(without)
+        plugins.without, plugins._entry_points = tuple(without), entry_points
         if entry_points:
             for point in sorted(importlib.metadata.entry_points(group="pixweave")):
                 plugins._load(point.name, _origin(point), point.load, _version(point))
         for folder in folders:
+            plugins._folders.append(os.path.abspath(folder))
             for path in _plugin_files(Path(folder)):
                 name = path.parent.name if path.name == "__init__.py" else path.stem
                 plugins._load(name, str(path), functools.partial(_import_file, path))
@@ -103,6 +128,8 @@ class Plugins:
             self._pm.unregister(name=name)
             raise
         self.loaded[name] = plugin
+        if origin == "added":
+            self._added[name] = _place(module)
         return plugin
 
     def offers(self, kind: str) -> dict[str, Offer]:
@@ -194,6 +221,12 @@ class Plugins:
                 if kind == "trainer":
                     _check_trainer(made, f"{hook}() of plugin '{plugin}'")
                 yield Offer(kind, name, made, plugin)
+
+
+def _place(module: Any) -> str:
+    """Where a module, or a class in one, is imported from; '' for an object, which is nowhere."""
+    inside = getattr(module, "__qualname__", "")
+    return f"{module.__module__}:{inside}" if inside else str(getattr(module, "__name__", ""))
 
 
 def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Component]:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Generator as Stream
+
     from torch import Generator as Rng
     from torch import Tensor
 
     from pixweave.view import View
+    from pixweave.work import Done, Unit
 
 
 class Generator(Protocol):
@@ -127,6 +130,27 @@ class Searcher(Protocol):
 
         `goal` is float32 `[D]`, `allowed` an ascending int64 array of rows, or None for all. Best
         first; fewer than `count` only where there are no more.
+        """
+
+
+class Executor(Protocol):
+    """Does units of work in workers; `build` gets a `pixweave.work.ExecutorRun`.
+
+    A worker is a process that is settled first (`run.workplace.settle(threads)`) and then calls
+    `pixweave.work.attempt(unit)`; what a unit loads, such as a model, stays for the next ones.
+    """
+
+    info: str
+    """A short line about who works: `2 processes of 1 thread`."""
+
+    def run(self, units: Iterable[Unit], stop: Callable[[], bool]) -> Stream[Done, None, None]:
+        """What came of each unit, once, as they finish, in any order.
+
+        Units are drawn as workers become free, in the caller's thread; without any, nothing is
+        started. A unit whose worker died is tried again, a bounded number of times, and then given
+        back with its fault; the others still finish. Within a second of `stop()` turning true, or
+        when the iterator is closed, all workers end, and what they had at hand is dropped.
+        RunError, with the remedy, where no worker can be had at all.
         """
 
 

@@ -123,7 +123,8 @@ def check_component(
     gradients and is reproducible; a filter gives the size that it says, in range and always the
     same; a perceptor gives unit vectors with gradients; a classifier gives scores in 0..1 that do
     not depend on the batch; a searcher finds the nearest of a few
-    vectors; a trainer, given settings with which a step is quick, repeats its steps when it is
+    vectors; an executor does units, says what fails and why, and tries again what a worker died of;
+    a trainer, given settings with which a step is quick, repeats its steps when it is
     resumed and writes its file.
     """
     plugins = plugins or plugins_of()
@@ -396,7 +397,58 @@ def _check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> No
         assert np.allclose(scores, vectors[rows] @ vectors[7], atol=1e-5), f"'{name}' errs"
 
 
+def labour(what: Mapping[str, Any]) -> Any:
+    """What the units of `check_executor`'s kind do: square `number`, after a mishap if asked.
+
+    `mishap`: `raise` an error, `die`, or with a `mark`, a path, die only where that is not there.
+    """
+    import os
+    import signal
+
+    mishap, mark = what.get("mishap"), what.get("mark")
+    if mishap == "raise":
+        raise ValueError("no number")
+    if mishap == "die" and not (mark and os.path.exists(mark)):
+        if mark:
+            Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return what["number"] ** 2
+
+
+def _check_executor(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    import tempfile
+
+    from pixweave.work import ExecutorRun, Unit
+
+    run: Any = ExecutorRun()
+    executor = plugins.find("executor", name).component(**settings).build(run)
+    assert isinstance(executor.info, str), f"'{name}' has no line about who works"
+    assert list(executor.run([], lambda: False)) == [], f"'{name}' makes something out of nothing"
+    with tempfile.TemporaryDirectory() as folder:
+        odd = {3: {"mishap": "raise"}, 5: {"mishap": "die"},
+               6: {"mishap": "die", "mark": str(Path(folder, "mark"))}}  # fmt: skip
+        units = [Unit(str(n), "pixweave.testing:labour", {"number": n, **odd.get(n, {})})
+                 for n in range(12)]  # fmt: skip
+        got = {int(done.unit.name): done for done in executor.run(iter(units), lambda: False)}
+    assert sorted(got) == list(range(12)), f"'{name}' gives other units back: {sorted(got)}"
+    for n, done in got.items():
+        if n == 3:
+            assert done.fault.startswith("ValueError: no number"), f"'{name}' says {done.fault!r}"
+        elif n == 5:
+            assert done.tries > 1, f"'{name}' does not try again what a worker died of"
+            said = f"its worker died {done.tries} times ("
+            assert done.fault.startswith(said), f"'{name}' says {done.fault!r}"
+        else:
+            assert (done.value, done.fault) == (n * n, ""), f"'{name}' gives {done} for {n}"
+    assert got[6].tries > 1, f"'{name}' does not count the tries of a unit whose worker died"
+    stopped: list[int] = []
+    for done in executor.run(iter(units[:3] * 99), lambda: bool(stopped)):
+        stopped.append(done.value)
+    assert len(stopped) < 297, f"'{name}' does not stop"
+
+
 _CHECKS = {
+    "executor": _check_executor,
     "searcher": _check_searcher,
     "trainer": _check_trainer,
     "loss": _check_loss,

@@ -59,6 +59,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("exporter", "mp4", {"file": "a.mp4"}),
     ("exporter", "frames", {"file": "steps/"}),
     ("searcher", "exact", {}),
+    ("executor", "local", {"workers": 2}),
     ("trainer", "clip", {"batch": 4, "size": 32, "image_size": 32}),
     ("trainer", "vqgan", {"batch": 2, "size": 32}),
     ("trainer", "dalle", {"batch": 2, "size": 32, "width": 32, "layers": 1}),
@@ -78,7 +79,8 @@ def test_no_bundled_component_is_left_out() -> None:
         for name, offer in plugins.offers(kind).items()
         if plugins.loaded[offer.plugin].origin == "bundled"
     }
-    elsewhere = {("loss", "coverage"), ("searcher", "ann")}  # test_losses.py, test_search.py
+    # test_losses.py, test_search.py, test_ray.py
+    elsewhere = {("loss", "coverage"), ("searcher", "ann"), ("executor", "ray")}
     assert bundled == {(kind, name) for kind, name, _ in CASES} | elsewhere
 
 

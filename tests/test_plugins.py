@@ -128,7 +128,7 @@ BROKEN = {
         "register_generators, register_perceptors, register_losses, "
         "register_augmentations, register_classifiers, register_filters, register_searchers, "
         "register_exporters, "
-        "register_trainers",
+        "register_trainers, register_executors",
     ),
     "misspelt": (
         VIVID.replace("register_losses", "register_loses"),

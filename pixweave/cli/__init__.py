@@ -155,9 +155,9 @@ def main() -> None:
 
 
 def _add_verbs() -> None:
-    from pixweave.cli import classify, find, look, models, plugin, run, train
+    from pixweave.cli import classify, find, index, look, models, plugin, run, train
 
-    for module in (run, train, classify, find, look, models, plugin):
+    for module in (run, train, classify, index, find, look, models, plugin):
         for verb in module.VERBS:
             cli.add_command(verb)
 

@@ -59,7 +59,8 @@ def describe(offer: Offer) -> str:
         lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
     if not offer.component.model_fields:
         lines.append("  none")
-    where = "on the command line" if offer.kind in ("trainer", "searcher") else "in a recipe"
+    typed = ("trainer", "searcher", "executor")
+    where = "on the command line" if offer.kind in typed else "in a recipe"
     return "\n".join([*lines, "", f"{where}:", f"  {example(offer)}"])
 
 
@@ -83,6 +84,8 @@ def example(offer: Offer) -> str:
         return f"pixweave train {offer.name} DATA --out FILE{sets}"
     if offer.kind == "searcher":
         return f"pixweave search TEXT --searcher {offer.name}"
+    if offer.kind == "executor":
+        return f"pixweave index DIR --executor {offer.name}"
     if offer.kind == "exporter":
         suffixes = getattr(offer.component, "suffixes", None) or (f".{offer.name}",)
         return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"

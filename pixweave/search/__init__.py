@@ -7,7 +7,10 @@
             print(hit.score, hit.path)
 
 store.py    the truth: paths, contents, vectors, faults, in SQLite
+wish.py     what to index, and how far it is
 update.py   files and folders into the store: only what is new is encoded
+rows.py     files with their vectors, made by a perceptor and written to the store
+shards.py   the same work in pieces, for an executor; the ledger of those that are done
 matrix.py   all vectors of a model in one mapped file, derived from the store
 query.py    terms, filters, cut-offs, order
 index.py    from a query to hits                                       <- start reading here
@@ -19,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pixweave.search.query import Bound, Filters, Hit, Query, Term
-from pixweave.search.update import Tally, Wish
+from pixweave.search.wish import Tally, Wish
 
 if TYPE_CHECKING:
     from pixweave.search.index import Index, SearchRun, open_index

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.errors import MissingError, PluginError, RunError
+from pixweave.component import component_of
+from pixweave.errors import MissingError, RunError
 from pixweave.pictures import Fault
 from pixweave.search.matrix import Matrix, load_matrix
 from pixweave.search.query import Bound, Hit, Query, Term
 from pixweave.search.store import Model, Store, open_store
-from pixweave.search.update import Tally, Wish, update
+from pixweave.search.update import Crew, update
+from pixweave.search.wish import Tally, Wish
 
 if TYPE_CHECKING:
-    from pixweave.component import Component
     from pixweave.encoder import Encoder
-    from pixweave.plugins import Offer, Plugins
+    from pixweave.plugins import Plugins
     from pixweave.protocols import Searcher
 
     Array = np.ndarray[Any, Any]
@@ -84,7 +85,18 @@ class Index:
         """Bring it up to date with files and folders; see `pixweave.search.update`."""
         if self.store.read_only:
             raise RunError(f"the index '{self.store.folder}' cannot be written to")
-        return update(self.store, self.encoder, wish, stop)
+        return update(self.store, self.encoder, wish, stop, self._crew(wish))
+
+    def _crew(self, wish: Wish) -> Crew | None:
+        """Who does the work of a wish, if it names an executor."""
+        from pixweave.encoder import entry_of
+        from pixweave.work import ExecutorRun
+
+        if wish.executor is None:
+            return None
+        run: Any = ExecutorRun()
+        part = component_of(self.plugins, "executor", entry_of(wish.executor, "--executor"))
+        return Crew(part.build(run), self.plugins)
 
     @property
     def model(self) -> Model:
@@ -276,27 +288,10 @@ class Index:
         """The live searcher over a matrix; kept as long as the matrix stays the same."""
         state = (matrix.generation, len(matrix.ids))
         if self._live is None or self._live[0] != state or matrix.generation == "memory":
-            try:
-                offer = self.plugins.find("searcher", self._searcher["use"])
-            except LookupError as error:
-                message, hint = (*error.args, "")[:2]
-                raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
             run: Any = SearchRun(matrix)
-            self._live = (state, self._settings(offer).build(run))
+            searcher = component_of(self.plugins, "searcher", self._searcher)
+            self._live = (state, searcher.build(run))
         return self._live[1]
-
-    def _settings(self, offer: Offer) -> Component:
-        from pydantic import ValidationError
-
-        try:
-            return offer.component(**{k: v for k, v in self._searcher.items() if k != "use"})
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise RunError(
-                f"'{name}' of searcher '{offer.name}' is wrong: {first['msg'].lower()}; "
-                f"see `pixweave show {offer.name}`"
-            ) from None
 
 
 _ORDERS: dict[str, Callable[[Hit], Any]] = {

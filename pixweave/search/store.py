@@ -189,6 +189,26 @@ class Store:
                 found[self.full(path)] = Known(id_, size, mtime, content, reason, bool(encoded))
         return found
 
+    def know_sizes(self) -> None:
+        """Make `digests_of_size` quick; once, for the whole life of the index."""
+        self.db.execute("CREATE INDEX IF NOT EXISTS files_size ON files(size)")
+
+    def digests_of_size(self, sizes: Iterable[int], model: int, most: int) -> list[bytes]:
+        """Digests of contents with vectors of the model whose files have one of these sizes.
+
+        A copy, or a file that was moved, is among them: `most` are given.
+        """
+        found: dict[bytes, None] = {}
+        for part in _parts(list(sizes)):
+            rows = self.db.execute(
+                "SELECT DISTINCT c.digest FROM files f JOIN contents c ON c.id = f.content WHERE "
+                f"f.size IN ({','.join('?' * len(part))}) AND EXISTS"
+                "(SELECT 1 FROM vectors v WHERE v.content = c.id AND v.model = ?) LIMIT ?",
+                [*part, model, most - len(found)],
+            )
+            found.update((digest, None) for (digest,) in rows)
+        return list(found)
+
     def under(self, root: str) -> Iterator[tuple[int, str]]:
         """Id and absolute path of every file kept below an absolute folder, or of that file."""
         kept = self.kept(root)

@@ -2,32 +2,37 @@
 
 A file whose size and time of change are as before is not opened. One that changed is read and its
 bytes are digested: only a content that is not known yet is decoded and encoded. Finished batches
-are committed every few seconds, and whenever the work stops.
+are committed every few seconds, and whenever the work stops. With an executor, the files are cut
+into shards that its workers do, see `pixweave.search.shards`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pixweave.errors import RunError
 from pixweave.pictures import Fault, Found, Place, find_pictures
+from pixweave.search.rows import encode_rows, write_row
+from pixweave.search.shards import ENCODE, Ledger, Record, name_of, unpack
 from pixweave.search.store import Model
+from pixweave.search.wish import Tally, Wish
+from pixweave.work import Unit
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from pixweave.encoder import Encoder
-    from pixweave.pictures import Picture
+    from pixweave.pictures import Look
+    from pixweave.plugins import Plugins
+    from pixweave.protocols import Executor
+    from pixweave.search.rows import Row
     from pixweave.search.store import Store
-
-    Array = np.ndarray[Any, Any]
 
 COMMIT_EVERY = 2.0
 """Seconds after which finished work is committed."""
@@ -35,101 +40,66 @@ COMMIT_EVERY = 2.0
 LOOK_UP = 500
 """How many paths are looked up in the index at a time."""
 
+MOST_KNOWN = 20_000
+"""Digests of known contents that go along with a shard; where more have its sizes, the rest of the
+copies are encoded again, to no harm."""
+
 
 @dataclass(frozen=True)
-class Wish:
-    """What to index and how.
+class Crew:
+    """Who works: an executor, and the plugins that its workers are to have."""
 
-    `inputs`, `hidden` and `exclude` are those of `find_pictures`; `tags` are given to every picture
-    found. `retry` reads again what was broken, `rehash` what seems unchanged; `purge` drops files
-    even where a folder has become empty altogether, as an unmounted disk would have.
-    """
-
-    inputs: Sequence[str | os.PathLike[str]]
-    hidden: bool = False
-    exclude: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    background: tuple[int, int, int] = (255, 255, 255)
-    frames: int = 1
-    batch: int = 0
-    workers: int = 0
-    retry: bool = False
-    rehash: bool = False
-    purge: bool = False
-
-
-@dataclass
-class Tally:
-    """How far it is: numbers of files, `committed` those that are safe on the disk.
-
-    `encoded` counts files whose content went through the perceptor, `reused` those whose content
-    was known (copies, moved files), `unchanged` those that were not opened.
-    """
-
-    seen: int = 0
-    encoded: int = 0
-    reused: int = 0
-    unchanged: int = 0
-    broken: int = 0
-    removed: int = 0
-    committed: int = 0
-    others: int = 0
-    seconds: float = 0.0
-    stopped: bool = False
-    faults: list[Fault] = field(default_factory=list)
-    """What was found broken since the last report; `already` broken files are not repeated."""
-    already: int = 0
-    spared: list[str] = field(default_factory=list)
-    """Folders that hold nothing any more and were left in the index for that."""
-
-    @property
-    def rate(self) -> float:
-        """Files read and encoded per second."""
-        return (self.encoded + self.reused) / self.seconds if self.seconds else 0.0
+    executor: Executor
+    plugins: Plugins
 
 
 def update(
-    store: Store, encoder: Encoder, wish: Wish, stop: Callable[[], bool] = lambda: False
-) -> Iterator[Tally]:
+    store: Store, encoder: Encoder, wish: Wish, stop: Callable[[], bool] = lambda: False,
+    crew: Crew | None = None,
+) -> Iterator[Tally]:  # fmt: skip
     """Do it, and tell how far it is after every commit; the last Tally is the whole.
 
-    When `stop` turns true, the batch at hand is finished and committed and `stopped` is set; then
-    nothing is taken for deleted.
+    When `stop` turns true, the batch at hand is finished and committed, or with a crew every shard
+    that is finished is, and `stopped` is set; then nothing is taken for deleted. RunError at the
+    end, where a shard of the crew failed; all others are committed then.
     """
-    yield from _Update(store, encoder, wish, stop).run()
+    yield from _Update(store, encoder, wish, stop, crew).run()
 
 
 class _Update:
     def __init__(
-        self, store: Store, encoder: Encoder, wish: Wish, stop: Callable[[], bool]
-    ) -> None:
+        self, store: Store, encoder: Encoder, wish: Wish, stop: Callable[[], bool],
+        crew: Crew | None,
+    ) -> None:  # fmt: skip
         self.store, self.encoder, self.wish, self.stop = store, encoder, wish, stop
+        self.crew, self.ledger = crew, Ledger(store.folder / "ledger")
         self.place, self.tally = Place(), Tally()
         self.began = self.last = time.monotonic()
         self.model = self._model()
         self.seen: set[int] = set()
         self.paths: set[str] = set()
-        self.pending: list[tuple[Found | Fault, Picture | Fault, Array | None]] = []
-        self.touched: list[tuple[int, int, int]] = []
+        self.pending: list[tuple[int, Row]] = []
+        self.finished: list[str] = []
+        self.failed: list[str] = []
         self.lookup = store.another()
         self.lock = threading.Lock()
 
     def run(self) -> Iterator[Tally]:
-        from pixweave.pictures import Look, read_all
+        from pixweave.pictures import Look
 
         look = Look.of_key(self.model.look)
         size = self.wish.batch or (16 if look.size >= 128 else 64)
-        reading = read_all(self._to_read(), look, self._is_known, self.wish.workers, 4 * size)
+        self._merge()
+        work = self._shared(look, size) if self.crew else self._alone(look, size)
         try:
-            for batch in _batches(reading, size):
-                self._encode(batch)
+            for _ in work:
                 if self.stop() or time.monotonic() - self.last >= COMMIT_EVERY:
                     self._commit()
                     yield self._told()
                 if self.stop():
                     break
         finally:  # also when the generator is closed, or a second Ctrl-C comes
-            reading.close()
+            work.close()
             if self.pending:
                 self._commit()
             self.lookup.close()
@@ -141,6 +111,91 @@ class _Update:
         self.tally.others = self.place.others
         self._commit()
         yield self._told()
+        if self.failed:
+            failed = f"{len(self.failed)} shards" if len(self.failed) > 1 else "a shard"
+            raise RunError(
+                f"{failed} failed: {'; '.join(dict.fromkeys(self.failed))}. "
+                "All others are kept; the same command tries again"
+            )
+
+    def _alone(self, look: Look, size: int) -> Generator[None, None, None]:
+        """Do the work in this process; stops for a moment after every batch."""
+        from pixweave.pictures.reader import cores
+
+        count = self.wish.workers or cores()
+        rows = encode_rows(self._to_read(), look, self.encoder, self._is_known, count, size)
+        with closing(rows):
+            for batch in rows:
+                self._take(self.model.id, batch)
+                if self.tally.encoded and not self.tally.by:
+                    threads = f"{count} reading thread{'' if count == 1 else 's'}"
+                    self.tally.by = f"{self.encoder.info}; {threads}"
+                yield
+
+    def _shared(self, look: Look, size: int) -> Generator[None, None, None]:
+        """Let the crew do it; stops for a moment after every shard that came in."""
+        assert self.crew is not None
+        executor = self.crew.executor
+        with closing(executor.run(self._units(size), self.stop)) as work:
+            for done in work:
+                if done.fault:
+                    self.failed.append(done.fault)
+                    continue
+                data, seer = done.value
+                self.ledger.keep(done.unit.name, data)
+                self._take_record(done.unit.name, unpack(data))
+                if seer and not self.tally.by:
+                    self.tally.by = f"{seer}; {executor.info}"
+                yield
+
+    def _units(self, size: int) -> Iterator[Unit]:
+        """The shards that are to do; what is known to be faulty, or done, needs no worker."""
+        assert self.crew is not None
+        recipe = self.encoder.recipe
+        seer = json.dumps({
+            "plugins": self.crew.plugins.source(), "perceptor": json.loads(self.model.perceptor),
+            "device": recipe.device, "precision": recipe.precision,
+        })  # fmt: skip
+        token = self.ledger.open()
+        self.store.know_sizes()
+        for files in _batches(self._found(), self.wish.shard or 4 * size):
+            name = name_of(self.model, files)
+            record = self.ledger.read(name)
+            if record is not None:  # a worker of a run that was broken off has finished it since
+                self._take_record(name, record)
+                continue
+            sizes = {file.size for file in files}
+            known = self.store.digests_of_size(sizes, self.model.id, MOST_KNOWN)
+            yield Unit(name, ENCODE, {
+                "seer": seer, "model": self.model, "files": files, "known": known, "batch": size,
+                "readers": self.wish.workers, "name": name, "token": token,
+                "ledger": os.path.abspath(self.ledger.folder),
+            })  # fmt: skip
+
+    def _found(self) -> Iterator[Found]:
+        for one in self._to_read():
+            if isinstance(one, Fault):
+                self._take(self.model.id, [(one, one, None)])
+            else:
+                yield one
+
+    def _take_record(self, name: str, record: Record) -> None:
+        self.finished.append(name)
+        self._take(self.model.id, record.rows)
+
+    def _merge(self) -> None:
+        """Bring in what is in the ledger, of whatever model; files that changed since are not."""
+        for name in self.ledger.names():
+            record = self.ledger.read(name)
+            if record is None:
+                continue
+            model = self.store.model(record.identity, record.look, record.dim, record.perceptor)
+            rows = [row for row in record.rows if _is_as_it_was(row[0])]
+            with self.store.writing() as db:
+                for row in rows:
+                    write_row(db, self.store, model.id, row)
+            self.ledger.drop(name)
+            self.tally.merged += len(rows)
 
     def _model(self) -> Model:
         """The model of this encoder, without building it where it is known to the index."""
@@ -195,39 +250,30 @@ class _Update:
                 ).fetchone()[0]
             )
 
-    def _encode(self, batch: list[tuple[Found | Fault, Picture | Fault]]) -> None:
-        """Vectors of the contents that are new, each of them once."""
-        import numpy as np
-
-        fresh: dict[bytes, Picture] = {}
-        for _, got in batch:
-            if not isinstance(got, Fault) and got.pixels is not None:
-                fresh.setdefault(got.digest, got)
-        vectors: dict[bytes, Array] = {}
-        if fresh:
-            squares = [got.pixels for got in fresh.values() if got.pixels is not None]
-            made = self.encoder.encode_pictures(np.concatenate(squares))
-            ends = np.cumsum([len(square) for square in squares])[:-1]
-            vectors = dict(zip(fresh, np.split(made, ends), strict=True))
-        for found, got in batch:
-            mine = None if isinstance(got, Fault) else vectors.pop(got.digest, None)
-            self.pending.append((found, got, mine))
+    def _take(self, model: int, rows: Iterable[Row]) -> None:
+        """Count the rows, and let them wait for the next commit."""
+        for row in rows:
+            _, got, vectors = row
+            self.pending.append((model, row))
             if isinstance(got, Fault):
                 self.tally.broken += 1
                 self.tally.faults.append(got)
-            elif mine is not None:
+            elif vectors is not None:
                 self.tally.encoded += 1
             else:
                 self.tally.reused += 1
 
     def _commit(self) -> None:
-        """Write what is pending, in one transaction."""
+        """Write what is pending, in one transaction; its shards leave the ledger then."""
         if self.pending:
             with self.store.writing() as db:
-                for found, got, vectors in self.pending:
-                    self._write(db, found, got, vectors)
+                for model, row in self.pending:
+                    self.seen |= write_row(db, self.store, model, row)
             self.tally.committed += len(self.pending)
             self.pending.clear()
+        for name in self.finished:
+            self.ledger.drop(name)
+        self.finished.clear()
         self.last = time.monotonic()
         self.tally.seconds = self.last - self.began
 
@@ -236,41 +282,6 @@ class _Update:
         told = replace(self.tally)
         self.tally.faults = []
         return told
-
-    def _write(
-        self, db: sqlite3.Connection, found: Found | Fault, got: Picture | Fault,
-        vectors: Array | None,
-    ) -> None:  # fmt: skip
-        import numpy as np
-
-        content = reason = None
-        if isinstance(got, Fault):
-            reason = got.reason
-        else:
-            if got.format:
-                db.execute(
-                    "INSERT OR IGNORE INTO contents(digest, width, height, format, taken) "
-                    "VALUES(?,?,?,?,?)",
-                    (got.digest, got.width, got.height, got.format, got.taken),
-                )
-            row = db.execute("SELECT id FROM contents WHERE digest = ?", (got.digest,)).fetchone()
-            if row is None:  # purged by another process since it was read: next time, then
-                return
-            content = row[0]
-            for frame, vector in zip(got.frames, () if vectors is None else vectors, strict=False):
-                db.execute(
-                    "INSERT OR IGNORE INTO vectors(model, content, frame, vector) VALUES(?,?,?,?)",
-                    (self.model.id, content, frame, vector.astype(np.float16).tobytes()),
-                )
-        size, mtime = (found.size, found.mtime_ns) if isinstance(found, Found) else (-1, 0)
-        (id_,) = db.execute(
-            "INSERT INTO files(path, size, mtime_ns, content, reason) "
-            "VALUES(CAST(? AS TEXT),?,?,?,?) ON CONFLICT(path) DO UPDATE SET size=excluded.size, "
-            "mtime_ns=excluded.mtime_ns, content=excluded.content, reason=excluded.reason "
-            "RETURNING id",
-            (self.store.kept(got.path), size, mtime, content, reason),
-        ).fetchone()
-        self.seen.add(id_)
 
     def _purge(self) -> None:
         """Drop the files that are no longer where they were, and contents that nobody has."""
@@ -309,6 +320,14 @@ class _Update:
             db.executemany(
                 "INSERT OR IGNORE INTO tags(file, tag) SELECT id, ?2 FROM files WHERE id = ?1", rows
             )
+
+
+def _is_as_it_was(file: Found | Fault) -> bool:
+    try:
+        now = os.stat(file.path)
+    except OSError:
+        return False
+    return isinstance(file, Found) and (file.size, file.mtime_ns) == (now.st_size, now.st_mtime_ns)
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -1,0 +1,269 @@
+"""Executors: workers that die, runs that are killed, and the same rows whoever did the work."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from half_done import kill_midway, rows
+from PIL import Image
+from test_search_proofs import gallery
+
+from pixweave.component import component_of
+from pixweave.errors import PluginError, RunError
+from pixweave.plugins import Plugins
+from pixweave.search import Tally, Wish, open_index, update
+from pixweave.search.shards import Ledger
+from pixweave.testing import plugins_of
+from pixweave.work import ExecutorRun, Unit, Workplace, attempt
+
+LOCAL = {"use": "local", "workers": 2}
+
+
+@pytest.fixture(scope="module")
+def plugins() -> Plugins:
+    return plugins_of()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Forty pictures, a copy, a film and a broken file."""
+    folder = tmp_path / "photos"
+    gallery(folder, 40)
+    (folder / "copy.png").write_bytes((folder / "000" / "00000.png").read_bytes())
+    film = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
+    film[0].save(folder / "film.gif", save_all=True, append_images=film[1:])
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def bring(plugins: Plugins, at: Path, *inputs: Path, perceptor: str = "fake", **how: Any) -> Tally:
+    """Index; the last word."""
+    with open_index(at, perceptor, True, "cpu", plugins=plugins) as index:
+        *_, tally = index.update(Wish(inputs, **{"frames": 3, **how}))
+    return tally
+
+
+def test_processes_give_the_rows_that_one_gives(
+    plugins: Plugins, photos: Path, tmp_path: Path
+) -> None:
+    alone = bring(plugins, tmp_path / "alone", photos)
+    words = [str(photos / "000" / "000[01]?.png")]
+    with open_index(tmp_path / "shared", "fake", True, "cpu", plugins=plugins) as index:
+        *_, first = index.update(Wish(words, frames=3))
+    shared = bring(plugins, tmp_path / "shared", photos, executor=LOCAL, shard=4)
+    assert rows(tmp_path / "alone") == rows(tmp_path / "shared")
+    assert (alone.encoded, alone.reused, alone.broken) == (41, 1, 1)
+    assert (first.encoded, shared.encoded, shared.unchanged) == (20, 21, 20)
+    assert shared.by == "fake, cpu; 2 processes of 1 thread"
+    assert (shared.reused, shared.broken, shared.committed) == (1, 1, 23)
+    assert not list((tmp_path / "shared" / "ledger").glob("*.shard"))
+
+
+def test_what_moved_is_known_to_the_workers(
+    plugins: Plugins, photos: Path, tmp_path: Path
+) -> None:
+    at = tmp_path / "index"
+    bring(plugins, at, photos)
+    (photos / "000").rename(photos / "moved")
+    tally = bring(plugins, at, photos, executor=LOCAL)
+    assert (tally.encoded, tally.reused, tally.unchanged, tally.removed) == (0, 40, 2, 40)
+    again = bring(plugins, at, photos, executor=LOCAL)
+    assert (again.unchanged, again.by) == (42, "")  # nothing to do: nobody is started
+
+
+def test_a_killed_worker_loses_nothing(
+    plugins: Plugins, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "COMMIT_EVERY", 0.0)
+    bring(plugins, tmp_path / "alone", photos)
+    killed: list[Any] = []
+    with open_index(tmp_path / "index", "fake", True, "cpu", plugins=plugins) as index:
+        for tally in index.update(Wish([photos], frames=3, executor=LOCAL, shard=2)):
+            if not killed and tally.committed:
+                killed = multiprocessing.active_children()
+                for worker in killed:
+                    assert worker.pid
+                    os.kill(worker.pid, signal.SIGKILL)
+    assert killed
+    assert rows(tmp_path / "index") == rows(tmp_path / "alone")
+
+
+DOOMED = """
+import os, signal
+from pixweave import Component, hookimpl
+
+class Doomed(Component):
+    '''Dies of green pictures.'''
+    def build(self, run):
+        return self
+    size = property(lambda self: 8)
+    def encode_image(self, crops):
+        if crops[:, 1].mean() > 0.9 > crops[:, 0].mean():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return crops.mean((2, 3))
+    def encode_text(self, texts):
+        import torch
+        return torch.ones(len(texts), 3)
+
+@hookimpl
+def register_perceptors():
+    return {"doomed": Doomed}
+"""
+
+
+def test_a_shard_that_kills_is_reported_and_the_others_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "doomed.py").write_text(DOOMED)
+    (tmp_path / "photos").mkdir()
+    for number, colour in enumerate(("red", "lime", "blue", "white")):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / f"{number}.png")
+    plugins = Plugins.discover([tmp_path / "plugins"])
+    at = tmp_path / "index"
+    executor = {"use": "local", "workers": 1, "retries": 1}
+    with pytest.raises(RunError) as caught:
+        bring(plugins, at, tmp_path / "photos", perceptor="doomed", executor=executor, shard=1)
+    assert str(caught.value) == (
+        "a shard failed: its worker died 2 times (killed by SIGKILL, as when memory runs out). "
+        "All others are kept; the same command tries again"
+    )
+    assert [os.path.basename(row[0]) for row in rows(at)] == ["0.png", "2.png", "3.png"]
+
+
+def test_a_killed_run_is_taken_over(plugins: Plugins, tmp_path: Path) -> None:
+    photos, at = tmp_path / "photos", tmp_path / "index"
+    gallery(photos, 96)
+    done = kill_midway(photos, at, shard=4, least=3)
+    assert 3 <= len(done) < 24
+    assert rows(at) == []
+    changed = photos / "000" / "00001.png"  # of the first shard
+    changed.write_bytes((photos / "000" / "00002.png").read_bytes())
+    (at / "ledger" / f"{'0' * 32}.shard").write_bytes(b"spoilt")
+    result = bring(plugins, at, photos, perceptor="tiny", batch=4, frames=1)
+    assert result.merged == result.unchanged
+    assert 4 * len(done) - result.merged in (0, 1)  # not the one that was changed
+    assert result.encoded + result.reused == 96 - result.merged
+    assert list((at / "ledger").iterdir()) == [at / "ledger" / "token"]
+    whole = bring(plugins, tmp_path / "again", photos, perceptor="tiny", batch=4, frames=1)
+    assert whole.merged == 0
+    ours, theirs = ({row[:4] for row in rows(a)} for a in (at, tmp_path / "again"))
+    assert ours == theirs
+
+
+def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
+    gallery(tmp_path / "photos", 400)
+    at = tmp_path / "index"
+    code = (
+        "import sys; from pixweave.search import update; update.COMMIT_EVERY = 0.0\n"
+        "from pixweave.cli import cli; cli(sys.argv[1:])"
+    )
+    words = ["index", str(tmp_path / "photos"), "--index", str(at), "--json", "--shard", "4",
+             "--executor", "{use: local, workers: 2}"]  # fmt: skip
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert running.stdout
+    first = json.loads(running.stdout.readline())
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    out, err = running.communicate()
+    last = json.loads(out.splitlines()[-1])
+    assert running.returncode == 130
+    assert last["stopped"]
+    assert first["committed"] <= last["committed"] == len(rows(at)) < 400
+    assert "Traceback" not in err
+
+
+def test_units_say_what_is_wrong(plugins: Plugins) -> None:
+    assert attempt(Unit("a", "pixweave.testing:labour", {"number": 3})) == (9, "")
+    _, fault = attempt(Unit("a", "pixweave.testing:labour", {"mishap": "raise"}))
+    assert fault.startswith("ValueError: no number (testing.py:")
+    with pytest.raises(PluginError) as none:
+        component_of(plugins, "executor", {"use": "locale"})
+    assert str(none.value) == "executor 'locale' is not known; did you mean 'local'?"
+    with pytest.raises(RunError) as wrong:
+        component_of(plugins, "executor", {"use": "local", "workers": -1})
+    assert str(wrong.value) == (
+        "'workers' of executor 'local' is wrong: input should be greater than or equal to 0; "
+        "see `pixweave show local`"
+    )
+
+
+def test_plugins_are_found_again_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "doomed.py").write_text(DOOMED)
+    here = Plugins.discover([tmp_path], without=["pixweave_fft"])
+    there = Plugins.of(json.loads(json.dumps(here.source())))
+    assert list(there.loaded) == list(here.loaded)
+    mine = plugins_of()
+    assert list(Plugins.of(mine.source()).loaded) == list(mine.loaded)
+    from pixweave.testing import FakePlugin
+
+    here.add(FakePlugin(), "mine")
+    with pytest.raises(PluginError) as caught:
+        here.source()
+    assert str(caught.value) == (
+        "the plugin 'mine' is an object of this process, which a worker has not; "
+        "put it into a file, and its folder into --plugins-dir"
+    )
+
+
+def test_another_folder_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
+    here, there = Ledger(tmp_path / "a"), Ledger(tmp_path / "b")
+    token = here.open()
+    assert here.open() == token
+    assert here.is_the_one(token)
+    assert not there.is_the_one(token)
+    there.open()
+    assert not there.is_the_one(token)
+
+
+def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from pixweave.work import ExecutorRun, Unit\n"
+        "from pixweave_local import Local\n"
+        "unit = Unit('a', 'pixweave.testing:labour', {'number': 3})\n"
+        "list(Local(workers=1, retries=0).build(ExecutorRun()).run([unit], lambda: False))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1] == (
+        "pixweave.errors.RunError: no worker process can be started (exit code 1); what it said is "
+        "above. A script that uses workers must have its work below `if __name__ == '__main__':`"
+    )
+
+
+@pytest.fixture
+def other_place(tmp_path: Path) -> Iterator[None]:
+    before, folder = dict(os.environ), os.getcwd()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    os.chdir(folder)
+
+
+def test_a_worker_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_place: None
+) -> None:
+    from pixweave.work import threads
+
+    monkeypatch.setenv("PIXWEAVE_OFFLINE", "1")
+    monkeypatch.setenv("SECRET", "1")
+    monkeypatch.chdir(tmp_path)
+    place = Workplace.here()
+    assert place.environment["PIXWEAVE_OFFLINE"] == "1"
+    assert "SECRET" not in place.environment
+    assert place.folder == str(tmp_path) == ExecutorRun().workplace.folder
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delenv("PIXWEAVE_OFFLINE")
+    place.settle(3)
+    assert os.environ["PIXWEAVE_OFFLINE"] == "1"
+    assert (os.environ["OMP_NUM_THREADS"], threads()) == ("3", 3)

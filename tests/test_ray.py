@@ -1,0 +1,146 @@
+"""Executor `ray`: on two nodes, one of which is killed; and together with `local`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from half_done import kill_midway, rows
+from test_search_proofs import gallery
+
+from pixweave.errors import MissingError, RunError
+from pixweave.plugins import Plugins
+from pixweave.search import Tally, Wish, open_index, update
+from pixweave.testing import check_component, plugins_of
+from pixweave.work import Done, ExecutorRun, Unit
+
+UNIT = Unit("a", "pixweave.testing:labour", {"number": 3})
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pixweave_ray import Ray
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    run: Any = ExecutorRun()
+    with pytest.raises(MissingError) as caught:
+        Ray().build(run)
+    assert str(caught.value) == (
+        "executor 'ray' needs ray; install it with: pip install 'pixweave[ray]'"
+    )
+
+
+def bring(plugins: Plugins, at: Path, perceptor: str, *inputs: Path, **how: Any) -> Tally:
+    with open_index(at, perceptor, True, "cpu", plugins=plugins) as index:
+        *_, tally = index.update(Wish(inputs, batch=4, **how))
+    return tally
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ordinary_priority() -> Iterator[None]:
+    """Ray's workers step back behind all else, which on a busy machine takes minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(ordinary_priority: None) -> Iterator[Any]:
+    """A head that does no work, and two nodes of one core each."""
+    pytest.importorskip("ray")
+    from pixweave_ray import Ray
+
+    run: Any = ExecutorRun()
+    Ray().build(run)  # it makes Ray quiet
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={
+        "num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000,
+        "_system_config": {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500,
+                           "health_check_failure_threshold": 4},
+    })  # fmt: skip
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=80_000_000)
+    yield made
+    made.shutdown()
+
+
+@pytest.mark.slow
+def test_a_killed_node_loses_nothing(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    plugins, address = plugins_of(), {"use": "ray", "address": cluster.address}
+    check_component("executor", "ray", {"address": cluster.address, "workers": 2}, plugins)
+    photos, alone, at = tmp_path / "photos", tmp_path / "alone", tmp_path / "index"
+    gallery(photos, 200)
+    bring(plugins, alone, "fake", photos)
+    bring(plugins, at, "fake", photos / "000", executor={"use": "local", "workers": 1})  # a half
+    monkeypatch.setattr(update, "COMMIT_EVERY", 0.0)
+    tries: list[int] = []
+    run = _noting(tries)
+    monkeypatch.setattr("pixweave_ray._Crew.work", run)
+    doomed, seen = next(iter(cluster.worker_nodes)), list[Any]()
+    with open_index(at, "fake", True, "cpu", plugins=plugins) as index:
+        wish = Wish([photos], batch=4, executor=address, shard=4)
+        for tally in index.update(wish):
+            if tally.committed and not seen:
+                seen = ray.nodes()
+                cluster.remove_node(doomed, allow_graceful=False)
+    assert len(seen) == 3
+    assert (tally.encoded, tally.unchanged, tally.by) == (100, 100, "fake, cpu; 2 workers of Ray")
+    assert len(tries) == 25
+    assert max(tries) == 2  # what it had, or was given, when it went
+    assert rows(at) == rows(alone)
+
+
+def _noting(tries: list[int]) -> Any:
+    from pixweave_ray import _Crew
+
+    work = _Crew.work
+
+    def noted(self: Any, *given: Any) -> Iterator[Done]:
+        for done in work(self, *given):
+            tries.append(done.tries)
+            yield done
+
+    return noted
+
+
+@pytest.mark.slow
+def test_it_starts_by_itself_and_goes_on_where_processes_were_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    photos, at = tmp_path / "photos", tmp_path / "index"
+    gallery(photos, 96)
+    done = kill_midway(photos, at, shard=4, least=3)
+    words = [sys.executable, "-m", "pixweave", "index", str(photos), "--index", str(at)]
+    more = ["--executor", "{use: ray, workers: 1}", "--batch", "4", "--shard", "4"]
+    run = subprocess.run([*words, *more], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+    seen, taken, summary = run.stderr.splitlines()  # not a word of Ray's own
+    assert seen.startswith("seen by tiny CLIP, ")
+    assert seen.endswith("; 1 worker of Ray")
+    assert taken == f"{4 * len(done)} were taken over from a run that was broken off"
+    assert summary.startswith(f"{96 - 4 * len(done)} encoded, 0 known by content, ")
+    bring(plugins_of(), tmp_path / "alone", "tiny", photos)
+    assert rows(at) == rows(tmp_path / "alone")
+
+
+@pytest.mark.slow
+def test_where_there_is_no_cluster_it_says_so() -> None:
+    pytest.importorskip("ray")
+    from pixweave_ray import Ray
+
+    run: Any = ExecutorRun()
+    with pytest.raises(RunError) as caught:
+        next(Ray(address="127.0.0.1:1").build(run).run([UNIT], lambda: False))
+    said = str(caught.value)
+    assert said.startswith("there is no Ray cluster at '127.0.0.1:1': ")
+    assert said.endswith(
+        "; `ray start --head` begins one, and `address` or RAY_ADDRESS says where it is"
+    )
