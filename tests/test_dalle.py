@@ -147,19 +147,38 @@ def test_vqgan_starts_from_a_sample_for_its_prompts_and_moves_gently() -> None:
     assert not hasattr(random, "natural_rate")
 
 
+@pytest.mark.parametrize("settings", [
+    {"use": "pixel"}, {"use": "fft"}, {"use": "strokes", "count": 40},
+], ids=lambda settings: settings["use"])  # fmt: skip
+def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, Any]) -> None:
+    made = started(**settings, sample=True)
+    image = made.image().detach()[0]
+    red, green, blue = image[:, 28:36, 28:36].mean((1, 2))
+    assert red > 0.6 > 0.4 > max(green, blue)
+    assert image[:, :4, :4].mean() > 0.8
+    plain = started(**settings)
+    assert not hasattr(plain, "natural_rate")
+    component: Any = plugins_of().find("generator", settings["use"]).component
+    assert made.natural_rate["0"] < component.natural_rate["0"]
+
+
 def test_texts_that_are_only_unwanted_give_no_sample() -> None:
     unwanted = started(use="vqgan", grid=8, prompts=[{"text": "a red heart", "weight": -1}])
     assert not hasattr(unwanted, "natural_rate")
 
 
-def test_a_sample_without_a_prompt_is_refused() -> None:
+@pytest.mark.parametrize(("generator", "remedy"), [
+    ({"use": "vqgan", "start": "sample"}, "start from codes"),
+    ({"use": "pixel", "sample": True}, "leave sample out"),
+    ({"use": "fft", "sample": True}, "leave sample out"),
+    ({"use": "strokes", "sample": True}, "leave sample out"),
+], ids=lambda value: value["use"] if isinstance(value, dict) else "")  # fmt: skip
+def test_a_sample_without_a_prompt_is_refused(generator: dict[str, Any], remedy: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        tiny_recipe(
-            prompts=[{"text": "a red heart", "weight": -1}],
-            generator={"use": "vqgan", "start": "sample"},
-        )
+        tiny_recipe(prompts=[{"text": "a red heart", "weight": -1}], generator=generator)
     assert str(caught.value).partition(": ")[2] == (
-        "generator 'vqgan': there is no prompt to sample for; add a prompt, or start from codes"
+        f"generator '{generator['use']}': there is no prompt to sample for; "
+        f"add a prompt, or {remedy}"
     )
 
 

@@ -237,6 +237,23 @@ def test_at_the_start_nothing_has_moved(photo: str) -> None:
     assert min(noisy) > 1e-3
 
 
+@pytest.mark.parametrize("generator", [
+    {"use": "fft"}, {"use": "strokes", "count": 20}, {"use": "strokes", "mode": "shapes"},
+], ids=["fft", "painting", "shapes"])  # fmt: skip
+def test_waves_and_curves_stay_in_their_latents(generator: dict[str, Any], photo: str) -> None:
+    keys: dict[str, Any] = {"generator": generator, "start_from": photo, "prompts": ["red"],
+                            "steps": 20}  # fmt: skip
+    stay = {"use": "stay", "by": "latent"}
+    (_, start) = values(open_run(tiny_recipe(**keys, losses=[stay])))
+    assert start == 0
+    moved = []
+    for weight in (0, 100):
+        run = open_run(tiny_recipe(**keys, losses=[{**stay, "weight": weight}]))
+        list(generate(run))
+        moved.append(values(run)[1])
+    assert moved[1] < 0.3 * moved[0]
+
+
 def test_staying_near_a_picture_file_needs_no_start_and_moves_nothing(photo: str) -> None:
     spaces = [{"use": "stay", "by": by, "image": photo} for by in ("pixels", "latent")]
     run = open_run(tiny_recipe(generator=PIXELS, prompts=[], losses=spaces))

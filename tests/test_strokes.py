@@ -132,6 +132,28 @@ def test_start_from_takes_up_a_picture(mode: str) -> None:
     assert float((run.generator.image().detach() - image).abs().mean()) < 0.05
 
 
+def test_a_picture_taken_up_once_is_not_fitted_again_and_one_near_it_gently() -> None:
+    run = open_run(tiny_recipe(size=[48, 48], generator={"use": "strokes", "count": 60}))
+    image = torch.zeros(1, 3, 48, 48)
+    image[:, 0, :24], image[:, 2, 24:] = 0.9, 0.8
+    run.generator.start_from(image)
+    first = run.generator.state_dict()
+    run.generator.start_from(image.clone())
+    for name, value in run.generator.state_dict().items():
+        assert torch.equal(value, first[name])
+    blend = 0.85 * image + 0.15 * torch.tensor([0.2, 0.9, 0.2])[:, None, None]
+    before = float((run.generator.image().detach() - blend).square().mean())
+    run.generator.start_from(blend)
+    after = float((run.generator.image().detach() - blend).square().mean())
+    assert after < 0.2 * before
+    again = run.generator.state_dict()
+    assert float((again["points"] - first["points"]).abs().max()) < 15 * 0.03
+    with torch.no_grad():
+        run.generator.parameters()[0].add_(0.3)  # type: ignore[index]
+    run.generator.start_from(blend)
+    assert not torch.equal(run.generator.state_dict()["points"], again["points"] + 0.3)
+
+
 def test_a_sketch_starts_with_its_lines_where_a_picture_is_dark() -> None:
     run = open_run(tiny_recipe(size=[64, 64], generator={"use": "strokes", "mode": "sketch"}))
     image = torch.ones(1, 3, 64, 64)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pixweave import Component, Field, hookimpl
+from pixweave import Complaint, Component, Field, hookimpl
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pixweave.recipe import Recipe
+
+SAMPLE = (
+    "start from a picture that `tiny-dalle` samples for the prompts instead, and move it gently"
+)
+"""What the setting `sample` of a generator does; `check_sample`, `start.sampled` belong to it."""
 
 
 class Dalle(Component):
@@ -50,6 +57,14 @@ def wanted(recipe: Recipe) -> list[tuple[str, float]]:
     found = [(getattr(part.settings, "text", None), part.weight.at(begin)) for part in prompts]
     texts = [(text, weight) for text, weight in found if text]
     return texts if any(weight > 0 for _, weight in texts) else []
+
+
+def check_sample(sample: bool, recipe: Recipe) -> Iterable[Complaint]:
+    """A sample needs a prompt that is wanted, unless the recipe starts from a picture."""
+    if sample and recipe.start_from is None and not wanted(recipe):
+        yield Complaint(
+            "sample", "there is no prompt to sample for", "add a prompt, or leave sample out"
+        )
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pixweave_tiny.model import load_tiny_clip
@@ -10,7 +11,24 @@ from pixweave_vqgan.model import load_vqgan
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixweave_dalle import wanted
 from pixweave_dalle.model import load_dalle
+
+if TYPE_CHECKING:
+    from pixweave.run import Run
+
+
+def sampled(run: Run, rng: torch.Generator) -> Tensor | None:
+    """The first picture for a run's prompts, `[1,3,H,W]` at its size; None if it wants none.
+
+    What generators with a setting `sample` begin with; see `pixweave_dalle.SAMPLE`.
+    """
+    texts = wanted(run.recipe)
+    if not texts:
+        return None
+    width, height = run.size
+    picture = first_picture(texts, rng, run.device)
+    return F.interpolate(picture, (height, width), mode="bicubic").clamp(0, 1)
 
 
 @torch.no_grad()

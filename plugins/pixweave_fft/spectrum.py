@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pixweave_dalle.start import sampled
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 """How R, G and B vary in photographs: a root of their covariance on ImageNet, as lucid has it."""
 EDGE = 2e-3
 """Black and white are reached up to this much: the sigmoid gets there only at infinity."""
+GENTLE = {"0": 0.03, "end": 0.01}
+"""The learning rate after a sampled start, which has a form already."""
 
 
 class Spectrum:
@@ -31,10 +34,14 @@ class Spectrum:
         self.weights = falloff(width, height, settings.decay).to(run.device)
         self.colours = _colours(settings).to(run.device)
         shape = (1, len(self.colours), *self.weights.shape, 2)
-        noise = torch.randn(shape, generator=run.rng("generator/start")) * settings.start
+        rng = run.rng("generator/start")
+        noise = torch.randn(shape, generator=rng) * settings.start
         if settings.alpha:
             noise[:, 3, 0, 0, 0] += 2 / float(self.weights[0, 0]) * (width * height) ** 0.5
         self.waves = noise.to(run.device).requires_grad_()
+        if settings.sample and (first := sampled(run, rng)) is not None:
+            self.natural_rate = GENTLE
+            self.start_from(first)
         self.info = f"{self.weights.numel()} waves, decay {settings.decay:g}"
 
     def parameters(self) -> list[Tensor]:
@@ -60,6 +67,10 @@ class Spectrum:
             planes = torch.einsum("ij,bjhw->bihw", torch.linalg.pinv(self.colours), wanted)
             spectrum = torch.fft.rfft2(planes, norm="ortho") / self.weights
             self.waves.copy_(torch.view_as_real(spectrum))
+
+    def latents(self) -> Tensor:
+        """The waves, each in units of what it has in a photograph."""
+        return self.waves
 
     def state_dict(self) -> dict[str, Tensor]:
         """The waves."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pixweave_dalle import SAMPLE, check_sample
+
 from pixweave import Complaint, Component, Field, hookimpl
 from pixweave.palettes import Palette
 
@@ -51,10 +53,7 @@ class Pixel(Component):
         "of the grid itself, or more, for no pyramid",
     )
     start: float = Field(0.02, ge=0, le=1, description="contrast of the noise it starts from")
-    sample: bool = Field(
-        False, description="start from a picture that `tiny-dalle` samples for the prompts "
-        "instead, and move it gently"
-    )  # fmt: skip
+    sample: bool = Field(False, description=SAMPLE)
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The picture size at which all cells are equal squares of whole pixels."""
@@ -76,12 +75,7 @@ class Pixel(Component):
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The grid must have at least a cell and fit into the picture; a sample needs a prompt."""
-        from pixweave_dalle import wanted
-
-        if self.sample and recipe.start_from is None and not wanted(recipe):
-            yield Complaint(
-                "sample", "there is no prompt to sample for", "add a prompt, or leave sample out"
-            )
+        yield from check_sample(self.sample, recipe)
         columns, rows = self.cells(recipe.size)
         if min(columns, rows) < 1:
             yield Complaint("grid", f"a grid of {columns}x{rows} has no cell", "use 1 or more")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pixweave_dalle import wanted
+from pixweave_dalle.start import sampled
 from torch import Tensor
 
 from pixweave import svg
@@ -56,14 +56,9 @@ class PixelGrid:
         if settings.palette is not None:
             self.palette = torch.tensor(settings.palette, dtype=torch.uint8)
             self._colours = (self.palette.float() / 255).to(run.device)
-        if settings.sample and (texts := wanted(run.recipe)):
-            from pixweave_dalle.start import first_picture
-
+        if settings.sample and (first := sampled(run, rng)) is not None:
             self.natural_rate = GENTLE
-            width, height = run.size
-            picture = first_picture(texts, rng, run.device)
-            picture = F.interpolate(picture, (height, width), mode="bicubic").clamp(0, 1)
-            self.start_from(picture)
+            self.start_from(first)
         self.info = f"{columns}x{rows} {settings.cell} cells, {len(self.levels)} levels"
 
     def parameters(self) -> list[Tensor]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pixweave_dalle import SAMPLE, check_sample
+
 from pixweave import Complaint, Component, Field, hookimpl
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Strokes(Component):
     (Frans, Soros and Witkowski 2021) and diffvg (Li et al. 2020), in plain torch.
     """
 
-    can: ClassVar[frozenset[str]] = frozenset({"start_from", "alpha"})
+    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha"})
     svg: ClassVar[bool] = True
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.08, "end": 0.01}
 
@@ -73,6 +75,7 @@ class Strokes(Component):
         description="colour behind, or auto: one that moves too, or none: transparent; by default "
         "off-white in a sketch",
     )
+    sample: bool = Field(False, description=SAMPLE)
 
     @property
     def alpha(self) -> bool:
@@ -87,7 +90,8 @@ class Strokes(Component):
         return replace(own, **{name: value for name, value in given.items() if value is not None})
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
-        """Widths must be a range, and a shape needs three points."""
+        """Widths must be a range, a shape needs three points, and a sample a prompt."""
+        yield from check_sample(self.sample, recipe)
         least, most = self.manner().width
         if not 0 <= least <= most <= 100:
             yield Complaint("width", f"[{least:g}, {most:g}] is no range in %",
