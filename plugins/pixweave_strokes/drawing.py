@@ -26,7 +26,7 @@ SLOPE, LIMIT = 4.0, 2.0
 FAINTEST = -0.35
 """Opacity cannot fall under 0.2: what is not seen gets no gradient."""
 FIT_STEPS, FIT_RATE = 80, 0.1
-AGAIN_STEPS, AGAIN_RATE, NEAR = 15, 0.03, 0.01
+AGAIN_STEPS, NEAR = 20, 0.01
 """The fit to a picture, and the one where the mean squared difference is less than NEAR before."""
 GENTLE = {"0": 0.006, "end": 0.002}
 """The learning rate after a sampled start, which has a form already."""
@@ -144,7 +144,7 @@ class StrokeDrawing:
         """Take up the picture's colours where the curves lie, then fit all that moves to it.
 
         Fits by Adam on the squared difference: 80 steps; from what is near already (a tenth of 0..1
-        apart), 15 small ones; none where it was fitted to that picture and has not moved since.
+        apart), 20; none where it was fitted to that picture and has not moved since.
         Transparent parts of the picture count as paper. A sketch can only move its lines to where
         the picture is dark.
         """
@@ -155,10 +155,10 @@ class StrokeDrawing:
         with torch.no_grad():
             near = float(self._difference(image)) < NEAR
         if near:
-            self._fit(image, AGAIN_STEPS, AGAIN_RATE)
+            self._fit(image, AGAIN_STEPS)
         else:
             self._take_colours(image)
-            self._fit(image, FIT_STEPS, FIT_RATE)
+            self._fit(image, FIT_STEPS)
         self._taken = image.clone(), self.state_dict()
 
     def _has_taken(self, image: Tensor) -> bool:
@@ -167,10 +167,10 @@ class StrokeDrawing:
         return all(torch.equal(self.moving[name], was) for name, was in self._taken[1].items())
 
     @torch.enable_grad()
-    def _fit(self, image: Tensor, steps: int, rate: float) -> None:
-        optimizer = torch.optim.Adam(self.parameters(), lr=rate)
+    def _fit(self, image: Tensor, steps: int) -> None:
+        optimizer = torch.optim.Adam(self.parameters(), lr=FIT_RATE)
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = rate * (1 - 0.9 * step / steps)
+            optimizer.param_groups[0]["lr"] = FIT_RATE * (1 - 0.9 * step / steps)
             optimizer.zero_grad()
             self._difference(image).backward()
             optimizer.step()
