@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -23,9 +25,9 @@ PATIENCE = 60.0
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
-"""No reports to Ray's makers, and no advice about its versions to come."""
+"""No reports to Ray's makers, no advice about its versions to come, no news of nodes on stdout."""
 
 
 class Ray(Component):
@@ -93,8 +95,9 @@ class _Ray:
         address = self.settings.address or os.environ.get("RAY_ADDRESS") or None
         own = {} if address else {"include_dashboard": False}
         try:
+            _knock(address)
             self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             said = " ".join(str(error).split())[:300]
             where = f"at '{address}'" if address else "on this machine"
             raise RunError(
@@ -235,15 +238,27 @@ class Worker:
         return attempt(unit)
 
 
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens; Ray itself would try for a minute or more."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), 5).close()
+
+
 def _new(source: Iterator[Unit]) -> tuple[Unit, int] | None:
     unit = next(source, None)
     return None if unit is None else (unit, 0)
 
 
 def _short(error: Exception) -> str:
-    """What Ray says, in a line without its advice."""
+    """What Ray says, in a line: the cause, where it names one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:1])[:200].rstrip(".") or type(error).__name__
+    causes = [line for line in lines[1:] if _CAUSE.match(line)]
+    text = (causes or lines[:1] or [type(error).__name__])[-1][:200].rstrip(".")
+    return text[:1].lower() + text[1:]
+
+
+_CAUSE = re.compile(r"The actor is dead because|\w+Error: ")
 
 
 @hookimpl

@@ -47,6 +47,39 @@ def ordinary_priority() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
+def test_it_starts_by_itself_and_goes_on_where_processes_were_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    photos, at = tmp_path / "photos", tmp_path / "index"
+    gallery(photos, 96)
+    done = kill_midway(photos, at, shard=4, least=3)
+    words = [sys.executable, "-m", "pixweave", "index", str(photos), "--index", str(at)]
+    more = ["--executor", "{use: ray, workers: 1}", "--batch", "4", "--shard", "4"]
+    run = subprocess.run([*words, *more], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+    seen, taken, summary = run.stderr.splitlines()  # not a word of Ray's own
+    assert seen.startswith("seen by tiny CLIP, ")
+    assert seen.endswith("; 1 worker of Ray")
+    assert taken == f"{4 * len(done)} were taken over from a run that was broken off"
+    assert summary.startswith(f"{96 - 4 * len(done)} encoded, 0 known by content, ")
+    bring(plugins_of(), tmp_path / "alone", "tiny", photos)
+    assert rows(at) == rows(tmp_path / "alone")
+
+
+def test_where_there_is_no_cluster_it_says_so() -> None:
+    pytest.importorskip("ray")
+    from pixweave_ray import Ray
+
+    run: Any = ExecutorRun()
+    with pytest.raises(RunError) as caught:
+        next(Ray(address="127.0.0.1:1").build(run).run([UNIT], lambda: False))
+    assert str(caught.value) == (
+        "there is no Ray cluster at '127.0.0.1:1': [Errno 111] Connection refused; "
+        "`ray start --head` begins one, and `address` or RAY_ADDRESS says where it is"
+    )
+
+
 @pytest.fixture(scope="module")
 def cluster(ordinary_priority: None) -> Iterator[Any]:
     """A head that does no work, and two nodes of one core each."""
@@ -68,34 +101,62 @@ def cluster(ordinary_priority: None) -> Iterator[Any]:
     made.shutdown()
 
 
+STEADY = """
+import time
+from typing import ClassVar
+from pixweave import Component, hookimpl
+
+class Steady(Component):
+    '''Sees mean colours, in a fifth of a second.'''
+    def build(self, run):
+        return self
+    size = property(lambda self: 8)
+    info: ClassVar[str] = "steady"
+    def encode_image(self, crops):
+        time.sleep(0.2)
+        return crops.mean((2, 3)) + 0.1
+    def encode_text(self, texts):
+        import torch
+        return torch.ones(len(texts), 3)
+
+@hookimpl
+def register_perceptors():
+    return {"steady": Steady}
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_node_loses_nothing(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     import ray
 
-    plugins, address = plugins_of(), {"use": "ray", "address": cluster.address}
-    check_component("executor", "ray", {"address": cluster.address, "workers": 2}, plugins)
+    check_component("executor", "ray", {"address": cluster.address, "workers": 2})
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "steady.py").write_text(STEADY)
+    plugins = Plugins.discover([tmp_path / "plugins"])
+    address = {"use": "ray", "address": cluster.address}
     photos, alone, at = tmp_path / "photos", tmp_path / "alone", tmp_path / "index"
     gallery(photos, 200)
-    bring(plugins, alone, "fake", photos)
-    bring(plugins, at, "fake", photos / "000", executor={"use": "local", "workers": 1})  # a half
+    bring(plugins, alone, "steady", photos)
+    bring(plugins, at, "steady", photos / "000", executor={"use": "local", "workers": 1})  # a half
     monkeypatch.setattr(update, "COMMIT_EVERY", 0.0)
     tries: list[int] = []
     run = _noting(tries)
     monkeypatch.setattr("pixweave_ray._Crew.work", run)
     doomed, seen = next(iter(cluster.worker_nodes)), list[Any]()
-    with open_index(at, "fake", True, "cpu", plugins=plugins) as index:
+    with open_index(at, "steady", True, "cpu", plugins=plugins) as index:
         wish = Wish([photos], batch=4, executor=address, shard=4)
         for tally in index.update(wish):
             if tally.committed and not seen:
                 seen = ray.nodes()
                 cluster.remove_node(doomed, allow_graceful=False)
     assert len(seen) == 3
-    assert (tally.encoded, tally.unchanged, tally.by) == (100, 100, "fake, cpu; 2 workers of Ray")
+    assert (tally.encoded, tally.unchanged, tally.by) == (100, 100, "steady, cpu; 2 workers of Ray")
     assert len(tries) == 25
     assert max(tries) == 2  # what it had, or was given, when it went
     assert rows(at) == rows(alone)
+    assert capfd.readouterr().out == ""  # stdout is ours
 
 
 def _noting(tries: list[int]) -> Any:
@@ -109,38 +170,3 @@ def _noting(tries: list[int]) -> Any:
             yield done
 
     return noted
-
-
-@pytest.mark.slow
-def test_it_starts_by_itself_and_goes_on_where_processes_were_killed(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    photos, at = tmp_path / "photos", tmp_path / "index"
-    gallery(photos, 96)
-    done = kill_midway(photos, at, shard=4, least=3)
-    words = [sys.executable, "-m", "pixweave", "index", str(photos), "--index", str(at)]
-    more = ["--executor", "{use: ray, workers: 1}", "--batch", "4", "--shard", "4"]
-    run = subprocess.run([*words, *more], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == ""
-    seen, taken, summary = run.stderr.splitlines()  # not a word of Ray's own
-    assert seen.startswith("seen by tiny CLIP, ")
-    assert seen.endswith("; 1 worker of Ray")
-    assert taken == f"{4 * len(done)} were taken over from a run that was broken off"
-    assert summary.startswith(f"{96 - 4 * len(done)} encoded, 0 known by content, ")
-    bring(plugins_of(), tmp_path / "alone", "tiny", photos)
-    assert rows(at) == rows(tmp_path / "alone")
-
-
-@pytest.mark.slow
-def test_where_there_is_no_cluster_it_says_so() -> None:
-    pytest.importorskip("ray")
-    from pixweave_ray import Ray
-
-    run: Any = ExecutorRun()
-    with pytest.raises(RunError) as caught:
-        next(Ray(address="127.0.0.1:1").build(run).run([UNIT], lambda: False))
-    said = str(caught.value)
-    assert said.startswith("there is no Ray cluster at '127.0.0.1:1': ")
-    assert said.endswith(
-        "; `ray start --head` begins one, and `address` or RAY_ADDRESS says where it is"
-    )
