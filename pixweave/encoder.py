@@ -32,14 +32,18 @@ if TYPE_CHECKING:
 class Encoder:
     """Pictures and texts to unit vectors, by one perceptor; made by `open_encoder`.
 
-    Where texts come first, the perceptor is built with `run.only` "text": one that heeds it leaves
-    its image tower out. It is built anew, whole, when a picture comes after all.
+    `part` is the recipe's first perceptor unless another is given, `ready` the perceptor where it
+    is built already. Where texts come first, the perceptor is built with `run.only` "text": one
+    that heeds it leaves its image tower out. It is built anew, whole, when a picture comes after
+    all.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(
+        self, recipe: Recipe, part: Part | None = None, ready: Perceptor | None = None
+    ) -> None:
         self.recipe = recipe
-        self.part: Part = recipe.perceptors[0]
-        self._made: Perceptor | None = None
+        self.part: Part = part or recipe.perceptors[0]
+        self._made = ready
         self._only = ""
 
     @cached_property
@@ -56,6 +60,11 @@ class Encoder:
 
         text = json.dumps(plain(self.part.settings), sort_keys=True)
         return f"{self.part.use}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+    @property
+    def ready(self) -> Mapping[Part, Perceptor]:
+        """The whole perceptor by its part, if it was built."""
+        return {self.part: self._made} if self._made is not None and not self._only else {}
 
     @property
     def live(self) -> Perceptor:

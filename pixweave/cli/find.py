@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,25 +15,27 @@ from pixweave.cli.index import device_option, echo, index_option, perceptor_opti
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
-    from pixweave.search import Hit, Query
+    from pixweave.search import Hit
 
 
 def _day(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    from pixweave.search.query import day
+
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return day(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is no date; write 2024-05-31") from None
 
 
 def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    from pixweave.search.query import size_of
+
     if text is None:
         return None
-    number = text.lower().removesuffix("b")
-    factor = {"k": 1000, "m": 1000**2, "g": 1000**3}.get(number[-1:], 1)
     try:
-        return int(float(number.rstrip("kmg")) * factor)
+        return size_of(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is no size; write 500k, 2MB") from None
 
@@ -110,13 +111,14 @@ def search(
     pixweave search beach --minus people --like sunset.jpg -n 50 -0 | xargs -0 cp -t picked/
     """
     from pixweave.search import open_index
+    from pixweave.search.query import ask
 
     kind = _terminal() if show else None
-    query = _query(texts, **asked)
+    query = ask(texts, **asked)
     with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
         hits = opened.search(query)
     if sheet or page:
-        _files(hits, sheet, page, _title(query))
+        _files(hits, sheet, page, query.title)
     if kind:
         from pixweave.search.show import in_terminal
 
@@ -125,26 +127,6 @@ def search(
     else:
         _print(hits, form, null)
     ctx.exit(0 if hits else 1)
-
-
-def _query(
-    texts: Iterable[str], like: Any, terms: Any, images: Any, minus: Any, nots: Any,
-    not_above: float, labels: Any, **rest: Any,
-) -> Query:  # fmt: skip
-    from dataclasses import fields
-
-    from pixweave.search import Bound, Filters, Query, Term
-
-    found = [Term(text) for text in texts] + [Term(path, 1.0, True) for path in like]
-    found += [Term(text, weight) for weight, text in terms]
-    found += [Term(path, weight, True) for weight, path in images]
-    found += [Term(text, -0.5) for text in minus]
-    bounds = [Bound(text, not_above, below=True) for text in nots]
-    bounds += [Bound(text, least) for text, least in labels]
-    own = {f.name for f in fields(Filters)}
-    filters = Filters(**{name: value for name, value in rest.items() if name in own})
-    others = {name: value for name, value in rest.items() if name not in own}
-    return Query(found, bounds, filters, **others)
 
 
 def _terminal() -> str:
@@ -170,11 +152,6 @@ def _files(hits: list[Hit], sheet: Path | None, page: Path | None, title: str) -
             raise MissingError(f"there is no folder '{path.absolute().parent}' for '{path.name}'")
         writer(hits, path)
         click.echo(f"wrote {path}", err=True)
-
-
-def _title(query: Query) -> str:
-    words = [os.path.basename(term.what) if term.is_file else term.what for term in query.terms]
-    return " + ".join(words) or "pictures"
 
 
 def _print(hits: list[Hit], form: str, null: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.component import component_of
+from pixweave.component import Component, component_of
 from pixweave.errors import MissingError, RunError
 from pixweave.pictures import Fault
 from pixweave.search.matrix import Matrix, load_matrix
@@ -48,12 +48,10 @@ class Index:
     """An open index, as one encoder sees it; made by `open_index`, a context manager."""
 
     def __init__(
-        self, store: Store, plugins: Plugins, perceptor: Any, device: str, searcher: Any
+        self, store: Store, plugins: Plugins | None, perceptor: Any, device: str, searcher: Any
     ) -> None:
-        from pixweave.encoder import entry_of
-
         self.store, self.plugins = store, plugins
-        self._searcher = entry_of(searcher, "--searcher")
+        self._searcher = searcher
         self._perceptor, self._device = perceptor, device
         self._live: tuple[tuple[str, int], Searcher] | None = None
 
@@ -66,9 +64,11 @@ class Index:
     @cached_property
     def encoder(self) -> Encoder:
         """The perceptor that was asked for, or that the index was made with."""
-        from pixweave.encoder import open_encoder
+        from pixweave.encoder import Encoder, open_encoder
 
         named = self._perceptor
+        if isinstance(named, Encoder):
+            return named
         if named is None:
             used = self.store.models()
             kinds = {m.identity: m for m in used}
@@ -79,7 +79,13 @@ class Index:
                     f"one with --perceptor: {names}"
                 )
             named = json.loads(used[0].perceptor) if used else "tiny"
-        return open_encoder(self.plugins, named, self._device)
+        return open_encoder(self._offers, named, self._device)
+
+    @cached_property
+    def _offers(self) -> Plugins:
+        from pixweave.plugins import Plugins
+
+        return self.plugins or Plugins.discover()
 
     def update(self, wish: Wish, stop: Callable[[], bool] = lambda: False) -> Iterator[Tally]:
         """Bring it up to date with files and folders; see `pixweave.search.update`."""
@@ -95,8 +101,8 @@ class Index:
         if wish.executor is None:
             return None
         run: Any = ExecutorRun()
-        part = component_of(self.plugins, "executor", entry_of(wish.executor, "--executor"))
-        return Crew(part.build(run), self.plugins)
+        part = component_of(self._offers, "executor", entry_of(wish.executor, "--executor"))
+        return Crew(part.build(run), self._offers)
 
     @property
     def model(self) -> Model:
@@ -288,9 +294,13 @@ class Index:
         """The live searcher over a matrix; kept as long as the matrix stays the same."""
         state = (matrix.generation, len(matrix.ids))
         if self._live is None or self._live[0] != state or matrix.generation == "memory":
+            from pixweave.encoder import entry_of
+
             run: Any = SearchRun(matrix)
-            searcher = component_of(self.plugins, "searcher", self._searcher)
-            self._live = (state, searcher.build(run))
+            made = self._searcher
+            if not isinstance(made, Component):
+                made = component_of(self._offers, "searcher", entry_of(made, "--searcher"))
+            self._live = (state, made.build(run))
         return self._live[1]
 
 
@@ -326,20 +336,17 @@ def default_folder() -> Path:
 
 def open_index(
     folder: str | Path | None = None,
-    perceptor: str | dict[str, Any] | None = None,
+    perceptor: str | dict[str, Any] | Encoder | None = None,
     make: bool = False,
     device: str = "auto",
-    searcher: str | dict[str, Any] = "exact",
+    searcher: str | dict[str, Any] | Component = "exact",
     plugins: Plugins | None = None,
 ) -> Index:
     """The index in a folder (by default the user's own one), as a perceptor sees it.
 
     Without a perceptor it is the one that the index was made with, `tiny` for a new one. `make`
-    creates the index if it is not there. Raises MissingError and RunError as `open_store` does.
+    creates the index if it is not there; an Encoder has a device of its own. Raises MissingError
+    and RunError as `open_store` does.
     """
-    if plugins is None:
-        from pixweave.plugins import Plugins
-
-        plugins = Plugins.discover()
     store = open_store(folder or default_folder(), make)
     return Index(store, plugins, perceptor, device, searcher)
