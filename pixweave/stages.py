@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave import images, sorting, tables
 from pixweave.bench import Bench, open_bench
-from pixweave.classify import Answer, answers_of
+from pixweave.classify import Answer, answers_of, classify_inputs
 from pixweave.encoder import Encoder
 from pixweave.errors import MissingError, RunError, did_you_mean
 from pixweave.perform import Event, Painting
@@ -25,7 +25,8 @@ from pixweave.pictures import Fault, find_pictures
 from pixweave.rank import Ranker
 from pixweave.recipe.stages import still
 from pixweave.record import Record
-from pixweave.search import Tally, open_index, staged
+from pixweave.search import Tally, is_index, open_index, staged
+from pixweave.search.store import open_store
 
 if TYPE_CHECKING:
     from pixweave.recipe import Part, Recipe
@@ -155,15 +156,19 @@ class Staging:
         yield Event("ranked", {"rows": rows, "kept": len(self.pictures)})
 
     def _classify(self, stage: Stage) -> Iterator[Event]:
-        self._take_in(stage)
         settings = stage.settings
+        if not self.pictures and not settings.input:
+            raise self._none(stage)
         live = self.bench.build(stage.parts["classifier"][0])
         for label in (*(settings.only or ()), *([settings.by] if settings.by else ())):
             if label not in (*live.labels, "unknown"):
                 hint = did_you_mean(label, live.labels)
                 raise RunError(f"{stage.mark}: the classifier has no label '{label}'; {hint}")
         found: list[Answer] = []
-        for answer in answers_of(live, self.pictures, self.bench):
+        answers = answers_of(live, self.pictures, self.bench) if self.pictures \
+            else classify_inputs(live, settings.input, self.bench)  # fmt: skip
+        answer: Answer | Fault | None = None
+        for answer in answers:
             if isinstance(answer, Fault):
                 said = f"no picture: {self._short(answer.path)}: {answer.reason}"
                 yield Event("warning", {"message": said})
@@ -172,6 +177,8 @@ class Staging:
             if self.stop():
                 self.status = "interrupted"
                 break
+        if answer is None:
+            raise self._none(stage)
         if settings.by:
             found.sort(key=lambda a: -dict(a.scores).get(settings.by, 0.0))
         rows = [self._row(answer, settings.top) for answer in found]
@@ -250,8 +257,13 @@ class Staging:
 
     def _take_in(self, stage: Stage) -> None:
         """The pictures that a first stage names; MissingError if there are none."""
-        if not self.pictures and stage.settings.input:
-            self.pictures = [found.path for found in find_pictures(stage.settings.input)]
+        for item in () if self.pictures else stage.settings.input:
+            if is_index(item):
+                with open_store(item) as store:
+                    self.pictures += store.whole()
+            else:
+                self.pictures += [found.path for found in find_pictures([item])]
+        self.pictures = list(dict.fromkeys(self.pictures))
         if not self.pictures:
             raise self._none(stage)
 

@@ -180,7 +180,7 @@ def test_models_are_never_mixed(plugins: Plugins, photos: Path, tmp_path: Path) 
     assert str(caught.value) == (
         f"the index '{folder}' has no vectors of fake with these weights "
         f"({other.encoder.identity}); it has {{\"use\": \"fake\", \"side\": 16}}: "
-        "index again with it, or search with --perceptor"
+        "index again with it, or use the perceptor that it has"
     )
     with opened(plugins, folder, perceptor={"use": "fake", "side": 8}) as other:
         assert counts(brought(other, photos)) == {"encoded": 7}
@@ -395,12 +395,12 @@ def test_the_graph_keeps_the_contract_and_finds_most_for_texts(tmp_path: Path) -
 
 
 def test_deleted_rows_are_not_found_and_the_matrix_mends_itself(
-    plugins: Plugins, tmp_path: Path
+    plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(plugins, tmp_path / "index") as index:
         ids, vectors = filled(index, 3000)
         goal = vectors[5].astype(np.float32)
-        index.store.remember_texts(index.model.id, {"q": goal})
+        monkeypatch.setattr(Encoder, "encode_texts", lambda self, texts: goal[None])
 
         def top() -> list[int]:
             return [hit.id for hit in index.search(Query([Term("q")], top=5))]

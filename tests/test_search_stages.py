@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixweave import MissingError, Recipe, RecipeError, load_text
+from pixweave import MissingError, Recipe, RecipeError, RunError, load_text
 from pixweave.perform import Event, perform
 from pixweave.search import Filters, Query, Term, open_index
 from pixweave.testing import plugins_of
@@ -198,6 +198,32 @@ def test_what_is_broken_is_told_and_nothing_found_is_an_empty_table(swatches: Pa
     with pytest.raises(MissingError) as caught:
         run(recipe(swatches, stage, {"do": "search", "query": "red"}), swatches / "out3")
     assert str(caught.value).endswith("there is no picture for stage 'search'")
+
+
+def test_an_index_is_an_input_of_other_stages(
+    swatches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recipe(swatches, {"do": "index", "index": "album", "input": "pics"}), swatches / "out")
+    rank = {"do": "rank", "prompts": ["red"]}
+    tables = [run(recipe(swatches, {**rank, "input": name}), swatches / f"r-{name}")
+              for name in ("album", "pics")]  # fmt: skip
+    assert saved(tables[0]) == saved(tables[1])
+    label = {"do": "classify", "labels": ["red", "blue"], "keep": 2, "by": "red"}
+    want = run(recipe(swatches, {**label, "input": ["pics", "pics/red.png"]}), swatches / "f")
+    for path in (swatches / "pics").iterdir():
+        path.unlink()
+    found = run(recipe(swatches, {**label, "input": ["album"]}), swatches / "l")
+    assert sorted(saved(found)) == sorted(saved(want)) == ["labels.csv", "orange.png", "red.png"]
+    assert [r["label"] for r in rows(swatches / "l" / "labels.csv")][:2] == ["red", "red"]
+    from pixweave_zeroshot.judge import ZeroShotJudge
+
+    monkeypatch.delattr(ZeroShotJudge, "judge")
+    with pytest.raises(RunError) as caught:
+        run(recipe(swatches, {**label, "input": ["album"]}), swatches / "m")
+    assert str(caught.value) == (
+        "the classifier looks at pictures, and an index has their vectors; name the folders of "
+        "the pictures instead"
+    )
 
 
 def test_a_stop_while_indexing_ends_the_run_and_keeps_the_index(swatches: Path) -> None:

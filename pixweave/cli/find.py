@@ -11,33 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import filters
 from pixweave.cli.index import device_option, echo, index_option, perceptor_option
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
     from pixweave.search import Hit
-
-
-def _day(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    from pixweave.search.query import day
-
-    if text is None:
-        return None
-    try:
-        return day(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no date; write 2024-05-31") from None
-
-
-def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    from pixweave.search.query import size_of
-
-    if text is None:
-        return None
-    try:
-        return size_of(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no size; write 500k, 2MB") from None
 
 
 @click.command()
@@ -57,15 +36,7 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
               help="What is clearly: standard deviations above the mean of the index.")  # fmt: skip
 @click.option("--label", "labels", multiple=True, type=(str, float), metavar="TEXT Z",
               help="Keep the pictures that show TEXT at least so clearly.")  # fmt: skip
-@click.option("--in", "under", multiple=True, metavar="DIR", help="Only below this folder.")
-@click.option("--name", multiple=True, metavar="GLOB", help="Only files or paths named like it.")
-@click.option("--since", callback=_day, metavar="DATE", help="Only taken on this day or later.")
-@click.option("--until", callback=_day, metavar="DATE", help="Only taken before this day.")
-@click.option("--min-bytes", callback=_bytes, metavar="SIZE", help="Only files of at least SIZE.")
-@click.option("--max-bytes", callback=_bytes, metavar="SIZE", help="Only files of at most SIZE.")
-@click.option("--min-side", type=int, metavar="PX", help="Only pictures whose short side is PX.")
-@click.option("--type", "types", multiple=True, metavar="KIND", help="Only jpeg, png, gif...")
-@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Only with this tag.")
+@filters.options
 @click.option("-n", "--top", type=click.IntRange(1), default=20, metavar="N", help="How many.")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave the first out.")
 @click.option("--cut", type=click.FloatRange(0, 1), metavar="SHARE",

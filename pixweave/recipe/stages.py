@@ -190,6 +190,8 @@ class StageReader:
 
     def _search(self, number: int, stage: Stage) -> None:
         """A first search has an index or pictures, a later one neither."""
+        from pixweave.search import is_index
+
         settings = stage.settings
         if number:
             for key, why in (
@@ -223,11 +225,6 @@ class StageReader:
             elif not own and tree["perceptors"].value in (None, []):
                 self.check.fail(stage.mark, f"stage '{stage.do}' needs a perceptor",
                                 "add 'perceptors: [tiny]'")  # fmt: skip
-
-
-def is_index(folder: str) -> bool:
-    """Whether an index of pictures lies in that folder."""
-    return Path(folder, "index.sqlite").is_file()
 
 
 def check_use(check: Validator, written: Node, stages: tuple[Stage, ...],

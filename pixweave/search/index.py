@@ -16,7 +16,7 @@ from pixweave.component import Component, component_of
 from pixweave.errors import MissingError, RunError
 from pixweave.pictures import Fault
 from pixweave.search.matrix import Matrix, load_matrix
-from pixweave.search.query import Bound, Hit, Query, Term
+from pixweave.search.query import Bound, Filters, Hit, Query, Term
 from pixweave.search.store import Model, Store, open_store
 from pixweave.search.update import Crew, update
 from pixweave.search.wish import Tally, Wish
@@ -69,17 +69,20 @@ class Index:
         named = self._perceptor
         if isinstance(named, Encoder):
             return named
-        if named is None:
-            used = self.store.models()
-            kinds = {m.identity: m for m in used}
-            if len(kinds) > 1:
-                names = ", ".join(m.perceptor for m in kinds.values())
-                raise RunError(
-                    f"the index '{self.store.folder}' holds vectors of several perceptors; choose "
-                    f"one with --perceptor: {names}"
-                )
-            named = json.loads(used[0].perceptor) if used else "tiny"
-        return open_encoder(self._offers, named, self._device)
+        return open_encoder(self._offers, self.made_with if named is None else named, self._device)
+
+    @property
+    def made_with(self) -> Any:
+        """The perceptor that it was made with, as a recipe writes it; `tiny` for a new one."""
+        used = self.store.models()
+        kinds = {m.identity: m for m in used}
+        if len(kinds) > 1:
+            names = ", ".join(m.perceptor for m in kinds.values())
+            raise RunError(
+                f"the index '{self.store.folder}' holds vectors of several perceptors; choose "
+                f"one with --perceptor: {names}"
+            )
+        return json.loads(used[0].perceptor) if used else "tiny"
 
     @cached_property
     def _offers(self) -> Plugins:
@@ -114,7 +117,7 @@ class Index:
             raise MissingError(
                 f"the index '{self.store.folder}' has no vectors of {self.encoder.part.use} with "
                 f"these weights ({identity}); it has {names or 'none at all'}: "
-                "index again with it, or search with --perceptor"
+                "index again with it, or use the perceptor that it has"
             )
         return max(mine, key=lambda m: (m.count, m.id))
 
@@ -135,10 +138,29 @@ class Index:
             hits.sort(key=_ORDERS[query.sort])
         return hits[::-1] if query.reverse else hits
 
+    def pictures(self, filters: Filters | None = None) -> tuple[list[str], Array]:
+        """Every file that the filters keep, by its path, and its vector: float32 `[N, D]`.
+
+        That of its first picture, where it has several.
+        """
+        model, matrix = self.model, self.matrix()
+        where, values = (filters or Filters()).where(self.store.kept)
+        found = self.store.db.execute(
+            "SELECT f.path, v.id FROM files f JOIN contents c ON c.id = f.content "
+            "JOIN vectors v ON v.content = c.id WHERE v.model = ?1 AND v.frame = (SELECT "
+            "MIN(w.frame) FROM vectors w WHERE w.content = c.id AND w.model = ?1) AND " + where,
+            [model.id, *values],
+        )
+        rows = {self.store.full(path): vector for path, vector in found}
+        there = set(matrix.ids.tolist())  # another process may have added some since
+        paths = sorted(path for path, vector in rows.items() if vector in there)
+        at = np.searchsorted(matrix.ids, [rows[path] for path in paths])
+        return paths, np.asarray(matrix.vectors[at.astype(np.int64)])
+
     def vector(self, terms: Sequence[Term], model: Model) -> Array:
         """The unit vector `[D]` that the terms make, by their weights."""
-        texts = {t.what for t in terms if not t.is_file}
-        known = self._texts(texts, model)
+        texts = list(dict.fromkeys(t.what for t in terms if not t.is_file))
+        known = dict(zip(texts, self.encoder.texts(texts), strict=True)) if texts else {}
         total = np.zeros(model.dim, np.float64)
         for term in terms:
             found = self._picture(term.what, model) if term.is_file else known[term.what]
@@ -147,15 +169,6 @@ class Index:
         if length < 1e-6:
             raise RunError("the terms cancel out; give them other weights")
         return (total / length).astype(np.float32)
-
-    def _texts(self, texts: set[str], model: Model) -> dict[str, Array]:
-        known = self.store.text_vectors(model.id, texts)
-        fresh = sorted(texts - known.keys())
-        if fresh:
-            made = dict(zip(fresh, self.encoder.encode_texts(fresh), strict=True))
-            self.store.remember_texts(model.id, made)
-            known |= made
-        return known
 
     def _picture(self, path: str, model: Model) -> Array:
         """The vector of a picture: the index's own, where it has it, else encoded now."""
