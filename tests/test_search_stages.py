@@ -72,7 +72,7 @@ def test_a_search_in_a_recipe_is_the_verbs_search(swatches: Path) -> None:
                              "p.html"]  # fmt: skip
     with Image.open(swatches / "out" / "s.png") as sheet:
         assert np.asarray(sheet)[120, 120].tolist() == [255, 0, 0]
-    assert "<title>red + green</title>" in (swatches / "out" / "p.html").read_text("utf-8")
+    assert "<title>red - green</title>" in (swatches / "out" / "p.html").read_text("utf-8")
 
 
 def test_every_setting_reaches_the_query(swatches: Path) -> None:

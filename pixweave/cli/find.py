@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @index_option
 @perceptor_option
 @device_option
+@click.option("--queries", type=click.File("rb"), metavar="FILE",
+              help="Search for each line of FILE (-: stdin) in turn, with all else that is "
+              "given; JSON lines, or TSV, that begin with the line.")  # fmt: skip
 @click.option("--like", multiple=True, metavar="FILE", help="Look for pictures like this one.")
 @click.option("-t", "--term", "terms", multiple=True, type=(float, str), metavar="WEIGHT TEXT",
               help="A text that counts so much; below 0 it is subtracted.")  # fmt: skip
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
 def search(
     ctx: click.Context,
     texts: tuple[str, ...],
+    queries: Any,
     folder: Path | None,
     perceptor: str | None,
     device: str,
@@ -80,10 +84,20 @@ def search(
     \b
     pixweave search "a red boat" --since 2024-06-01
     pixweave search beach --minus people --like sunset.jpg -n 50 -0 | xargs -0 cp -t picked/
+    pixweave search --queries captions.txt -n 5 > found.jsonl
     """
     from pixweave.search import open_index
     from pixweave.search.query import ask
 
+    if queries is not None:
+        if null or sheet or page or show or form == "paths":
+            raise click.UsageError("--queries prints JSON lines or TSV; leave out -0, --sheet, "
+                                   "--html, --show and --format paths")  # fmt: skip
+        lines = _lines(queries.read())
+        with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
+            several = [ask([*texts, line], **asked) for line in lines]
+            found = _print_all(lines, opened.search_all(several), form)
+        ctx.exit(0 if found else 1)
     kind = _terminal() if show else None
     query = ask(texts, **asked)
     with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
@@ -98,6 +112,32 @@ def search(
     else:
         _print(hits, form, null)
     ctx.exit(0 if hits else 1)
+
+
+def _lines(data: bytes) -> list[str]:
+    """The lines of a text that are not empty; UsageError if there is none."""
+    found = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    kept = [line for line in found if line]
+    if not kept:
+        raise click.UsageError("--queries: there is no line of text")
+    return kept
+
+
+def _print_all(lines: Sequence[str], results: Iterable[list[Hit]], form: str) -> int:
+    """Print the hits of each line; gives how many there are."""
+    from pixweave import tables
+
+    count = 0
+    for line, hits in zip(lines, results, strict=True):
+        for place, hit in enumerate(hits, 1):
+            count += 1
+            if form == "tsv":
+                score = "" if hit.score is None else f"{hit.score:.6f}"
+                start = tables.line({"query": line, "score": score}, "tsv")
+                echo(f"{start}\t{hit.path}\n")
+            else:
+                click.echo(json.dumps({"query": line, "place": place, **hit.plain()}))
+    return count
 
 
 def _terminal() -> str:

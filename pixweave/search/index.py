@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +54,7 @@ class Index:
         self._searcher = searcher
         self._perceptor, self._device = perceptor, device
         self._live: tuple[tuple[str, int], Searcher] | None = None
+        self._said: dict[str, Array] = {}
 
     def __enter__(self) -> Index:
         return self
@@ -157,13 +158,23 @@ class Index:
         at = np.searchsorted(matrix.ids, [rows[path] for path in paths])
         return paths, np.asarray(matrix.vectors[at.astype(np.int64)])
 
+    def search_all(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:
+        """The hits of each query; their texts are encoded together, before the first."""
+        self._say(term.what for query in queries for term in query.terms if not term.is_file)
+        yield from map(self.search, queries)
+
+    def _say(self, texts: Iterable[str]) -> None:
+        """Take care that the vectors of these texts are known."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._said]
+        if fresh:
+            self._said |= zip(fresh, self.encoder.texts(fresh), strict=True)
+
     def vector(self, terms: Sequence[Term], model: Model) -> Array:
         """The unit vector `[D]` that the terms make, by their weights."""
-        texts = list(dict.fromkeys(t.what for t in terms if not t.is_file))
-        known = dict(zip(texts, self.encoder.texts(texts), strict=True)) if texts else {}
+        self._say(term.what for term in terms if not term.is_file)
         total = np.zeros(model.dim, np.float64)
         for term in terms:
-            found = self._picture(term.what, model) if term.is_file else known[term.what]
+            found = self._picture(term.what, model) if term.is_file else self._said[term.what]
             total += term.weight * found.astype(np.float64)
         length = np.linalg.norm(total)
         if length < 1e-6:

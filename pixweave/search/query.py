@@ -118,8 +118,9 @@ class Query:
     @property
     def title(self) -> str:
         """What is looked for, in a few words."""
-        words = [os.path.basename(t.what) if t.is_file else t.what for t in self.terms]
-        return " + ".join(words) or "pictures"
+        words = [("- " if t.weight < 0 else "+ ") + (os.path.basename(t.what) if t.is_file else
+                                                     t.what) for t in self.terms]  # fmt: skip
+        return " ".join(words).removeprefix("+ ") or "pictures"
 
 
 def ask(
