@@ -32,6 +32,7 @@ from pixweave import Plugins
 from pixweave.encoder import open_encoder
 from pixweave.pictures import Found, Picture, find_pictures, read_all
 from pixweave.search import Query, Term, open_index
+from pixweave.texts import keep
 
 
 def main() -> None:
@@ -56,6 +57,7 @@ def searching(folder: Path, count: int, dim: int) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     goal = vectors[7] + rng.normal(size=dim).astype(np.float32) / 20
     at = folder / "index"
+    os.environ["PIXWEAVE_HOME"] = str(folder / "home")  # where the made-up vector of a text is kept
     with open_index(at, "tiny", make=True, plugins=Plugins.discover()) as index:
         encoder = index.encoder
         model = index.store.model(encoder.identity, "crop/64/bicubic/ffffff/1", dim,
@@ -67,7 +69,7 @@ def searching(folder: Path, count: int, dim: int) -> None:
                 db.execute("INSERT INTO files VALUES(?,?,1,1,?,NULL)", (i + 1, f"/p/{i}", i + 1))
                 db.execute("INSERT INTO vectors VALUES(?,?,?,0,?)",
                            (i + 1, model.id, i + 1, halves[i].tobytes()))  # fmt: skip
-        index.store.remember_texts(model.id, {"q": (goal / np.linalg.norm(goal))})
+        keep(encoder.identity, {"q": goal / np.linalg.norm(goal)})
         began = time.perf_counter()
         index.matrix()
         print(f"matrix of {count} x {dim} made in {time.perf_counter() - began:.2f} s")

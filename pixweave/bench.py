@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 from pixweave.device import choose_device, choose_precision
 from pixweave.errors import RunError
@@ -21,22 +22,46 @@ class Bench:
     """What `build(run)` can count on whatever the recipe does: a `Run` is one with a picture.
 
     `perceptors` are the live ones by id; `part` is the entry of the recipe that is being built.
-    `ready`: perceptors that were built before, for the same device, and are used again.
+    `ready`: perceptors that were built before, for the same device, and are used again. `only`
+    "text": no picture will be encoded, so that a perceptor may leave its image tower out.
     """
 
-    def __init__(self, recipe: Recipe, ready: Mapping[Part, Perceptor] | None = None) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, recipe: Recipe, ready: Mapping[Part, Perceptor] | None = None, only: str = ""
+    ) -> None:
+        self.recipe, self.only = recipe, only
         self.device = choose_device(recipe.device)
         self.dtype = choose_precision(recipe.precision, self.device)
         self.part: Part = recipe.generator
         self.perceptors: dict[str, Perceptor] = {}
         self._ready = dict(ready or {})
+        self._made: dict[int, Part] = {}
 
     def build_perceptors(self) -> None:
         """Make the perceptors of the recipe, unless they are there."""
         for part in self.recipe.perceptors:
             if part.id not in self.perceptors:
-                self.perceptors[part.id] = self._ready.get(part) or self.build(part)
+                live = self._ready.get(part) or self.build(part)
+                self.perceptors[part.id] = live
+                self._made[id(live)] = part
+
+    def encode_texts(self, name: str, texts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors float32 `[P, D]` of texts, by the perceptor with that id.
+
+        Those of texts that were encoded before come from the disk; see `pixweave.texts`.
+        """
+        from pixweave.encoder import lasting
+        from pixweave.texts import vectors_of
+
+        live = self.perceptors[name]
+        part = self._made.get(id(live))
+
+        def encode(said: list[str]) -> Any:
+            with torch.no_grad():
+                return F.normalize(live.encode_text(said).float(), dim=1).cpu().numpy()
+
+        found = vectors_of(lasting(part) if part else None, texts, encode)
+        return torch.from_numpy(found).to(self.device)
 
     @property
     def ready(self) -> dict[Part, Perceptor]:
@@ -103,8 +128,10 @@ _REMEDIES = {
 }
 
 
-def open_bench(recipe: Recipe, ready: Mapping[Part, Perceptor] | None = None) -> Bench:
+def open_bench(
+    recipe: Recipe, ready: Mapping[Part, Perceptor] | None = None, only: str = ""
+) -> Bench:
     """A bench with the perceptors of a recipe, and nothing else built."""
-    bench = Bench(recipe, ready)
+    bench = Bench(recipe, ready, only)
     bench.build_perceptors()
     return bench

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pixweave.bench import Bench, open_bench
+from pixweave.errors import RunError
 from pixweave.pictures import Fault, Found, Look, Picture, find_pictures, read_all
 from pixweave.protocols import Classifier, Scores
+from pixweave.search import is_index
 
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins
+    from pixweave.search import Filters
 
 BATCH = 16
 """Pictures that are judged together: on a CPU more are no faster."""
+AT_ONCE = 1024
+"""Vectors that are judged together."""
 NOBODY = "unknown"
 """What a picture is called that none of the labels fits."""
 
@@ -57,6 +62,44 @@ def classify(
         seen.close()  # stops reading ahead
 
 
+def classify_inputs(
+    classifier: Classifier, inputs: Iterable[str], bench: Bench, hidden: bool = False,
+    filters: Filters | None = None,
+) -> Iterator[Answer | Fault]:  # fmt: skip
+    """The same for files, folders and patterns; of an index the vectors are taken, no file read."""
+    for indexed, group in groupby(inputs, is_index):
+        if indexed:
+            for folder in group:
+                yield from classify_index(classifier, folder, bench, filters)
+        else:
+            yield from classify(classifier, find_pictures(group, hidden), bench)
+
+
+def classify_index(
+    classifier: Classifier, folder: str, bench: Bench, filters: Filters | None = None
+) -> Iterator[Answer]:
+    """An Answer for each picture of an index, by path: by its vector, no file is opened.
+
+    Raises MissingError where the index has no vectors of the classifier's perceptor, RunError where
+    the classifier does not judge vectors.
+    """
+    from pixweave.encoder import Encoder
+    from pixweave.search import open_index
+
+    judge = getattr(classifier, "judge", None)
+    eye = getattr(classifier, "perceptor", "")
+    part = next((part for part in bench.recipe.perceptors if part.id == eye), None)
+    if judge is None or part is None:
+        raise RunError("the classifier looks at pictures, and an index has their vectors; name "
+                       "the folders of the pictures instead")  # fmt: skip
+    with open_index(folder, Encoder(bench.recipe, part)) as index:
+        paths, vectors = index.pictures(filters)
+    for start in range(0, len(paths), AT_ONCE):
+        names = paths[start : start + AT_ONCE]
+        part_of = torch.from_numpy(vectors[start : start + AT_ONCE]).to(bench.device)
+        yield from answers(classifier, judge(part_of), names)
+
+
 def answers_of(
     classifier: Classifier, paths: Iterable[str], bench: Bench
 ) -> Iterator[Answer | Fault]:
@@ -87,10 +130,12 @@ def answers(classifier: Classifier, scores: Scores, names: Sequence[str]) -> Ite
     """The scores of some pictures as answers."""
     least = getattr(classifier, "least", None)
     known = scores.known.tolist() if scores.known is not None else [None] * len(names)
-    for name, row, sure in zip(names, scores.values.tolist(), known, strict=True):
-        ranked = sorted(zip(classifier.labels, row, strict=True), key=lambda pair: -pair[1])
+    values, places = scores.values.sort(dim=1, descending=True, stable=True)
+    rows = zip(names, values.tolist(), places.tolist(), known, strict=True)
+    for name, row, order, sure in rows:
+        ranked = tuple(zip(map(classifier.labels.__getitem__, order), row, strict=True))
         unknown = least is not None and sure is not None and sure < least
-        yield Answer(name, NOBODY if unknown else ranked[0][0], tuple(ranked), sure)
+        yield Answer(name, NOBODY if unknown else ranked[0][0], ranked, sure)
 
 
 class ZeroShot:

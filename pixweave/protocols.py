@@ -66,10 +66,12 @@ class Perceptor(Protocol):
     Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
     `overflow(text)`, the words of a text that its context cannot hold ('' when all fit); `fit` and
     `method`, how pictures are brought to its size (`pixweave.pictures.Look`). Its component
-    may have `identity()`, a text without torch that is equal where vectors may be compared. For
-    classifiers: `logit_scale`, the factor on cosines that it was trained with (a float);
-    `logit_bias`, what was added to them, where it learnt pairs by a sigmoid and not by a softmax
-    (SigLIP), else None; `templates`, the texts with `{}` for a label that suit it best.
+    may have `identity()`, a text without torch that is equal where vectors may be compared: then
+    vectors of texts are kept on disk under it. Where `run.only` is "text" it will see texts alone,
+    and may leave its image tower out. For classifiers: `logit_scale`, the factor on cosines that
+    it was trained with (a float); `logit_bias`, what was added to them, where it learnt pairs by a
+    sigmoid and not by a softmax (SigLIP), else None; `templates`, the texts with `{}` for a label
+    that suit it best.
     """
 
     size: int

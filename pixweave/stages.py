@@ -1,4 +1,4 @@
-"""Stages: a recipe that draws candidates, ranks them, names them, sorts them, in turn.
+"""Stages: a recipe that draws candidates, ranks, names, finds, sorts and indexes them, in turn.
 
 Each stage gets the pictures that the last one left. Every candidate is a run folder of its own,
 `candidates/seed-N`; a stage that judges leaves a table.
@@ -7,26 +7,31 @@ Each stage gets the pictures that the last one left. Every candidate is a run fo
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from pixweave import images, sorting, tables
 from pixweave.bench import Bench, open_bench
-from pixweave.classify import Answer, answers_of
+from pixweave.classify import Answer, answers_of, classify_inputs
+from pixweave.encoder import Encoder
 from pixweave.errors import MissingError, RunError, did_you_mean
 from pixweave.perform import Event, Painting
 from pixweave.pictures import Fault, find_pictures
+from pixweave.rank import Ranker
 from pixweave.recipe.stages import still
 from pixweave.record import Record
+from pixweave.search import Tally, is_index, open_index, staged
+from pixweave.search.store import open_store
 
 if TYPE_CHECKING:
-    from pixweave.recipe import Recipe
+    from pixweave.recipe import Part, Recipe
     from pixweave.recipe.stages import Stage
+    from pixweave.search import Index
 
 
 class Staging:
@@ -43,6 +48,7 @@ class Staging:
         self.seeds = _seeds(recipe) if recipe.generates else []
         self.steps = recipe.steps * len(self.seeds)
         self._bench: Bench | None = None
+        self._encoders: dict[Part, Encoder] = {}
 
     def events(self) -> Iterator[Event]:
         """What happens, stage by stage; an interrupted one is the last."""
@@ -77,8 +83,17 @@ class Staging:
     def bench(self) -> Bench:
         """The recipe's perceptors, built once for all stages and candidates."""
         if self._bench is None:
-            self._bench = open_bench(self.recipe)
+            made = (encoder.ready.items() for encoder in self._encoders.values())
+            self._bench = open_bench(self.recipe, dict(chain.from_iterable(made)))
         return self._bench
+
+    def _encoder(self, stage: Stage) -> Encoder:
+        """The stage's own perceptor, else the recipe's first, for an index; built when needed."""
+        part = (stage.parts.get("perceptors") or self.recipe.perceptors)[0]
+        if part not in self._encoders:
+            ready = self._bench.ready.get(part) if self._bench else None
+            self._encoders[part] = Encoder(self.recipe, part, ready)
+        return self._encoders[part]
 
     def _generate(self, _: Stage) -> Iterator[Event]:
         for number, seed in enumerate(self.seeds):
@@ -141,15 +156,19 @@ class Staging:
         yield Event("ranked", {"rows": rows, "kept": len(self.pictures)})
 
     def _classify(self, stage: Stage) -> Iterator[Event]:
-        self._take_in(stage)
         settings = stage.settings
+        if not self.pictures and not settings.input:
+            raise self._none(stage)
         live = self.bench.build(stage.parts["classifier"][0])
         for label in (*(settings.only or ()), *([settings.by] if settings.by else ())):
             if label not in (*live.labels, "unknown"):
                 hint = did_you_mean(label, live.labels)
                 raise RunError(f"{stage.mark}: the classifier has no label '{label}'; {hint}")
         found: list[Answer] = []
-        for answer in answers_of(live, self.pictures, self.bench):
+        answers = answers_of(live, self.pictures, self.bench) if self.pictures \
+            else classify_inputs(live, settings.input, self.bench)  # fmt: skip
+        answer: Answer | Fault | None = None
+        for answer in answers:
             if isinstance(answer, Fault):
                 said = f"no picture: {self._short(answer.path)}: {answer.reason}"
                 yield Event("warning", {"message": said})
@@ -158,6 +177,8 @@ class Staging:
             if self.stop():
                 self.status = "interrupted"
                 break
+        if answer is None:
+            raise self._none(stage)
         if settings.by:
             found.sort(key=lambda a: -dict(a.scores).get(settings.by, 0.0))
         rows = [self._row(answer, settings.top) for answer in found]
@@ -169,6 +190,50 @@ class Staging:
         yield Event("classified", {"rows": rows, "kept": len(kept)})
         if settings.sort_into:
             yield from self._sort(self.folder / settings.sort_into, kept, settings.how)
+
+    def _index(self, stage: Stage) -> Iterator[Event]:
+        self._take_in(stage)
+        with open_index(stage.settings.index, self._encoder(stage), make=True) as index:
+            yield from self._fill(index, self.pictures, stage.settings.tag)
+
+    def _search(self, stage: Stage) -> Iterator[Event]:
+        settings, query = stage.settings, stage.settings.asked()
+        inputs = self.pictures or settings.input
+        if not inputs and not settings.index:
+            raise self._none(stage)
+        seeker, encoder = stage.parts["searcher"][0].settings, self._encoder(stage)
+        with staged.somewhere(settings.index) as folder, \
+                open_index(folder, encoder, bool(inputs), searcher=seeker) as index:  # fmt: skip
+            if inputs:
+                yield from self._fill(index, inputs)
+            if self.status == "interrupted":
+                return
+            if not index.store.counts()[0]:
+                raise self._none(stage)
+            hits = index.search(query)
+        given = {os.path.abspath(path): path for path in self.pictures}
+        self.pictures = [given.get(hit.path, hit.path) for hit in hits]
+        rows = [staged.row(place, hit, self._short(path), query)
+                for place, (hit, path) in enumerate(zip(hits, self.pictures, strict=True), 1)
+                ]  # fmt: skip
+        names = list(rows[0]) if rows else ["place", "score", "path"]
+        self._write(settings.file, rows, names)
+        pages = settings.sheet, settings.html
+        self.outputs += staged.write_pages(hits, self.folder, *pages, query.title)
+        yield Event("searched", {"rows": rows, "kept": len(hits)})
+
+    def _fill(self, index: Index, inputs: Sequence[str], tags: Sequence[str] = ()
+              ) -> Iterator[Event]:  # fmt: skip
+        """Bring an index up to date; what is no picture is told."""
+        tally = Tally()
+        for tally in staged.fill(index, inputs, tags, self.stop):
+            for fault in tally.faults:
+                said = f"not indexed: {self._short(fault.path)}: {fault.reason}"
+                yield Event("warning", {"message": said})
+        if tally.stopped:
+            self.status = "interrupted"
+        told = {key: value for key, value in asdict(tally).items() if key != "faults"}
+        yield Event("indexed", {"folder": str(index.store.folder), **told})
 
     def _sort(self, root: Path, kept: list[Answer], how: Any) -> Iterator[Event]:
         steps = sorting.plan(root, ((a.path, a.label) for a in kept), self._name)
@@ -192,10 +257,18 @@ class Staging:
 
     def _take_in(self, stage: Stage) -> None:
         """The pictures that a first stage names; MissingError if there are none."""
-        if not self.pictures and stage.settings.input:
-            self.pictures = [found.path for found in find_pictures(stage.settings.input)]
+        for item in () if self.pictures else stage.settings.input:
+            if is_index(item):
+                with open_store(item) as store:
+                    self.pictures += store.whole()
+            else:
+                self.pictures += [found.path for found in find_pictures([item])]
+        self.pictures = list(dict.fromkeys(self.pictures))
         if not self.pictures:
-            raise MissingError(f"{stage.mark}: there is no picture for stage '{stage.do}'")
+            raise self._none(stage)
+
+    def _none(self, stage: Stage) -> MissingError:
+        return MissingError(f"{stage.mark}: there is no picture for stage '{stage.do}'")
 
     def _write(self, file: str, rows: list[dict[str, Any]], names: Any) -> None:
         path = self.folder / file
@@ -206,54 +279,6 @@ class Staging:
     def _short(self, path: str) -> str:
         inside = Path(path).is_relative_to(self.folder)
         return str(Path(path).relative_to(self.folder)) if inside else path
-
-
-class Ranker:
-    """A score for a picture file: the stage's losses under no_grad, their sum's sign turned.
-
-    Every picture is seen in the same crops, those of the recipe's last step, without augmentations.
-    """
-
-    def __init__(self, recipe: Recipe, stage: Stage, bench: Bench) -> None:
-        from pixweave.run import Run
-
-        own = stage.parts.get("perceptors") or recipe.perceptors
-        self.recipe = replace(recipe, losses=stage.parts["losses"], perceptors=own,
-                              augmentations=(), exports=(), filters=(), start_from=None,
-                              overlay=None, mask=None)  # fmt: skip
-        self.run = Run(self.recipe, ready=bench.ready)
-
-    @torch.no_grad()
-    def __call__(self, path: Path) -> float:
-        """Higher is better; MissingError if it is no picture."""
-        self.run.generator = _Still(images.from_file(path).to(self.run.device))
-        view = self.run.look(self.recipe.steps - 1)
-        losses = [part.weight(view.step) * part(view) for part in self.run.losses]
-        return -float(torch.stack(losses).sum())
-
-
-class _Still:
-    """A generator that is one picture, for a view to look at."""
-
-    def __init__(self, picture: torch.Tensor) -> None:
-        self._picture = picture
-
-    def image(self) -> torch.Tensor:
-        return self._picture
-
-    def parameters(self) -> list[torch.Tensor]:
-        return [self._picture]
-
-    def constrain(self) -> None: ...
-
-    def start_from(self, image: torch.Tensor) -> None:
-        self._picture = image
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"picture": self._picture}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._picture = state["picture"]
 
 
 def finished(place: Path, recipe: Recipe, seed: int) -> list[str] | None:

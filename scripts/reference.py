@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the code: verbs, parts, trainers, palettes, hooks, exit codes."""
+"""Write docs/reference.md from the code: verbs, parts, stages, palettes, hooks, exit codes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pixweave.cli.plugin import example, settings
 from pixweave.palettes import SETS
 from pixweave.plugins import HOOKS, Offer
 from pixweave.recipe.core import Core
+from pixweave.recipe.doings import DOINGS
 from pixweave.recipe.sections import models
 from pixweave.settings import Crops, Optimizer
 
@@ -44,6 +45,8 @@ def reference() -> str:
                 ("optimizer", Optimizer),
             )
         ),
+        "## Stages of a recipe\n\n"
+        + "\n\n".join(_core(f"do: {do}", doing.model) for do, doing in DOINGS.items()),
         "## Palettes\n\n"
         + "\n".join(
             f"- `{name}`: {' '.join('#' + bytes(c).hex() for c in colours)}"

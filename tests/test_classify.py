@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
-from pixweave_tiny.model import load_tiny_clip
+from pixweave_tiny.model import TinyClip, load_tiny_clip
 
 import pixweave
 from pixweave import sorting
 from pixweave.cli import cli
+from pixweave.search import Wish, open_index
 
 LABELS = "a red square,a blue circle"
 
@@ -109,6 +112,80 @@ def test_a_picture_of_neither_is_unknown(work: Path) -> None:
     assert rows[0] == ["path", "label", "score", "known"]
     assert [row[1] for row in rows[1:]] == ["unknown", "a red square"]
     assert float(rows[1][3]) < 0.5 < float(rows[2][3])
+
+
+def indexed(folder: Path, perceptor: str = "tiny", **wish: Any) -> str:
+    """An index of `pics` in that folder."""
+    with open_index(folder, perceptor, make=True, device="cpu") as index:
+        list(index.update(Wish(["pics"], **wish)))
+    return str(folder)
+
+
+def test_of_an_index_the_vectors_are_named_and_no_file_is_opened(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--labels", LABELS, "-q", "-k", "2", "--format", "jsonl", "--unknown-below", "0.5")
+    files = classify("pics", *words)
+    names = [indexed(work / "album", tags=["mine"]), indexed(work / "more", frames=4)]
+    for path in (work / "pics").rglob("*.png"):
+        path.unlink()  # the vectors are all there is
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a picture was encoded")
+
+    monkeypatch.setattr(TinyClip, "encode_image", refuse)
+    want = {row["path"]: row for row in map(json.loads, files.stdout.splitlines())}
+    for given in (("--index", names[0]), (names[0],), (names[1],)):
+        done = classify(*given, *words)
+        assert (done.exit_code, done.stderr) == (0, "")
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [row["path"] for row in rows] == sorted(want)
+        for row in rows:
+            same = want[row["path"]]
+            assert row["label"] == same["label"]
+            assert [one["label"] for one in row["top"]] == [one["label"] for one in same["top"]]
+            assert row["score"] == pytest.approx(same["score"], abs=2e-3)  # float16 is kept
+            assert row["known"] == pytest.approx(same["known"], abs=2e-3)
+    chosen = classify("--index", names[0], *words, "--in", "pics/sub", "--tag", "mine")
+    assert [json.loads(line)["path"] for line in chosen.stdout.splitlines()] == ["pics/sub/a.png"]
+    none = classify("--index", names[0], *words, "--tag", "yours")
+    assert (none.exit_code, none.stderr) == (4, "pixweave: there is no picture\n")
+
+
+def test_an_index_brings_its_perceptor_and_models_never_mix(work: Path) -> None:
+    small = "{use: open_clip, model: ViT-S-32-alt, pretrained: random}"
+    folder = indexed(work / "album", small)
+    done = classify(folder, "--labels", LABELS)
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "ViT-S-32-alt, 224 px, text tower, cpu: 2 labels, 7 templates, softmax, scale 14.29\n"
+    )
+    files = classify("pics", "--labels", LABELS, "-q", "--perceptor", small, "--format", "csv")
+    stored = classify(folder, "--labels", LABELS, "-q", "--format", "csv")
+    assert [r.split(",")[:2] for r in stored.stdout.splitlines()] == [
+        r.split(",")[:2] for r in files.stdout.splitlines()
+    ]
+    other = classify(folder, "--labels", LABELS, "-q", "--perceptor", "tiny")
+    assert (other.exit_code, other.stdout) == (4, "")
+    assert re.fullmatch(
+        rf"pixweave: the index '{folder}' has no vectors of tiny with these weights "
+        r"\(tiny:[0-9a-f]{16}\); it has \{.*\}: index again with it, or use the perceptor that it "
+        r"has\n", other.stderr
+    )  # fmt: skip
+
+
+def test_what_is_asked_of_no_index_is_told(work: Path) -> None:
+    for words, said in (
+        ((), "name pictures, or an index with --index DIR"),
+        (("pics", "--tag", "x"), "filters choose among the pictures of an index; name one with "
+         "--index DIR, and nothing else"),
+    ):  # fmt: skip
+        done = classify(*words, "--labels", LABELS)
+        assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, f"Error: {said}")
+    done = classify("--index", "gone", "--labels", LABELS)
+    assert (done.exit_code, done.stderr) == (
+        4, "pixweave: there is no index in 'gone'; make one with `pixweave index FOLDER`\n"
+    )  # fmt: skip
 
 
 def test_json_tells_pictures_faults_and_the_result(work: Path) -> None:

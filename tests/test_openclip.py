@@ -23,6 +23,8 @@ from pixweave_openclip.perceptor import Perceptor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pixweave.bench import open_bench
+from pixweave.encoder import Encoder, open_encoder
 from pixweave.errors import MissingError, RecipeError, RunError
 from pixweave.recipe import load_text
 from pixweave.recipe.files import resolve
@@ -36,6 +38,16 @@ SMALL: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
     "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
+
+DEEP: dict[str, Any] = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 4, "width": 64, "patch_size": 8, "head_width": 16},
+    "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4},
+}
+"""Deep enough for what the self-check must see."""
+SIGLIP = {"no_causal_mask": True, "proj_bias": True, "pool_type": "last",
+          "norm_kwargs": {"eps": 1e-6}}  # fmt: skip
+"""How SigLIP reads texts: all tokens see all, the padding too, and the last is taken."""
 
 
 def config(**vision: Any) -> dict[str, Any]:
@@ -53,6 +65,11 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "small-tanh": config(act_kwargs={"approximate": "tanh"}),
         "small-mean": config(pool_type="avg"),
         "small-scaled": config(ls_init_value=0.1),
+        "small-custom": {**SMALL, "custom_text": True},
+        "deep": DEEP,
+        "deep-quick": {**DEEP, "quick_gelu": True},
+        "deep-sigmoid": {**DEEP, "custom_text": True, "init_logit_bias": -10,
+                        "init_logit_scale": 2.3, "text_cfg": {**DEEP["text_cfg"], **SIGLIP}},
         "small-resnet": config(layers=[1, 1, 1, 1], width=16, patch_size=None, head_width=64),
     }
     for name, content in configs.items():
@@ -236,16 +253,6 @@ def test_a_model_with_its_own_weights_is_taken_from_a_folder(tmp_path: Path) -> 
     with torch.no_grad():
         expected = F.normalize(made().visual((crops() - 0.5) / 0.5), dim=-1)
         assert torch.allclose(perceptor.encode_image(crops()), expected, atol=1e-5)
-
-
-def test_random_weights_come_from_the_seed() -> None:
-    def first(seed: int) -> Tensor:
-        with torch.random.fork_rng(()):
-            torch.manual_seed(seed)
-            return Perceptor("small", "random", CPU, torch.float32).encode_text(["a fox"])
-
-    assert torch.equal(first(1), first(1))
-    assert not torch.equal(first(1), first(2))
 
 
 def test_models_are_frozen_and_leave_logging_alone() -> None:
@@ -454,3 +461,168 @@ def test_a_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
     assert resolve(str(settings.pretrained)) == Path("mine.safetensors")
     assert settings.pretrained is not None
     assert resolve(settings.pretrained) == tmp_path / "mine.safetensors"
+
+
+def names_of(made: nn.Module) -> set[str]:
+    return {type(module).__name__ for module in made.modules()}
+
+
+@pytest.mark.parametrize("kind", ["small", "small-quick", "small-custom", "small-resnet"])
+@pytest.mark.parametrize("ending", ["safetensors", "pt"])
+def test_for_texts_alone_no_image_tower_is_built_or_read(
+    kind: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = open_clip.create_model(kind, pretrained=None)
+    file = tmp_path / f"w.{ending}"
+    save = save_file if ending == "safetensors" else torch.save
+    save(made.state_dict(), file)
+    texts = ["a red boat", "two dogs, one of them asleep", ""]
+    whole = Perceptor(kind, str(file), CPU, torch.float32)
+    entry = {"use": "open_clip", "model": kind, "pretrained": str(file)}
+    monkeypatch.setattr(names, "architectures", list)
+    encoder = open_encoder(plugins_of(), entry, "cpu", "float32")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an image tower is built")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(open_clip.model, "_build_vision_tower", refuse)
+        for tower in ("VisionTransformer", "ModifiedResNet"):
+            patch.setattr(getattr(open_clip.model, tower), "__init__", refuse)
+        vectors = torch.from_numpy(encoder.encode_texts(texts))
+        live: Any = encoder._made
+        assert not any(key.startswith("visual.") for key in live.model.state_dict())
+        assert names_of(live.model).isdisjoint({"VisionTransformer", "ModifiedResNet", "Conv2d"})
+        assert live.size == whole.size
+        with pytest.raises(RunError, match=r"^this perceptor was built for texts alone$"):
+            live.encode_image(torch.zeros(1, 3, 32, 32))
+    torch.testing.assert_close(vectors, whole.encode_text(texts), rtol=0, atol=1e-6)
+    pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    bytes_ = (pixels * 255).byte().permute(0, 2, 3, 1).numpy()
+    seen = torch.from_numpy(encoder.encode_pictures(bytes_))  # now it is built whole
+    want = whole.encode_image(torch.from_numpy(bytes_).permute(0, 3, 1, 2).float() / 255)
+    torch.testing.assert_close(seen, want, rtol=0, atol=1e-6)
+
+
+def test_random_weights_are_the_same_each_time() -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one, two = (weights.load("small", "random", only).state_dict() for only in ("", "text"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert one.keys() == two.keys()
+    assert all(torch.equal(own, two[key]) for key, own in one.items())
+
+
+def encoder_of(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> Encoder:
+    """An encoder with random weights."""
+    monkeypatch.setattr(names, "architectures", list)
+    entry = {"use": "open_clip", "model": kind, "pretrained": "random"}
+    return open_encoder(plugins_of(), entry, "cpu", precision)
+
+
+RIGHT = [(kind, precision) for kind in ("deep", "deep-quick", "deep-sigmoid")
+         for precision in ("float32", "bfloat16")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "precision"), [*RIGHT, ("small-resnet", "float32")])
+def test_the_self_check_passes_what_is_right(
+    kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = encoder_of(kind, precision, monkeypatch).self_check()
+    assert found.verdict == "ok", found
+    assert min(found.exact, found.texts) > 0.99999
+    assert found.ok
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["deep", "deep-quick", "deep-sigmoid"])
+def test_the_self_check_sees_a_wrong_quick_gelu(
+    kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = fast._Block.__init__
+
+    def wrong(self: Any, block: Any, dtype: torch.dtype) -> None:
+        build(self, block, dtype)
+        quick = self.activate is F.silu  # whose input is 1.702 times as large
+        self.activate = (lambda x: 1.702 * F.gelu(x / 1.702)) if quick else (
+            lambda x: x * (1.702 * x).sigmoid())  # fmt: skip
+
+    monkeypatch.setattr(fast._Block, "__init__", wrong)
+    found = encoder_of(kind, precision, monkeypatch).self_check()
+    assert not found.ok
+    assert 0.99 < found.exact < 0.9999
+    assert found.verdict == (
+        f"in float32 pictures agree to {found.exact:.6f}, and 0.9999 is expected: activation, "
+        "pixels or weights differ"
+    )
+
+
+TEXTS_DIFFER = "0.9999 is expected of texts: tokenizer, padding or weights differ"
+
+
+@pytest.mark.parametrize("kind", ["deep", "deep-quick", "deep-sigmoid"])
+def test_the_self_check_sees_the_same_in_the_text_tower(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = encoder_of(kind, "float32", monkeypatch)
+    live: Any = encoder.live
+    for module in live.model.modules():
+        if isinstance(module, open_clip.transformer.ResidualAttentionBlock):
+            quick = isinstance(module.mlp.gelu, open_clip.transformer.QuickGELU)
+            module.mlp.gelu = nn.GELU() if quick else open_clip.transformer.QuickGELU()
+    assert encoder.self_check().verdict == TEXTS_DIFFER
+
+
+def test_the_self_check_sees_a_wrong_padding_of_siglip(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = encoder_of("deep-sigmoid", "float32", monkeypatch)
+    live: Any = encoder.live
+    right = live.tokenizer
+
+    def wrong(texts: Any) -> Tensor:
+        """Padded with another number than the model learnt."""
+        tokens = right(texts)
+        return tokens.masked_fill(tokens == 0, 1)
+
+    live.tokenizer = wrong
+    found = encoder.self_check()
+    assert found.verdict == TEXTS_DIFFER
+    assert found.texts < 0.5
+    assert found.exact > 0.99999  # nothing is wrong with pictures
+
+
+@pytest.mark.parametrize("kind", ["deep", "deep-quick", "deep-sigmoid"])
+def test_the_self_check_sees_a_precision_that_is_too_low(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linear = fast._linear
+
+    def coarse(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Any:
+        if dtype == torch.float32:
+            return linear(weight, bias, dtype)
+        return linear(weight.to(torch.float8_e5m2).to(dtype), bias, dtype)
+
+    monkeypatch.setattr(fast, "_linear", coarse)
+    found = encoder_of(kind, "bfloat16", monkeypatch).self_check()
+    assert found.exact > 0.99999
+    assert found.verdict == "0.99 is expected: bfloat16 is too coarse for it, use float32"
+
+
+def test_a_siglip_answers_several_labels_by_its_own_sigmoid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(names, "architectures", list)
+    entry = {"use": "open_clip", "model": "deep-sigmoid", "pretrained": "random"}
+    body = {"pixweave": 1, "do": "classify", "input": "/", "device": "cpu", "precision": "float32",
+            "perceptors": [entry], "labels": ["a cat", "a dog"], "multi": True,
+            "templates": ["a photo of {}."]}  # fmt: skip
+    recipe = load_text(json.dumps(body), "s.yaml", Path(), plugins_of())
+    live = open_bench(recipe).build(recipe.stages[0].parts["classifier"][0])
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    found = live(images)
+    model: Any = weights.load("deep-sigmoid", "random")
+    centre, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    tokens = open_clip.get_tokenizer("deep-sigmoid")(["a photo of a cat.", "a photo of a dog."])
+    logits, _ = model.get_logits((images - centre) / spread, tokens)
+    torch.testing.assert_close(found.values, logits.sigmoid(), atol=1e-5, rtol=0)
+    assert found.values.max() < 0.5  # the bias says that none is likely
+    assert live.info == "2 labels, 1 template, the model's own sigmoid, scale 9.974"

@@ -180,7 +180,7 @@ def test_models_are_never_mixed(plugins: Plugins, photos: Path, tmp_path: Path) 
     assert str(caught.value) == (
         f"the index '{folder}' has no vectors of fake with these weights "
         f"({other.encoder.identity}); it has {{\"use\": \"fake\", \"side\": 16}}: "
-        "index again with it, or search with --perceptor"
+        "index again with it, or use the perceptor that it has"
     )
     with opened(plugins, folder, perceptor={"use": "fake", "side": 8}) as other:
         assert counts(brought(other, photos)) == {"encoded": 7}
@@ -395,12 +395,12 @@ def test_the_graph_keeps_the_contract_and_finds_most_for_texts(tmp_path: Path) -
 
 
 def test_deleted_rows_are_not_found_and_the_matrix_mends_itself(
-    plugins: Plugins, tmp_path: Path
+    plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(plugins, tmp_path / "index") as index:
         ids, vectors = filled(index, 3000)
         goal = vectors[5].astype(np.float32)
-        index.store.remember_texts(index.model.id, {"q": goal})
+        monkeypatch.setattr(Encoder, "encode_texts", lambda self, texts: goal[None])
 
         def top() -> list[int]:
             return [hit.id for hit in index.search(Query([Term("q")], top=5))]
@@ -578,6 +578,45 @@ def test_a_sheet_and_a_page(photos: Path, tmp_path: Path) -> None:
     assert f'href="file://{photos}/red.png"' in text
     gone = run("search", "red", *at, "--sheet", tmp_path / "no" / "a.png", code=4)
     assert gone.stderr == f"pixweave: there is no folder '{tmp_path / 'no'}' for 'a.png'\n"
+
+
+def test_many_queries_are_asked_in_one_go(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ["--index", tmp_path / "index"]
+    run("index", photos, *at, "-q")
+    lines = ["a red square", "blue", "a red square"]
+    (tmp_path / "asked.txt").write_text("\ufeffa red square\n\n  blue \na red square", "utf-8")
+    groups: list[list[str]] = []
+    encode = Encoder.encode_texts
+
+    def noted(self: Encoder, texts: Any) -> Any:
+        groups.append(list(texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(Encoder, "encode_texts", noted)
+    words = ("search", "--queries", tmp_path / "asked.txt", *at, "-n", "2", "--minus", "grey")
+    rows = [json.loads(line) for line in run(*words).stdout.splitlines()]
+    assert [(row["query"], row["place"]) for row in rows] == [(q, n) for q in lines for n in (1, 2)]
+    assert groups == [["a red square", "grey", "blue"]]
+    for query in lines:
+        alone = run("search", query, *at, "-n", "2", "--minus", "grey", "--format", "jsonl")
+        hits = [json.loads(line) for line in alone.stdout.splitlines()]
+        mine = [dict(row) for row in rows if row["query"] == query][:2]
+        assert [row.pop("query") and row.pop("place") for row in mine] == [1, 2]
+        assert mine == hits
+    piped = run("search", "--queries", "-", *at, "-n", "1", "--format", "tsv", input=b"blue\n")
+    score = json.loads(run("search", "blue", *at, "-n", "1", "--format", "jsonl").stdout)["score"]
+    assert piped.stdout == f"blue\t{score:.6f}\t{photos}/blue.png\n"
+    none = run(*words, "--min-score", "2", code=1)
+    assert none.stdout == ""
+    for bad, said in (
+        (("--queries", "-", "--show"), "--queries prints JSON lines or TSV; leave out -0, --sheet, "
+         "--html, --show and --format paths"),
+        (("--queries", "-"), "--queries: there is no line of text"),
+    ):  # fmt: skip
+        wrong = run("search", *bad, *at, code=2, input=b"\n")
+        assert wrong.stderr.splitlines()[-1] == f"Error: {said}"
 
 
 def test_a_repeated_query_needs_no_model(photos: Path, tmp_path: Path) -> None:

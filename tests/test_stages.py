@@ -14,7 +14,7 @@ from PIL import Image
 from pixweave import MissingError, Recipe, RecipeError, RunError, load_text, open_run
 from pixweave.bench import open_bench
 from pixweave.perform import Event, perform
-from pixweave.stages import Ranker
+from pixweave.rank import Ranker
 from pixweave.testing import plugins_of
 
 PLUGINS = plugins_of()

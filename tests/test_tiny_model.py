@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pixweave_tiny.files import bank
 from pixweave_tiny.model import CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
+
+from pixweave.encoder import open_encoder
+from pixweave.testing import plugins_of
 
 TEXTS = [
     "a red heart",
@@ -78,3 +83,16 @@ def test_it_knows_colours_and_shapes(tiny: TinyClip) -> None:
 
 def test_the_weights_are_small() -> None:
     assert WEIGHTS.stat().st_size <= 10 * 2**20
+
+
+def test_for_texts_alone_there_is_no_image_tower() -> None:
+    whole, texts = load_tiny_clip(), ["a cat", "a red square on a blue square"]
+    half = load_tiny_clip(only="text")
+    assert half.visual is None
+    assert not any(key.startswith("visual.") for key in half.state_dict())
+    assert torch.equal(half.encode_text(texts), whole.encode_text(texts))
+    encoder = open_encoder(plugins_of(), "tiny", "cpu")
+    encoder.encode_texts(texts)
+    live: Any = encoder._made
+    assert live.model.visual is None
+    assert encoder.encode_pictures(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 192)

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import filters
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
     from pixweave.classify import Answer
     from pixweave.pictures import Fault
     from pixweave.recipe import Recipe
+    from pixweave.search import Filters
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.option("--index", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              help="Name the pictures of this index, by the vectors in it: opens no file. An INPUT "
+              "may be an index too.")  # fmt: skip
 @click.option("--labels", metavar="A,B,C", help="What to choose from; quote a label with a comma.")
 @click.option("--labels-file", metavar="FILE", help="The same, a label on each line.")
 @click.option("--templates", default="auto", show_default=True, metavar="NAME|FILE",
@@ -33,8 +38,8 @@ if TYPE_CHECKING:
               "`pixweave show zero_shot`.")  # fmt: skip
 @click.option("-k", "--top-k", type=click.IntRange(1), default=1, show_default=True, metavar="N",
               help="How many labels to show for each picture.")  # fmt: skip
-@click.option("--perceptor", default="tiny", show_default=True, metavar="NAME|{...}",
-              help="What sees, as in a recipe, or open_clip:MODEL/TAG.")  # fmt: skip
+@click.option("--perceptor", metavar="NAME|{...}", help="What sees, as in a recipe, or "
+              "open_clip:MODEL/TAG; by default that of the index, else tiny.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
 @click.option("--format", "form", type=click.Choice(["auto", "table", "tsv", "csv", "jsonl"]),
               default="auto", help="auto: a table on a terminal, else TSV.")  # fmt: skip
@@ -43,25 +48,28 @@ if TYPE_CHECKING:
               help="Show which picture would go into which DIR/LABEL; --how does it.")  # fmt: skip
 @click.option("--how", type=click.Choice(["copy", "link", "move"]),
               help="Really sort into DIR, by copies, symbolic links or moves.")  # fmt: skip
+@filters.options
 @click.option("--hidden", is_flag=True, help="Look at hidden files and folders too.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")
 @click.pass_context
-def classify(ctx: click.Context, inputs: tuple[str, ...], form: str, as_json: bool,
-             sort_into: Path | None, how: Any, hidden: bool, quiet: bool, top_k: int,
+def classify(ctx: click.Context, inputs: tuple[str, ...], folder: Path | None, form: str,
+             as_json: bool, sort_into: Path | None, how: Any, hidden: bool, quiet: bool, top_k: int,
              **wishes: Any) -> None:  # fmt: skip
     """Name each picture of INPUT by the label that fits it best.
 
-    INPUT is a file, a folder, a pattern, a run folder, or `-` for a list on standard input (lines,
-    or NUL). Rows go to stdout as they come; files that are no pictures are named on stderr, with
-    the reason. Exits with 4 if there was no picture at all.
+    INPUT is a file, a folder, a pattern, a run folder, an index, or `-` for a list on standard
+    input (lines, or NUL). Rows go to stdout as they come; files that are no pictures are named on
+    stderr, with the reason. Exits with 4 if there was no picture at all.
     """
     if how and sort_into is None:
         raise click.UsageError("--how says how to sort; name the folder with --sort-into DIR")
-    recipe = _recipe(ctx, wishes)
+    chosen, wishes = filters.split(wishes)
+    sources = _sources(inputs, folder, chosen)
+    recipe = _recipe(ctx, wishes, _perceptor(wishes["perceptor"], sources))
     printer = _Printer(_form(form, as_json), top_k, recipe)
     found: list[tuple[str, str]] = []
     faults = 0
-    for answer in _answers(recipe, expand(inputs), hidden, quiet or as_json):
+    for answer in _answers(recipe, sources, hidden, chosen, quiet or as_json):
         if hasattr(answer, "reason"):
             faults += 1
             printer.fault(answer)
@@ -78,9 +86,37 @@ def classify(ctx: click.Context, inputs: tuple[str, ...], form: str, as_json: bo
         click.echo(json.dumps(result))
 
 
-def _recipe(ctx: click.Context, wishes: dict[str, Any]) -> Recipe:
-    """The recipe that the options make; what is wrong with them is said as of a recipe."""
+def _sources(inputs: Sequence[str], folder: Path | None, chosen: Filters) -> list[str]:
+    """What is named, an index last; UsageError if it is nothing, or filters have no index."""
+    from pixweave.search import is_index
+    from pixweave.search.store import open_store
+
+    if not inputs and folder is None:
+        raise click.UsageError("name pictures, or an index with --index DIR")
+    found = expand(inputs)
+    if folder is not None:
+        open_store(folder).close()  # says what is wrong with it
+        found.append(str(folder))
+    if chosen and not all(map(is_index, found)):
+        raise click.UsageError("filters choose among the pictures of an index; name one with "
+                               "--index DIR, and nothing else")  # fmt: skip
+    return found
+
+
+def _perceptor(named: str | None, sources: Sequence[str]) -> Any:
+    """The one that is named, else that of the first index, else `tiny`."""
     from pixweave.encoder import entry_of
+    from pixweave.search import is_index, open_index
+
+    folder = next(filter(is_index, sources), None)
+    if named is not None or folder is None:
+        return entry_of(named or "tiny", "--perceptor")
+    with open_index(folder) as index:
+        return entry_of(index.made_with, "--perceptor")
+
+
+def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recipe:
+    """The recipe that the options make; what is wrong with them is said as of a recipe."""
     from pixweave.recipe import load_text
 
     labels, file = wishes["labels"], wishes["labels_file"]
@@ -95,7 +131,7 @@ def _recipe(ctx: click.Context, wishes: dict[str, Any]) -> Recipe:
     sets = wishes["templates"] in ("auto", "raw", "simple", "imagenet")
     settings["templates" if sets else "templates_file"] = wishes["templates"]
     body = {"pixweave": 1, "do": "classify", "input": ".", "device": wishes["device"],
-            "perceptors": [entry_of(wishes["perceptor"], "--perceptor")], **settings}  # fmt: skip
+            "perceptors": [perceptor], **settings}  # fmt: skip
     text = json.dumps(body, ensure_ascii=True)
     return load_text(text, "the command", Path.cwd(), ctx.obj.plugins())
 
@@ -128,19 +164,20 @@ def _of_a_run(folder: Path) -> list[str]:
 
 
 def _answers(
-    recipe: Recipe, inputs: Sequence[str], hidden: bool, quiet: bool
+    recipe: Recipe, sources: Sequence[str], hidden: bool, chosen: Filters, quiet: bool
 ) -> Iterator[Answer | Fault]:
     from pixweave.bench import open_bench
-    from pixweave.classify import classify as judge
-    from pixweave.pictures import find_pictures
+    from pixweave.classify import classify_inputs
+    from pixweave.search import is_index
 
-    bench = open_bench(recipe)
+    only = "text" if all(map(is_index, sources)) else ""
+    bench = open_bench(recipe, only=only)
     live = bench.build(recipe.stages[0].parts["classifier"][0])
     if not quiet:
         eye = recipe.perceptors[0].id
         seen = getattr(bench.perceptors[eye], "info", eye)
         click.echo(f"{seen}, {bench.device}: {getattr(live, 'info', '')}", err=True)
-    yield from judge(live, find_pictures(inputs, hidden), bench)
+    yield from classify_inputs(live, sources, bench, hidden, chosen)
 
 
 def _form(form: str, as_json: bool) -> str:

@@ -5,38 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import filters
 from pixweave.cli.index import device_option, echo, index_option, perceptor_option
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
-    from pixweave.search import Hit, Query
-
-
-def _day(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no date; write 2024-05-31") from None
-
-
-def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
-    if text is None:
-        return None
-    number = text.lower().removesuffix("b")
-    factor = {"k": 1000, "m": 1000**2, "g": 1000**3}.get(number[-1:], 1)
-    try:
-        return int(float(number.rstrip("kmg")) * factor)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is no size; write 500k, 2MB") from None
+    from pixweave.search import Hit
 
 
 @click.command()
@@ -44,6 +24,9 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
 @index_option
 @perceptor_option
 @device_option
+@click.option("--queries", type=click.File("rb"), metavar="FILE",
+              help="Search for each line of FILE (-: stdin) in turn, with all else that is "
+              "given; JSON lines, or TSV, that begin with the line.")  # fmt: skip
 @click.option("--like", multiple=True, metavar="FILE", help="Look for pictures like this one.")
 @click.option("-t", "--term", "terms", multiple=True, type=(float, str), metavar="WEIGHT TEXT",
               help="A text that counts so much; below 0 it is subtracted.")  # fmt: skip
@@ -56,15 +39,7 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
               help="What is clearly: standard deviations above the mean of the index.")  # fmt: skip
 @click.option("--label", "labels", multiple=True, type=(str, float), metavar="TEXT Z",
               help="Keep the pictures that show TEXT at least so clearly.")  # fmt: skip
-@click.option("--in", "under", multiple=True, metavar="DIR", help="Only below this folder.")
-@click.option("--name", multiple=True, metavar="GLOB", help="Only files or paths named like it.")
-@click.option("--since", callback=_day, metavar="DATE", help="Only taken on this day or later.")
-@click.option("--until", callback=_day, metavar="DATE", help="Only taken before this day.")
-@click.option("--min-bytes", callback=_bytes, metavar="SIZE", help="Only files of at least SIZE.")
-@click.option("--max-bytes", callback=_bytes, metavar="SIZE", help="Only files of at most SIZE.")
-@click.option("--min-side", type=int, metavar="PX", help="Only pictures whose short side is PX.")
-@click.option("--type", "types", multiple=True, metavar="KIND", help="Only jpeg, png, gif...")
-@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Only with this tag.")
+@filters.options
 @click.option("-n", "--top", type=click.IntRange(1), default=20, metavar="N", help="How many.")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave the first out.")
 @click.option("--cut", type=click.FloatRange(0, 1), metavar="SHARE",
@@ -89,6 +64,7 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
 def search(
     ctx: click.Context,
     texts: tuple[str, ...],
+    queries: Any,
     folder: Path | None,
     perceptor: str | None,
     device: str,
@@ -108,15 +84,26 @@ def search(
     \b
     pixweave search "a red boat" --since 2024-06-01
     pixweave search beach --minus people --like sunset.jpg -n 50 -0 | xargs -0 cp -t picked/
+    pixweave search --queries captions.txt -n 5 > found.jsonl
     """
     from pixweave.search import open_index
+    from pixweave.search.query import ask
 
+    if queries is not None:
+        if null or sheet or page or show or form == "paths":
+            raise click.UsageError("--queries prints JSON lines or TSV; leave out -0, --sheet, "
+                                   "--html, --show and --format paths")  # fmt: skip
+        lines = _lines(queries.read())
+        with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
+            several = [ask([*texts, line], **asked) for line in lines]
+            found = _print_all(lines, opened.search_all(several), form)
+        ctx.exit(0 if found else 1)
     kind = _terminal() if show else None
-    query = _query(texts, **asked)
+    query = ask(texts, **asked)
     with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
         hits = opened.search(query)
     if sheet or page:
-        _files(hits, sheet, page, _title(query))
+        _files(hits, sheet, page, query.title)
     if kind:
         from pixweave.search.show import in_terminal
 
@@ -127,24 +114,30 @@ def search(
     ctx.exit(0 if hits else 1)
 
 
-def _query(
-    texts: Iterable[str], like: Any, terms: Any, images: Any, minus: Any, nots: Any,
-    not_above: float, labels: Any, **rest: Any,
-) -> Query:  # fmt: skip
-    from dataclasses import fields
+def _lines(data: bytes) -> list[str]:
+    """The lines of a text that are not empty; UsageError if there is none."""
+    found = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    kept = [line for line in found if line]
+    if not kept:
+        raise click.UsageError("--queries: there is no line of text")
+    return kept
 
-    from pixweave.search import Bound, Filters, Query, Term
 
-    found = [Term(text) for text in texts] + [Term(path, 1.0, True) for path in like]
-    found += [Term(text, weight) for weight, text in terms]
-    found += [Term(path, weight, True) for weight, path in images]
-    found += [Term(text, -0.5) for text in minus]
-    bounds = [Bound(text, not_above, below=True) for text in nots]
-    bounds += [Bound(text, least) for text, least in labels]
-    own = {f.name for f in fields(Filters)}
-    filters = Filters(**{name: value for name, value in rest.items() if name in own})
-    others = {name: value for name, value in rest.items() if name not in own}
-    return Query(found, bounds, filters, **others)
+def _print_all(lines: Sequence[str], results: Iterable[list[Hit]], form: str) -> int:
+    """Print the hits of each line; gives how many there are."""
+    from pixweave import tables
+
+    count = 0
+    for line, hits in zip(lines, results, strict=True):
+        for place, hit in enumerate(hits, 1):
+            count += 1
+            if form == "tsv":
+                score = "" if hit.score is None else f"{hit.score:.6f}"
+                start = tables.line({"query": line, "score": score}, "tsv")
+                echo(f"{start}\t{hit.path}\n")
+            else:
+                click.echo(json.dumps({"query": line, "place": place, **hit.plain()}))
+    return count
 
 
 def _terminal() -> str:
@@ -170,11 +163,6 @@ def _files(hits: list[Hit], sheet: Path | None, page: Path | None, title: str) -
             raise MissingError(f"there is no folder '{path.absolute().parent}' for '{path.name}'")
         writer(hits, path)
         click.echo(f"wrote {path}", err=True)
-
-
-def _title(query: Query) -> str:
-    words = [os.path.basename(term.what) if term.is_file else term.what for term in query.terms]
-    return " + ".join(words) or "pictures"
 
 
 def _print(hits: list[Hit], form: str, null: bool) -> None:

@@ -150,7 +150,7 @@ class Core(Settings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the perceptors; auto measures which is fastest"
     )
-    do: Literal["generate", "rank", "classify"] = Field(
+    do: Literal["generate", "rank", "classify", "index", "search"] = Field(
         "generate", description="what the recipe does; for several things in turn see `stages`"
     )
     inputs: Inputs = Field({}, description="named numbers over time that expressions can use")

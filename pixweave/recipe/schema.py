@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from pixweave.recipe import core, sections
-from pixweave.recipe.stages import DOINGS, SHORT, Doing
+from pixweave.recipe.doings import DOINGS, Doing
+from pixweave.recipe.stages import SHORT
 from pixweave.recipe.values import Value
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _HELP = {
     "crops": "the crops of the picture that perceptors look at",
     "optimizer": "how the parameters move",
     "classifier": "what names the pictures; its place may be taken by settings of `zero_shot`",
+    "searcher": "what finds the nearest vectors",
     "stages": "what is done in turn, each with the pictures that the last one left",
 }
 
@@ -83,7 +85,7 @@ class _Writer:
             one = {"anyOf": [*self.parts(kind)]}
             found[key] = one if key == "generator" else {"type": "array", "items": one}
         found["stages"] = {"type": "array", "minItems": 1, "items": self.stages()}
-        for do in ("rank", "classify"):  # `do: classify` has the settings of the stage on top
+        for do in ("rank", "classify", "index", "search"):  # `do: X` has its settings on top
             for key, made in self.stage(do, DOINGS[do])["properties"].items():
                 found.setdefault(key, made)
         ordered = [*core.TOP_LEVEL, *(key for key in found if key not in core.TOP_LEVEL)]

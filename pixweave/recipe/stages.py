@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
-
-from pixweave.component import Field, Settings
 from pixweave.errors import Mark, did_you_mean
-from pixweave.recipe.expressions import Wrong
-from pixweave.recipe.files import nearest, resolve
+from pixweave.recipe.doings import DOINGS
 from pixweave.recipe.layers import DEFAULT
 from pixweave.recipe.nodes import Node, Written
 from pixweave.recipe.parts import Part, PartReader, bad_prompts, desugar
@@ -24,131 +19,14 @@ if TYPE_CHECKING:
 
 STILL = (".png", ".jpg", ".jpeg")
 """Endings of exports that later stages can look at."""
-FORMATS = (".csv", ".tsv", ".jsonl")
 SHORT = "zero_shot"
 """The classifier whose settings may stand in the stage itself."""
+SIMPLE = "exact"
+"""The searcher where none is named."""
 GENERATING = ("size", "steps", "fps", "prompts", "generator", "losses", "augmentations", "export",
               "crops", "optimizer", "inputs", "filters", "start_from", "mask",
               "overlay")  # fmt: skip
 """Keys that only a recipe with a stage `generate` has a use for."""
-
-
-def _read_seeds(raw: Any) -> int | tuple[int, ...]:
-    if isinstance(raw, (list, tuple)):
-        if not raw or not all(_is_seed(item) for item in raw):
-            raise Wrong("must be a list of whole numbers from 0 on")
-        if len(set(raw)) < len(raw):
-            raise Wrong("has a seed twice")
-        return tuple(raw)
-    if not _is_seed(raw) or not 1 <= raw <= 100_000:
-        raise Wrong(f"must be how many (1 to 100000), or a list of seeds, not {raw!r}")
-    return int(raw)
-
-
-def _is_seed(raw: Any) -> bool:
-    return isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**63
-
-
-def _read_input(raw: Any) -> tuple[str, ...]:
-    items = [raw] if isinstance(raw, str) else raw
-    if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) and i for i in items):
-        raise Wrong("must be a list of files, folders and patterns")
-    found = []
-    for item in items:
-        path = resolve(item)
-        if not glob.has_magic(str(item)) and not path.exists():
-            raise Wrong(f"names '{item}', which is not there", nearest(path))
-        found.append(str(path))
-    return tuple(found)
-
-
-def _read_file(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw.endswith(FORMATS) or _leaves(raw):
-        raise Wrong(f"must be the name of a file in the run folder, not {raw!r}",
-                    "end it in .csv, .tsv or .jsonl")  # fmt: skip
-    return str(raw)
-
-
-def _read_folder(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw or _leaves(raw):
-        raise Wrong(f"must be the name of a folder in the run folder, not {raw!r}")
-    return str(raw)
-
-
-def _leaves(name: str) -> bool:
-    return name.startswith(("/", "~", "\\")) or ".." in name.replace("\\", "/").split("/")
-
-
-_WHOLE = {"type": "integer", "minimum": 0}
-_LIST = {"type": "array", "items": {"type": "string"}}
-Seeds = Annotated[
-    Any,
-    BeforeValidator(_read_seeds),
-    WithJsonSchema({"anyOf": [{**_WHOLE, "minimum": 1}, {"type": "array", "items": _WHOLE}],
-                    "x-type": "whole number | list of seeds"}),
-]  # fmt: skip
-Inputs = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_read_input),
-    WithJsonSchema({"anyOf": [{"type": "string"}, _LIST], "x-type": "list of paths"}),
-]
-TableName = Annotated[
-    str,
-    BeforeValidator(_read_file),
-    WithJsonSchema({"type": "string", "pattern": r"\.(csv|tsv|jsonl)$"}),
-]
-FolderName = Annotated[str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"})]
-
-
-class Generate(Settings):
-    """Draw candidates: the recipe's picture for several seeds, each in `candidates/seed-N`."""
-
-    seeds: Seeds = Field(
-        1, description="how many, with the recipe's seed and those after it; or a list of seeds"
-    )
-
-
-class Rank(Settings):
-    """Order the pictures by losses or prompts, the best first: each is a loss, its sign turned."""
-
-    input: Inputs = Field((), description="pictures: files, folders, patterns; in a first stage")
-    keep: int | None = Field(None, ge=1, description="how many go on; by default all")
-    file: TableName = Field("ranking.csv", description="table of places and scores")
-
-
-class Classify(Settings):
-    """Name the pictures by a classifier; go on with all, or those that are wanted."""
-
-    input: Inputs = Field((), description="pictures: files, folders, patterns; in a first stage")
-    top: int = Field(1, ge=1, description="how many labels the table has for each picture")
-    only: tuple[str, ...] | None = Field(
-        None, min_length=1, description="go on with the pictures of these labels alone"
-    )
-    by: str | None = Field(None, description="order them by the score of this label")
-    keep: int | None = Field(None, ge=1, description="how many go on; by default all")
-    sort_into: FolderName | None = Field(
-        None, description="folder, in the run folder, with a folder of pictures for each label"
-    )
-    how: Literal["copy", "link"] = Field("copy", description="how pictures come into it")
-    file: TableName = Field("labels.csv", description="table of labels and scores")
-
-
-@dataclass(frozen=True)
-class Doing:
-    """One word for `do`: its settings, and the parts that it takes."""
-
-    model: type[Settings]
-    parts: Mapping[str, str] = field(default_factory=dict)
-    """Key of the stage -> kind of part."""
-    needed: tuple[str, ...] = ()
-
-
-DOINGS: Mapping[str, Doing] = {
-    "generate": Doing(Generate),
-    "rank": Doing(Rank, {"losses": "loss", "perceptors": "perceptor"}, ("losses",)),
-    "classify": Doing(Classify, {"classifier": "classifier"}, ("classifier",)),
-}
-"""What a stage can do."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +90,8 @@ def _desugar(stage: Node, plugins: Plugins) -> Node:
         return stage
     stage = desugar(stage)
     do = stage.get("do")
+    if do is not None and do.value == "search":
+        return _with_searcher(stage)
     classifier = stage.get("classifier")
     if classifier is not None and isinstance(classifier.value, str):
         named = replace(classifier, value={"use": classifier})
@@ -225,6 +105,15 @@ def _desugar(stage: Node, plugins: Plugins) -> Node:
     made = Node({"use": use, **held}, mark)
     rest = {key: node for key, node in stage.items() if key not in moved}
     return replace(stage, value={**rest, "classifier": made})
+
+
+def _with_searcher(stage: Node) -> Node:
+    """The stage with its searcher as a mapping: the exact one where none is named."""
+    named = stage.get("searcher") or Node(Written.make(SIMPLE, DEFAULT, Path()), DEFAULT)
+    if not isinstance(named.value, str):
+        return stage
+    whole = replace(named, value={"use": named})
+    return replace(stage, value={**stage.value, "searcher": whole})
 
 
 class StageReader:
@@ -249,6 +138,7 @@ class StageReader:
         if len(found) < len(node.value):
             return ()
         self._in_order(found)
+        self._see(found, tree)
         return tuple(found)
 
     def _one(self, node: Node) -> Stage | None:
@@ -287,6 +177,8 @@ class StageReader:
             where = (stage.node.get("input") or stage.node).place
             if number and stage.do == "generate":
                 self.check.fail(stage.mark, "'generate' must be the first stage")
+            elif stage.do == "search":
+                self._search(number, stage)
             elif number and given:
                 self.check.fail(where, f"'input' of stage '{stage.do}' is not used: it gets the "
                                 "pictures of the stage before it", "remove it")  # fmt: skip
@@ -294,6 +186,45 @@ class StageReader:
                 self.check.fail(stage.mark, f"stage '{stage.do}' comes first and has no pictures",
                                 "add 'input: [photos/]', or a stage 'generate' before it"
                                 )  # fmt: skip
+
+
+    def _search(self, number: int, stage: Stage) -> None:
+        """A first search has an index or pictures, a later one neither."""
+        from pixweave.search import is_index
+
+        settings = stage.settings
+        if number:
+            for key, why in (
+                ("index", "it searches the pictures of the stage before it"),
+                ("input", "it gets the pictures of the stage before it"),
+                ("tag", "the pictures of the stage before it have no tags"),
+            ):
+                if getattr(settings, key):
+                    where = (stage.node.get(key) or stage.node).place
+                    self.check.fail(where, f"'{key}' of stage 'search' is not used: {why}",
+                                    "remove it")  # fmt: skip
+        elif not settings.index and not settings.input:
+            self.check.fail(stage.mark, "stage 'search' comes first and has no pictures",
+                            "add 'index: DIR' of an index, 'input: [photos/]', or a stage "
+                            "'generate' before it")  # fmt: skip
+        elif not settings.input and not is_index(settings.index):
+            where = (stage.node.get("index") or stage.node).mark
+            self.check.fail(where, f"'index' of stage 'search' names '{settings.index}', in which "
+                            "there is no index", "make it with `pixweave index`, or add 'input: "
+                            "[photos/]'")  # fmt: skip
+
+    def _see(self, stages: list[Stage], tree: Node) -> None:
+        """An index has one perceptor."""
+        for stage in stages:
+            if "perceptors" not in stage.parts or stage.do == "rank":
+                continue
+            own = stage.parts["perceptors"]
+            if len(own) > 1:
+                self.check.fail(stage.node["perceptors"].place, f"stage '{stage.do}' sees with "
+                                f"one perceptor, and has {len(own)}", "keep one")  # fmt: skip
+            elif not own and tree["perceptors"].value in (None, []):
+                self.check.fail(stage.mark, f"stage '{stage.do}' needs a perceptor",
+                                "add 'perceptors: [tiny]'")  # fmt: skip
 
 
 def check_use(check: Validator, written: Node, stages: tuple[Stage, ...],

@@ -19,6 +19,8 @@ show.py     hits as rows, contact sheet, HTML page
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixweave.search.query import Bound, Filters, Hit, Query, Term
@@ -37,8 +39,14 @@ __all__ = [
     "Tally",
     "Term",
     "Wish",
+    "is_index",
     "open_index",
 ]
+
+
+def is_index(folder: str | os.PathLike[str]) -> bool:
+    """Whether an index of pictures lies in that folder."""
+    return Path(folder, "index.sqlite").is_file()
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.component import component_of
+from pixweave.component import Component, component_of
 from pixweave.errors import MissingError, RunError
 from pixweave.pictures import Fault
 from pixweave.search.matrix import Matrix, load_matrix
-from pixweave.search.query import Bound, Hit, Query, Term
+from pixweave.search.query import Bound, Filters, Hit, Query, Term
 from pixweave.search.store import Model, Store, open_store
 from pixweave.search.update import Crew, update
 from pixweave.search.wish import Tally, Wish
@@ -48,14 +48,13 @@ class Index:
     """An open index, as one encoder sees it; made by `open_index`, a context manager."""
 
     def __init__(
-        self, store: Store, plugins: Plugins, perceptor: Any, device: str, searcher: Any
+        self, store: Store, plugins: Plugins | None, perceptor: Any, device: str, searcher: Any
     ) -> None:
-        from pixweave.encoder import entry_of
-
         self.store, self.plugins = store, plugins
-        self._searcher = entry_of(searcher, "--searcher")
+        self._searcher = searcher
         self._perceptor, self._device = perceptor, device
         self._live: tuple[tuple[str, int], Searcher] | None = None
+        self._said: dict[str, Array] = {}
 
     def __enter__(self) -> Index:
         return self
@@ -66,20 +65,31 @@ class Index:
     @cached_property
     def encoder(self) -> Encoder:
         """The perceptor that was asked for, or that the index was made with."""
-        from pixweave.encoder import open_encoder
+        from pixweave.encoder import Encoder, open_encoder
 
         named = self._perceptor
-        if named is None:
-            used = self.store.models()
-            kinds = {m.identity: m for m in used}
-            if len(kinds) > 1:
-                names = ", ".join(m.perceptor for m in kinds.values())
-                raise RunError(
-                    f"the index '{self.store.folder}' holds vectors of several perceptors; choose "
-                    f"one with --perceptor: {names}"
-                )
-            named = json.loads(used[0].perceptor) if used else "tiny"
-        return open_encoder(self.plugins, named, self._device)
+        if isinstance(named, Encoder):
+            return named
+        return open_encoder(self._offers, self.made_with if named is None else named, self._device)
+
+    @property
+    def made_with(self) -> Any:
+        """The perceptor that it was made with, as a recipe writes it; `tiny` for a new one."""
+        used = self.store.models()
+        kinds = {m.identity: m for m in used}
+        if len(kinds) > 1:
+            names = ", ".join(m.perceptor for m in kinds.values())
+            raise RunError(
+                f"the index '{self.store.folder}' holds vectors of several perceptors; choose "
+                f"one with --perceptor: {names}"
+            )
+        return json.loads(used[0].perceptor) if used else "tiny"
+
+    @cached_property
+    def _offers(self) -> Plugins:
+        from pixweave.plugins import Plugins
+
+        return self.plugins or Plugins.discover()
 
     def update(self, wish: Wish, stop: Callable[[], bool] = lambda: False) -> Iterator[Tally]:
         """Bring it up to date with files and folders; see `pixweave.search.update`."""
@@ -95,8 +105,8 @@ class Index:
         if wish.executor is None:
             return None
         run: Any = ExecutorRun()
-        part = component_of(self.plugins, "executor", entry_of(wish.executor, "--executor"))
-        return Crew(part.build(run), self.plugins)
+        part = component_of(self._offers, "executor", entry_of(wish.executor, "--executor"))
+        return Crew(part.build(run), self._offers)
 
     @property
     def model(self) -> Model:
@@ -108,7 +118,7 @@ class Index:
             raise MissingError(
                 f"the index '{self.store.folder}' has no vectors of {self.encoder.part.use} with "
                 f"these weights ({identity}); it has {names or 'none at all'}: "
-                "index again with it, or search with --perceptor"
+                "index again with it, or use the perceptor that it has"
             )
         return max(mine, key=lambda m: (m.count, m.id))
 
@@ -129,27 +139,47 @@ class Index:
             hits.sort(key=_ORDERS[query.sort])
         return hits[::-1] if query.reverse else hits
 
+    def pictures(self, filters: Filters | None = None) -> tuple[list[str], Array]:
+        """Every file that the filters keep, by its path, and its vector: float32 `[N, D]`.
+
+        That of its first picture, where it has several.
+        """
+        model, matrix = self.model, self.matrix()
+        where, values = (filters or Filters()).where(self.store.kept)
+        found = self.store.db.execute(
+            "SELECT f.path, v.id FROM files f JOIN contents c ON c.id = f.content "
+            "JOIN vectors v ON v.content = c.id WHERE v.model = ?1 AND v.frame = (SELECT "
+            "MIN(w.frame) FROM vectors w WHERE w.content = c.id AND w.model = ?1) AND " + where,
+            [model.id, *values],
+        )
+        rows = {self.store.full(path): vector for path, vector in found}
+        there = set(matrix.ids.tolist())  # another process may have added some since
+        paths = sorted(path for path, vector in rows.items() if vector in there)
+        at = np.searchsorted(matrix.ids, [rows[path] for path in paths])
+        return paths, np.asarray(matrix.vectors[at.astype(np.int64)])
+
+    def search_all(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:
+        """The hits of each query; their texts are encoded together, before the first."""
+        self._say(term.what for query in queries for term in query.terms if not term.is_file)
+        yield from map(self.search, queries)
+
+    def _say(self, texts: Iterable[str]) -> None:
+        """Take care that the vectors of these texts are known."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._said]
+        if fresh:
+            self._said |= zip(fresh, self.encoder.texts(fresh), strict=True)
+
     def vector(self, terms: Sequence[Term], model: Model) -> Array:
         """The unit vector `[D]` that the terms make, by their weights."""
-        texts = {t.what for t in terms if not t.is_file}
-        known = self._texts(texts, model)
+        self._say(term.what for term in terms if not term.is_file)
         total = np.zeros(model.dim, np.float64)
         for term in terms:
-            found = self._picture(term.what, model) if term.is_file else known[term.what]
+            found = self._picture(term.what, model) if term.is_file else self._said[term.what]
             total += term.weight * found.astype(np.float64)
         length = np.linalg.norm(total)
         if length < 1e-6:
             raise RunError("the terms cancel out; give them other weights")
         return (total / length).astype(np.float32)
-
-    def _texts(self, texts: set[str], model: Model) -> dict[str, Array]:
-        known = self.store.text_vectors(model.id, texts)
-        fresh = sorted(texts - known.keys())
-        if fresh:
-            made = dict(zip(fresh, self.encoder.encode_texts(fresh), strict=True))
-            self.store.remember_texts(model.id, made)
-            known |= made
-        return known
 
     def _picture(self, path: str, model: Model) -> Array:
         """The vector of a picture: the index's own, where it has it, else encoded now."""
@@ -288,9 +318,13 @@ class Index:
         """The live searcher over a matrix; kept as long as the matrix stays the same."""
         state = (matrix.generation, len(matrix.ids))
         if self._live is None or self._live[0] != state or matrix.generation == "memory":
+            from pixweave.encoder import entry_of
+
             run: Any = SearchRun(matrix)
-            searcher = component_of(self.plugins, "searcher", self._searcher)
-            self._live = (state, searcher.build(run))
+            made = self._searcher
+            if not isinstance(made, Component):
+                made = component_of(self._offers, "searcher", entry_of(made, "--searcher"))
+            self._live = (state, made.build(run))
         return self._live[1]
 
 
@@ -326,20 +360,17 @@ def default_folder() -> Path:
 
 def open_index(
     folder: str | Path | None = None,
-    perceptor: str | dict[str, Any] | None = None,
+    perceptor: str | dict[str, Any] | Encoder | None = None,
     make: bool = False,
     device: str = "auto",
-    searcher: str | dict[str, Any] = "exact",
+    searcher: str | dict[str, Any] | Component = "exact",
     plugins: Plugins | None = None,
 ) -> Index:
     """The index in a folder (by default the user's own one), as a perceptor sees it.
 
     Without a perceptor it is the one that the index was made with, `tiny` for a new one. `make`
-    creates the index if it is not there. Raises MissingError and RunError as `open_store` does.
+    creates the index if it is not there; an Encoder has a device of its own. Raises MissingError
+    and RunError as `open_store` does.
     """
-    if plugins is None:
-        from pixweave.plugins import Plugins
-
-        plugins = Plugins.discover()
     store = open_store(folder or default_folder(), make)
     return Index(store, plugins, perceptor, device, searcher)

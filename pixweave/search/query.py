@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -114,6 +114,46 @@ class Query:
     group: float | None = None
     sort: Sort = "score"
     reverse: bool = False
+
+    @property
+    def title(self) -> str:
+        """What is looked for, in a few words."""
+        words = [("- " if t.weight < 0 else "+ ") + (os.path.basename(t.what) if t.is_file else
+                                                     t.what) for t in self.terms]  # fmt: skip
+        return " ".join(words).removeprefix("+ ") or "pictures"
+
+
+def ask(
+    texts: Iterable[str] = (), like: Iterable[str] = (), terms: Iterable[tuple[float, str]] = (),
+    images: Iterable[tuple[float, str]] = (), minus: Iterable[str] = (), nots: Iterable[str] = (),
+    not_above: float = 1.5, labels: Iterable[tuple[str, float]] = (), **rest: Any,
+) -> Query:  # fmt: skip
+    """The query that the options of the verb `search`, or the settings of the stage, make.
+
+    `rest` are the fields of Filters and of Query by their own names.
+    """
+    found = [Term(text) for text in texts] + [Term(path, 1.0, True) for path in like]
+    found += [Term(text, weight) for weight, text in terms]
+    found += [Term(path, weight, True) for weight, path in images]
+    found += [Term(text, -0.5) for text in minus]
+    bounds = [Bound(text, not_above, below=True) for text in nots]
+    bounds += [Bound(text, least) for text, least in labels]
+    own = {f.name for f in fields(Filters)}
+    filters = Filters(**{name: value for name, value in rest.items() if name in own})
+    others = {name: value for name, value in rest.items() if name not in own}
+    return Query(found, bounds, filters, **others)
+
+
+def day(text: str) -> float:
+    """The second at which a day begins, here; ValueError if it is none."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def size_of(text: str) -> int:
+    """Bytes from `500k` or `2MB`; ValueError if it is no size."""
+    number = text.lower().removesuffix("b")
+    factor = {"k": 1000, "m": 1000**2, "g": 1000**3}.get(number[-1:], 1)
+    return int(float(number.rstrip("kmg")) * factor)
 
 
 @dataclass(frozen=True)

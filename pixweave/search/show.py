@@ -8,6 +8,7 @@ import html
 import io
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,19 +55,27 @@ def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
     wide, high = SIDE + GAP, SIDE + LINE + GAP
     sheet = Image.new("RGB", (columns * wide + GAP, rows * high + GAP), GROUND)
     pen = ImageDraw.Draw(sheet)
-    for i, hit in enumerate(hits):
+    for i, (hit, name) in enumerate(zip(hits, names(hits), strict=True)):
         left, top = GAP + i % columns * wide, GAP + i // columns * high
         sheet.paste(thumbnail(hit), (left, top))
-        pen.text((left, top + SIDE + 2), _caption(hit, pen), fill=INK)
+        pen.text((left, top + SIDE + 2), _caption(hit, name, pen), fill=INK)
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
     with whole(path) as part:
         sheet.save(part, kind)
 
 
-def _caption(hit: Hit, pen: Any) -> str:
+def names(hits: Sequence[Hit]) -> list[str]:
+    """What each is called: the name of its file, with the folder's where that is not enough."""
+    bare = [os.path.basename(hit.path) for hit in hits]
+    longer = [os.path.join(*hit.path.rsplit(os.sep, 2)[-2:]) for hit in hits]
+    twice = Counter(bare)
+    return [_shown(long if twice[name] > 1 else name)
+            for name, long in zip(bare, longer, strict=True)]  # fmt: skip
+
+
+def _caption(hit: Hit, name: str, pen: Any) -> str:
     """`0.312 name.jpg`, cut in the middle to the width of a thumbnail."""
     start = "" if hit.score is None else f"{hit.score:.3f} "
-    name = _shown(os.path.basename(hit.path))
     whole_text = start + name
     while pen.textlength(whole_text) > SIDE and len(name) > 8:
         half = (len(name) - 2) // 2
@@ -77,7 +86,7 @@ def _caption(hit: Hit, pen: Any) -> str:
 
 def write_page(hits: Sequence[Hit], path: Path, title: str) -> None:
     """One HTML file with the pictures in it, each a link to its file."""
-    cells = "\n".join(_cell(hit) for hit in hits)
+    cells = "\n".join(map(_cell, hits, names(hits)))
     page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
 <meta name="viewport" content="width=device-width">
@@ -97,11 +106,11 @@ img {{ display: block; width: {SIDE}px; height: {SIDE}px }}
         part.write_text(page, "utf-8")
 
 
-def _cell(hit: Hit) -> str:
+def _cell(hit: Hit, name: str) -> str:
     file = io.BytesIO()
     thumbnail(hit).save(file, "JPEG", quality=85)
     data = base64.standard_b64encode(file.getvalue()).decode()
-    name = html.escape(_shown(os.path.basename(hit.path)))
+    name = html.escape(name)
     score = "" if hit.score is None else f"{hit.score:.3f} "
     more = f" +{len(hit.like)}" if hit.like else ""
     link = "file://" + quote(os.fsencode(hit.path))

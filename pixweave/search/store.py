@@ -4,7 +4,6 @@
     contents   a digest of bytes, and what the picture in them is like; copies share one
     vectors    float16, one for each frame looked at, by content and model; ids are never used twice
     models     identity of a perceptor and way of reading: vectors of two models never meet
-    texts      vectors of queries, so that a repeated one loads no model
     tags       words that the user gave to files
 
 Several processes may read and write at once. A commit is on disk when a process dies; the last
@@ -50,9 +49,6 @@ CREATE TABLE vectors(
   content INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE, frame INTEGER NOT NULL,
   vector BLOB NOT NULL, UNIQUE(model, content, frame));
 CREATE INDEX vectors_content ON vectors(content);
-CREATE TABLE texts(
-  model INTEGER NOT NULL REFERENCES models(id), text TEXT NOT NULL, vector BLOB NOT NULL,
-  PRIMARY KEY(model, text)) WITHOUT ROWID;
 CREATE TABLE tags(
   file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE, tag TEXT NOT NULL,
   PRIMARY KEY(tag, file)) WITHOUT ROWID;
@@ -225,6 +221,12 @@ class Store:
             if full == root or full.startswith(os.path.join(root, "")):
                 yield id_, full
 
+    def whole(self) -> Iterator[str]:
+        """Path of every file that gave a picture."""
+        rows = self.db.execute("SELECT path FROM files WHERE content IS NOT NULL ORDER BY path")
+        for (path,) in rows:
+            yield self.full(path)
+
     def broken(self) -> Iterator[tuple[str, str]]:
         """Path and reason of every file that gave no picture."""
         rows = self.db.execute(
@@ -256,32 +258,6 @@ class Store:
         if not rows:
             return None
         return np.stack([np.frombuffer(row[0], np.float16) for row in rows]).astype(np.float32)
-
-    def text_vectors(self, model: int, texts: Iterable[str]) -> dict[str, Array]:
-        """The vectors of the texts that were encoded before, float32 `[D]`."""
-        import numpy as np
-
-        found = {}
-        for text in texts:
-            row = self.db.execute(
-                "SELECT vector FROM texts WHERE model = ? AND text = ?", (model, text)
-            ).fetchone()
-            if row:
-                found[text] = np.frombuffer(row[0], np.float32)
-        return found
-
-    def remember_texts(self, model: int, vectors: dict[str, Array]) -> None:
-        """Keep vectors of texts; where nothing can be written, they are not kept."""
-        if self.read_only:
-            return
-        try:
-            with self.writing() as db:
-                db.executemany(
-                    "INSERT OR REPLACE INTO texts VALUES(?,?,?)",
-                    [(model, text, v.astype("float32").tobytes()) for text, v in vectors.items()],
-                )
-        except sqlite3.OperationalError:
-            return
 
 
 def open_store(folder: str | Path, make: bool = False) -> Store:

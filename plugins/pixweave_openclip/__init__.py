@@ -63,7 +63,8 @@ class OpenClip(Component):
         """The live model on the run's device; see `pixweave_openclip.perceptor`."""
         from pixweave_openclip.perceptor import Perceptor
 
-        return Perceptor(self.model, self.pretrained, run.device, run.dtype)
+        only = getattr(run, "only", "")
+        return Perceptor(self.model, self.pretrained, run.device, run.dtype, only)
 
 
 @hookimpl

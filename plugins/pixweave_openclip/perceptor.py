@@ -21,12 +21,14 @@ class Perceptor:
     """An open_clip model, frozen, as `pixweave.protocols.Perceptor`.
 
     Pictures are 0..1; they are normalised here, with the mean and std of the model's training.
+    `only` "text": it will see no picture, and is built without its image tower.
     """
 
     def __init__(
-        self, model: str, pretrained: str | None, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        made: Any = weights.load(model, pretrained).to(device)
+        self, model: str, pretrained: str | None, device: torch.device, dtype: torch.dtype,
+        only: str = "",
+    ) -> None:  # fmt: skip
+        made: Any = weights.load(model, pretrained, only).to(device)
         self.tokenizer = weights.tokenizer(model)
         self.device = device
         size, pixels = made.visual.image_size, made.visual.preprocess_cfg
@@ -37,7 +39,9 @@ class Perceptor:
         mean, std = pixels["mean"], pixels["std"]
         self.fit = _FITS.get(pixels.get("resize_mode", ""), "crop")
         self.method = pixels.get("interpolation", "bicubic")
-        if fits(made.visual):
+        if only == "text":
+            made.visual = self.tower = None
+        elif fits(made.visual):
             self.tower = FastTower(made.visual, mean, std, dtype)
             made.visual = None  # its weights live on in the fast tower
         else:
@@ -46,10 +50,13 @@ class Perceptor:
         self.logit_scale = float(made.logit_scale.exp())
         self.logit_bias = None if bias is None else float(bias)
         self.model = made
-        self.info = f"{model}, {self.size} px, {str(dtype).removeprefix('torch.')}"
+        kind = "text tower" if only == "text" else str(dtype).removeprefix("torch.")
+        self.info = f"{model}, {self.size} px, {kind}"
 
     def encode_image(self, crops: Tensor) -> Tensor:
         """Unit vectors `[N, D]`, float32, of the pictures `[N, 3, size, size]`; differentiable."""
+        if self.tower is None:
+            raise RunError("this perceptor was built for texts alone")
         return F.normalize(self.tower(crops), dim=-1)
 
     @torch.no_grad()

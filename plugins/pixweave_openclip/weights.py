@@ -7,7 +7,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,18 @@ from pixweave.errors import MissingError, RunError
 from pixweave.recipe.files import nearest, resolve
 from pixweave_openclip import names
 
+IMAGE = "visual."
+"""What the names of the image tower's tensors begin with."""
 
-def load(model: str, weights: str | None) -> nn.Module:
+
+def load(model: str, weights: str | None, only: str = "") -> nn.Module:
     """The open_clip model, on the CPU, float32, frozen, with its weights.
 
-    `model` and `weights` are the settings `model` and `pretrained`. MissingError when the weights
-    are not there, RunError when a file is not what it should be.
+    `model` and `weights` are the settings `model` and `pretrained`; `only` "text" leaves the image
+    tower out, neither built nor read, but its `image_size`. Random weights are the same each time.
+    MissingError when the weights are not there, RunError when a file is not what it should be.
     """
+    only = "" if weights == names.RANDOM else only  # they come in one stream for both towers
     config: dict[str, Any] = {}
     path: Path | None
     if model.startswith(names.HUB):
@@ -39,8 +44,11 @@ def load(model: str, weights: str | None) -> nn.Module:
         path = None
     else:
         path, config = _named(model.replace("/", "-"), weights)
-    state = None if path is None else read(path)  # first: a bad file is found in no time
-    with _quiet():
+    skip = IMAGE if only == "text" else ""
+    state = None if path is None else read(path, skip)  # first: a bad file is found in no time
+    tower = _no_image_tower() if only == "text" else nullcontext()
+    with _quiet(), tower, torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(0)
         made: nn.Module = factory.create_model(
             model,
             load_weights=False,
@@ -49,19 +57,44 @@ def load(model: str, weights: str | None) -> nn.Module:
             force_preprocess_cfg={k: config[k] for k in ("mean", "std") if k in config},
         )
         if path is not None and state is not None:
-            _fit(made, state, f"the weights {_short(path)}", model)
+            _fit(made, state, f"the weights {_short(path)}", model, skip)
     return made.eval().requires_grad_(False)
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a .pt file that holds a state dict and no code."""
+class _NoTower(nn.Module):
+    """Stands where the image tower would: it knows how large pictures are, and no more."""
+
+    def __init__(self, _: int, vision_cfg: Any, *__: Any) -> None:
+        super().__init__()
+        size = getattr(vision_cfg, "image_size", None) or vision_cfg["image_size"]
+        self.image_size = size if isinstance(size, (tuple, list)) else (size, size)
+
+
+@contextmanager
+def _no_image_tower() -> Iterator[None]:
+    """Let open_clip build CLIPs without their image tower; CoCa has its own way, and keeps it."""
+    before = open_clip.model._build_vision_tower
+    open_clip.model._build_vision_tower = _NoTower
+    try:
+        yield
+    finally:
+        open_clip.model._build_vision_tower = before
+
+
+def read(path: Path, skip: str = "") -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a .pt file that holds a state dict and no code.
+
+    Those whose name begins with `skip` need not be read.
+    """
     try:
         if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
+            from safetensors import SafetensorError, safe_open
 
             try:
-                return load_file(path)
+                with safe_open(path, "pt") as file:
+                    keys = file.keys()
+                    kept = [key for key in keys if not skip or not key.startswith(skip)]
+                    return {key: file.get_tensor(key) for key in kept}
             except SafetensorError as error:
                 raise RunError(f"{_short(path)} is not a safetensors file: {error}") from None
         with warnings.catch_warnings():  # torch warns of old formats before it refuses them
@@ -153,7 +186,7 @@ def _in_folder(folder: Path) -> Path:
     return Path(found)
 
 
-def _fit(model: Any, state: dict[str, Tensor], what: str, name: str) -> None:
+def _fit(model: Any, state: dict[str, Tensor], what: str, name: str, skip: str = "") -> None:
     """Load a state dict as open_clip does, older formats too; RunError names the wrong keys."""
     state = factory.convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
@@ -167,7 +200,9 @@ def _fit(model: Any, state: dict[str, Tensor], what: str, name: str) -> None:
     state.pop("text.transformer.embeddings.position_ids", None)
     for extra in ("input_resolution", "context_length", "vocab_size"):  # of OpenAI's own files
         state.pop(extra, None)
-    expected = model.state_dict()
+    expected = {key: own for key, own in model.state_dict().items()
+                if not skip or not key.startswith(skip)}  # fmt: skip
+    state = {key: own for key, own in state.items() if not skip or not key.startswith(skip)}
     faults = [
         _listed("lacks", [key for key in expected if key not in state]),
         _listed("has besides", [key for key in state if key not in expected]),
@@ -179,7 +214,7 @@ def _fit(model: Any, state: dict[str, Tensor], what: str, name: str) -> None:
     if any(faults):
         found = "; it ".join(fault for fault in faults if fault)
         raise RunError(f"{what} do not fit {name}: the file {found}")
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=not skip)
 
 
 def _listed(verb: str, keys: list[str]) -> str:

@@ -108,7 +108,7 @@ class _Live:
         from pixweave_tiny.files import bank
         from pixweave_tiny.model import load_tiny_clip
 
-        self.model = load_tiny_clip(weights).to(run.device)
+        self.model = load_tiny_clip(weights, getattr(run, "only", "")).to(run.device)
         self.device = run.device
         self.size = self.model.image_size
         self.bank = bank(weights)

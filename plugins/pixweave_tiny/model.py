@@ -34,16 +34,19 @@ WORDS = regex.compile(
 )
 
 
-def load_tiny_clip(path: Path | None = None) -> TinyClip:
+def load_tiny_clip(path: Path | None = None, only: str = "") -> TinyClip:
     """Return the embedded model, frozen, float32, eval mode.
 
     ``path``: other weights, as `pixweave train clip` writes them, their config beside them (the
-    same name with .json; without one they must be of the embedded model's shape).
+    same name with .json; without one they must be of the embedded model's shape). ``only`` "text":
+    without the image tower.
     """
     beside = path.with_suffix(".json") if path else CONFIG
     config = beside if beside.is_file() else CONFIG
-    model = TinyClip(json.loads(config.read_text(encoding="utf-8"))["model_cfg"])
+    model = TinyClip(json.loads(config.read_text(encoding="utf-8"))["model_cfg"], only)
     weights = load_file(path or WEIGHTS)
+    if only == "text":
+        weights = {k: v for k, v in weights.items() if not k.startswith("visual.")}
     model.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
     )
@@ -53,7 +56,7 @@ def load_tiny_clip(path: Path | None = None) -> TinyClip:
 class TinyClip(nn.Module):
     """A CLIP for small pictures: plain 0..1 RGB in, unit vectors out, for pictures and for text."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], only: str = "") -> None:
         super().__init__()
         self.config = config
         vision, text = config["vision_cfg"], config["text_cfg"]
@@ -61,7 +64,7 @@ class TinyClip(nn.Module):
         self.embed_dim: int = config["embed_dim"]
         self.context_length: int = text["context_length"]
         tower = ResNetTower if isinstance(vision["layers"], list) else ImageTower
-        self.visual: nn.Module = tower(vision, self.embed_dim)
+        self.visual: Any = None if only == "text" else tower(vision, self.embed_dim)
         width = text["width"]
         self.transformer = Layers(width, text["layers"], text["heads"], 4 * width, causal=True)
         self.token_embedding = nn.Embedding(text["vocab_size"], width)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pixweave.protocols import Perceptor
     from pixweave_zeroshot import ZeroShot
 
-AT_ONCE = 64
-"""Texts that are encoded together."""
-
 
 class ZeroShotJudge:
     """Labels as vectors, and what a picture's vector says about them."""
@@ -37,11 +35,12 @@ class ZeroShotJudge:
         named = settings.texts()
         self.labels = tuple(named)
         patterns = _patterns(settings.patterns(), self._eye)
-        self.weights = class_weights(self._eye, named, patterns)
+        encode = partial(run.encode_texts, self.perceptor)
+        self.weights = class_weights(encode, named, patterns)
         self._others: Tensor | None = None
         if self.bias is None and (self.multi or self.least is not None):
             captions = settings.background or getattr(self._eye, "bank", None) or texts.everyday()
-            self._others = _encode(self._eye, captions)
+            self._others = encode(list(captions))
             self._far = self._others @ self.weights < TOO_NEAR  # [K, L]: may stand against it
         self.info = self._described(len(patterns))
 
@@ -86,12 +85,13 @@ class ZeroShotJudge:
 
 
 def class_weights(
-    perceptor: Perceptor, named: Mapping[str, Sequence[str]], patterns: Sequence[str]
-) -> Tensor:
+    encode: Callable[[list[str]], Tensor], named: Mapping[str, Sequence[str]],
+    patterns: Sequence[str],
+) -> Tensor:  # fmt: skip
     """Unit vectors `[D, L]` of the labels: the mean over their texts in every template."""
     filled = [[p.replace("{}", text) for text in several for p in patterns]
               for several in named.values()]  # fmt: skip
-    vectors = _encode(perceptor, [text for group in filled for text in group])
+    vectors = encode([text for group in filled for text in group])
     groups = vectors.split([len(group) for group in filled])
     return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=1).T
 
@@ -101,15 +101,6 @@ def _patterns(found: Sequence[str] | str, perceptor: Perceptor) -> Sequence[str]
         return found
     own = getattr(perceptor, "templates", None) if found == "auto" else None
     return own or texts.templates("simple" if found == "auto" else found)
-
-
-@torch.no_grad()
-def _encode(perceptor: Perceptor, said: Iterable[str]) -> Tensor:
-    """Unit vectors `[P, D]`, float32."""
-    listed = list(said)
-    parts = [perceptor.encode_text(listed[i : i + AT_ONCE]).float()
-             for i in range(0, len(listed), AT_ONCE)]  # fmt: skip
-    return F.normalize(torch.cat(parts), dim=1)
 
 
 def _temperature(
