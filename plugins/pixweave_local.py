@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pixweave import Component, Field, hookimpl
 from pixweave.errors import RunError
 from pixweave.work import Done, ExecutorRun, Unit, Workplace, attempt, died
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 TICK = 0.1
 """Seconds after which it looks whether it shall stop."""
@@ -57,6 +57,8 @@ class _Local:
         self, units: Iterable[Unit], stop: Callable[[], bool]
     ) -> Generator[Done, None, None]:
         """See `pixweave.protocols.Executor`."""
+        from multiprocessing.connection import wait  # here: it takes as long as all plugins
+
         again: deque[tuple[Unit, int]] = deque()
         source = iter(units)
         free: list[_Worker] = []
@@ -110,6 +112,8 @@ class _Worker:
     """One process and the line to it."""
 
     def __init__(self, workplace: Workplace, threads: int) -> None:
+        import multiprocessing
+
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, workplace, threads), daemon=True)
@@ -134,6 +138,8 @@ class _Worker:
 
     def end(self, patience: float = 0) -> str:
         """End it, unless it ends by itself so soon; gives how it ended."""
+        import signal
+
         self.alive = False
         self.line.close()
         self.process.join(patience)
@@ -152,6 +158,8 @@ class _Worker:
 
 def serve(line: Connection, workplace: Workplace, threads: int) -> None:
     """Do the units that come, until the line is closed: a worker's whole life."""
+    import signal
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who sent us decides
     os.dup2(2, 1)  # stdout is the caller's result
     workplace.settle(threads)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -92,6 +90,8 @@ class _Ray:
 
     def _connect(self) -> None:
         """Join the cluster that is meant, or start one."""
+        import logging
+
         address = self.settings.address or os.environ.get("RAY_ADDRESS") or None
         own = {} if address else {"include_dashboard": False}
         try:
@@ -240,6 +240,8 @@ class Worker:
 
 def _knock(address: str | None) -> None:
     """Raise OSError where nobody listens; Ray itself would try for a minute or more."""
+    import socket
+
     host, colon, port = (address or "").rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), 5).close()
