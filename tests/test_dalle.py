@@ -9,6 +9,7 @@ import torch
 from pixweave_dalle import Dalle
 from pixweave_dalle.model import Dalle as Model
 from pixweave_dalle.model import draw, load_dalle
+from pixweave_dalle.start import cut_out
 from pixweave_dalle.train import DalleTraining
 from pixweave_vqgan.generator import GENTLE
 from pixweave_vqgan.model import load_vqgan
@@ -160,6 +161,29 @@ def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, An
     assert not hasattr(plain, "natural_rate")
     component: Any = plugins_of().find("generator", settings["use"]).component
     assert made.natural_rate["0"] < component.natural_rate["0"]
+
+
+@pytest.mark.parametrize("settings", [
+    {"use": "pixel", "alpha": True}, {"use": "fft", "alpha": True},
+    {"use": "strokes", "mode": "shapes", "count": 12, "paper": "none"},
+], ids=lambda settings: settings["use"])  # fmt: skip
+def test_a_sample_is_cut_out_where_there_is_alpha(settings: dict[str, Any]) -> None:
+    alpha = started(**settings, sample=True).image().detach()[0, 3]
+    assert alpha[28:36, 28:36].mean() > 0.9
+    assert alpha[:4, :4].mean() < 0.1 > alpha[-4:, -4:].mean()
+
+
+def test_what_is_cut_out_reaches_in_from_an_edge_of_one_colour() -> None:
+    picture = torch.ones(1, 3, 16, 16)
+    picture[:, 1:, 4:12, 4:12] = 0  # a red frame
+    picture[:, :, 6:10, 6:10] = 1  # with a white middle, which no way leads to
+    made = cut_out(picture)
+    there = torch.zeros(16, 16)
+    there[4:12, 4:12] = 1
+    assert torch.equal(made[0, 3], there)
+    assert torch.equal(made[:, :3], picture)
+    gradient = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
+    assert bool((cut_out(gradient)[:, 3] == 1).all())
 
 
 def test_texts_that_are_only_unwanted_give_no_sample() -> None:

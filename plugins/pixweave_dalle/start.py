@@ -21,14 +21,35 @@ if TYPE_CHECKING:
 def sampled(run: Run, rng: torch.Generator) -> Tensor | None:
     """The first picture for a run's prompts, `[1,3,H,W]` at its size; None if it wants none.
 
-    What generators with a setting `sample` begin with; see `pixweave_dalle.SAMPLE`.
+    What generators with a setting `sample` begin with; see `pixweave_dalle.SAMPLE`. Where the
+    generator makes alpha it is `[1,4,H,W]`, and a plain background is transparent.
     """
     texts = wanted(run.recipe)
     if not texts:
         return None
     width, height = run.size
     picture = first_picture(texts, rng, run.device)
+    if getattr(run.recipe.generator.settings, "alpha", False):
+        picture = cut_out(picture)
     return F.interpolate(picture, (height, width), mode="bicubic").clamp(0, 1)
+
+
+def cut_out(picture: Tensor, near: float = 0.2) -> Tensor:
+    """Return `[1,4,H,W]`: what reaches in from the edge in the edge's own colour is transparent.
+
+    All of `[1,3,H,W]` is opaque where most of its edge is further than `near` (the greatest
+    difference of a channel, 0..1) from the colour in the middle of the others: no plain background.
+    """
+    edge = torch.ones_like(picture[:, :1])
+    edge[:, :, 1:-1, 1:-1] = 0
+    behind = picture[:, :, edge[0, 0] > 0].median(dim=2).values[..., None, None]
+    alike = ((picture - behind).abs().amax(1, keepdim=True) < near).float()
+    if (alike * edge).sum() < edge.sum() / 2:
+        return torch.cat([picture, torch.ones_like(edge)], 1)
+    found, before = alike * edge, torch.zeros_like(edge)
+    while not torch.equal(found, before):
+        found, before = F.max_pool2d(found, 3, stride=1, padding=1) * alike, found
+    return torch.cat([picture, 1 - found], 1)
 
 
 @torch.no_grad()

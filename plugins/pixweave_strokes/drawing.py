@@ -179,15 +179,31 @@ class StrokeDrawing:
 
     @torch.no_grad()
     def _take_colours(self, image: Tensor) -> None:
+        if self.clear:
+            self._gather(image[:, 3:])
         if "paper" in self.moving:
             self.moving["paper"].copy_(_unshade(image[0, :3].mean((1, 2))))
         if "colours" in self.moving:
-            middle = self.moving["points"].mean(1) * (PLACE * self.side)
-            grid = middle / middle.new_tensor(self.size) * 2 - 1
-            found = F.grid_sample(image[:, :3], grid[None, None], align_corners=False,
-                                  padding_mode="border")  # fmt: skip
-            self.moving["colours"].copy_(_unshade(found[0, :, 0].T))
+            self.moving["colours"].copy_(_unshade(self._under(image[:, :3])))
             self.moving["opacities"].fill_(0.5)
+
+    def _under(self, image: Tensor) -> Tensor:
+        """What `[1, C, H, W]` has under the middle of each curve: `[N, C]`."""
+        middle = self.moving["points"].mean(1) * (PLACE * self.side)
+        grid = middle / middle.new_tensor(self.size) * 2 - 1
+        found = F.grid_sample(image, grid[None, None], align_corners=False, padding_mode="border")
+        return found[0, :, 0].T
+
+    def _gather(self, alpha: Tensor) -> None:
+        """Move curves that lie where `[1, 1, H, W]` is transparent towards the middle of it."""
+        there = (alpha[0, 0] > 0.5).nonzero().float()
+        if not len(there):
+            return
+        centre = (there.mean(0).flip(0) + 0.5) / (PLACE * self.side)
+        points = self.moving["points"]
+        for _ in range(12):  # after which three hundredths of the way are left
+            away = (centre - points.mean(1)) * (self._under(alpha) < 0.5)
+            points += 0.25 * away[:, None]
 
     def _difference(self, image: Tensor) -> Tensor:
         ours = self.image()
