@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,64 @@ def main() -> None:
     options.add_argument("--vectors", type=int, default=100_000)
     options.add_argument("--dim", type=int, default=512)
     options.add_argument("--photos", type=int, default=24)
+    options.add_argument("--named", type=int, default=10_000, help="vectors to classify")
+    options.add_argument("--small", type=int, default=1000, help="small pictures to classify")
     options.add_argument("--threads", type=int, default=1)
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if asked.vectors:
             searching(Path(folder), asked.vectors, asked.dim)
+        if asked.named:
+            naming(Path(folder) / "named", asked.named)
+        if asked.small:
+            small(Path(folder) / "small", asked.small)
         if asked.photos:
             reading(Path(folder), asked.photos, asked.threads)
+
+
+def naming(folder: Path, count: int) -> None:
+    """Time the whole command `classify --index`, for made-up vectors and for a handful of them."""
+    os.environ["PIXWEAVE_HOME"] = str(folder / "home")
+    rng = np.random.default_rng(0)
+    for some in (10, count):
+        vectors = rng.normal(size=(some, 192)).astype(np.float32) + 0.8
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        with open_index(folder / str(some), "tiny", make=True, plugins=Plugins.discover()) as index:
+            fill(index, vectors)
+        words = [sys.executable, "-m", "pixweave", "classify", "--index", str(folder / str(some)),
+                 "--labels", "a cat,a dog,a house", "-q"]  # fmt: skip
+        print(f"classify an index of {some}, whole command:", timed(partial(
+            subprocess.run, words, check=True, capture_output=True), 5))  # fmt: skip
+
+
+def small(folder: Path, count: int) -> None:
+    """Time `index` and `classify`, whole commands, on the same small pictures."""
+    folder.mkdir()
+    os.environ["PIXWEAVE_HOME"] = str(folder / "home")
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((256, 256)).save(folder / f"{i:05}.jpg")
+    for words in (["index", folder, "--index", folder / "index", "-q"],
+                  ["classify", folder, "--labels", "a cat,a dog,a house", "-q"]):  # fmt: skip
+        began = time.perf_counter()
+        whole = [sys.executable, "-m", "pixweave", *map(str, words)]
+        subprocess.run(whole, check=True, capture_output=True)
+        print(f"{words[0]}: {count / (time.perf_counter() - began):.0f} pictures/s, whole command")
+
+
+def fill(index: Any, vectors: np.ndarray[Any, Any]) -> Any:
+    """Put vectors into an empty index, each with a file of its own; gives their model."""
+    model = index.store.model(index.encoder.identity, "crop/64/bicubic/ffffff/1",
+                              vectors.shape[1], '{"use": "tiny"}')  # fmt: skip
+    halves = vectors.astype(np.float16)
+    with index.store.writing() as db:
+        for i in range(len(vectors)):
+            db.execute("INSERT INTO contents VALUES(?,?,9,9,'png',1)", (i + 1, b"%d" % i))
+            db.execute("INSERT INTO files VALUES(?,?,1,1,?,NULL)", (i + 1, f"/p/{i}", i + 1))
+            db.execute("INSERT INTO vectors VALUES(?,?,?,0,?)",
+                       (i + 1, model.id, i + 1, halves[i].tobytes()))  # fmt: skip
+    return model
 
 
 def searching(folder: Path, count: int, dim: int) -> None:
@@ -59,17 +111,8 @@ def searching(folder: Path, count: int, dim: int) -> None:
     at = folder / "index"
     os.environ["PIXWEAVE_HOME"] = str(folder / "home")  # where the made-up vector of a text is kept
     with open_index(at, "tiny", make=True, plugins=Plugins.discover()) as index:
-        encoder = index.encoder
-        model = index.store.model(encoder.identity, "crop/64/bicubic/ffffff/1", dim,
-                                  '{"use": "tiny"}')  # fmt: skip
-        halves = vectors.astype(np.float16)
-        with index.store.writing() as db:
-            for i in range(count):
-                db.execute("INSERT INTO contents VALUES(?,?,9,9,'png',1)", (i + 1, b"%d" % i))
-                db.execute("INSERT INTO files VALUES(?,?,1,1,?,NULL)", (i + 1, f"/p/{i}", i + 1))
-                db.execute("INSERT INTO vectors VALUES(?,?,?,0,?)",
-                           (i + 1, model.id, i + 1, halves[i].tobytes()))  # fmt: skip
-        keep(encoder.identity, {"q": goal / np.linalg.norm(goal)})
+        fill(index, vectors)
+        keep(index.encoder.identity, {"q": goal / np.linalg.norm(goal)})
         began = time.perf_counter()
         index.matrix()
         print(f"matrix of {count} x {dim} made in {time.perf_counter() - began:.2f} s")

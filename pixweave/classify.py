@@ -49,9 +49,13 @@ class Answer:
 
 
 def classify(
-    classifier: Classifier, files: Iterable[Found | Fault], bench: Bench, batch: int = BATCH
+    classifier: Classifier, files: Iterable[Found | Fault], bench: Bench, batch: int = 0
 ) -> Iterator[Answer | Fault]:
-    """An Answer for each picture, in order; a Fault, with its reason, for what is none."""
+    """An Answer for each picture, in order; a Fault, with its reason, for what is none.
+
+    `batch` pictures are judged together; 0: as many as `pixweave index` encodes together.
+    """
+    batch = batch or (BATCH if classifier.size >= 128 else 4 * BATCH)
     seen = read_all(files, look_of(classifier, bench))
     try:
         while group := list(islice(seen, batch)):

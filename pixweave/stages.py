@@ -157,16 +157,17 @@ class Staging:
 
     def _classify(self, stage: Stage) -> Iterator[Event]:
         settings = stage.settings
-        if not self.pictures and not settings.input:
-            raise self._none(stage)
+        indexed = not self.pictures and any(map(is_index, settings.input))
+        if not indexed:
+            self._take_in(stage)
         live = self.bench.build(stage.parts["classifier"][0])
         for label in (*(settings.only or ()), *([settings.by] if settings.by else ())):
             if label not in (*live.labels, "unknown"):
                 hint = did_you_mean(label, live.labels)
                 raise RunError(f"{stage.mark}: the classifier has no label '{label}'; {hint}")
         found: list[Answer] = []
-        answers = answers_of(live, self.pictures, self.bench) if self.pictures \
-            else classify_inputs(live, settings.input, self.bench)  # fmt: skip
+        answers = classify_inputs(live, settings.input, self.bench) if indexed \
+            else answers_of(live, self.pictures, self.bench)  # fmt: skip
         answer: Answer | Fault | None = None
         for answer in answers:
             if isinstance(answer, Fault):

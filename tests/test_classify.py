@@ -262,8 +262,8 @@ def test_what_cannot_be_done_is_told(work: Path) -> None:
 
 
 def test_ctrl_c_keeps_the_rows_that_are_printed(work: Path) -> None:
-    for number in range(400):
-        os.link(work / "pics" / "a.png", work / "pics" / f"n{number:03}.png")
+    for number in range(3000):  # more than it can have done by then
+        os.link(work / "pics" / "a.png", work / "pics" / f"n{number:04}.png")
     command = [sys.executable, "-m", "pixweave", "classify", "pics", "--labels", LABELS, "-q"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
