@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from pixweave.bench import Bench
     from pixweave.pictures import Look
     from pixweave.plugins import Plugins
     from pixweave.protocols import Perceptor
@@ -64,7 +65,7 @@ class Encoder:
     def _built(self, only: str) -> Perceptor:
         if self._made is None or self._only not in ("", only):
             self._bench.only = self._only = only
-            self._made = _build(self)
+            self._made = self._bench.build(self.part)
         return self._made
 
     @property
@@ -138,8 +139,10 @@ class Encoder:
                          precision)  # fmt: skip
 
     @cached_property
-    def _bench(self) -> _Bench:
-        return _Bench(self)
+    def _bench(self) -> Bench:
+        from pixweave.bench import Bench  # imports torch, some seconds, unless it is there
+
+        return Bench(self.recipe)
 
 
 def identity_of(part: Part) -> str:
@@ -205,24 +208,6 @@ class Agreement:
         return "ok"
 
 
-class _Bench:
-    """The little of a Run that a perceptor's `build` may count on."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        from pixweave.device import choose_device, choose_precision
-
-        self.recipe, self.part, self.only = encoder.recipe, encoder.part, ""
-        self.device = choose_device(self.recipe.device)
-        self.dtype = choose_precision(self.recipe.precision, self.device)
-
-    def rng(self, name: str, step: int | None = None) -> torch.Generator:
-        """A fresh CPU generator for a named purpose."""
-        import torch
-
-        digest = hashlib.blake2b(f"{name}/{step}".encode(), digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)
-
-
 def open_encoder(
     plugins: Plugins,
     perceptor: str | Mapping[str, Any] = "tiny",
@@ -259,16 +244,6 @@ def entry_of(part: str | Mapping[str, Any], option: str) -> dict[str, Any]:
         model, _, tag = rest.rpartition("/")
         return {"use": use, "model": model, "pretrained": tag} if model else {"use": part}
     return {"use": use}
-
-
-def _build(encoder: Encoder) -> Any:
-    bench = encoder._bench  # imports torch, some seconds, unless it is there
-    import torch
-
-    cuda = [bench.device] if bench.device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
-        torch.manual_seed(0)  # random weights, of tests, are the same each time
-        return encoder.part.settings.build(bench)  # type: ignore[arg-type]
 
 
 def _agreement(ours: Array, theirs: Array) -> float:
