@@ -80,9 +80,9 @@ class _Ann:
     def _nearest(self, goal: Array, count: int) -> Array:
         import numpy as np
 
-        count = min(count, len(self.matrix.vectors))
-        if not count:
-            return np.empty(0, np.int64)
+        total = len(self.matrix.vectors)
+        if max(count, self.settings.width) >= total:  # a graph may leave some of them out of reach
+            return np.arange(total)
         self.graph.expansion_search = max(self.settings.width, count)
         return np.asarray(self.graph.search(goal, count).keys).astype(np.int64)
 

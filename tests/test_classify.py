@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -265,10 +266,12 @@ def test_ctrl_c_keeps_the_rows_that_are_printed(work: Path) -> None:
     for number in range(3000):  # more than it can have done by then
         os.link(work / "pics" / "a.png", work / "pics" / f"n{number:04}.png")
     command = [sys.executable, "-m", "pixweave", "classify", "pics", "--labels", LABELS, "-q"]
+    heed = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, heed)
     assert process.stdout is not None
     first = [process.stdout.readline() for _ in range(3)]
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.endswith("stopped\n")
