@@ -183,9 +183,9 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
 
 
 def test_units_say_what_is_wrong(plugins: Plugins) -> None:
-    assert attempt(Unit("a", "pixweave.testing:labour", {"number": 3})) == (9, "")
-    _, fault = attempt(Unit("a", "pixweave.testing:labour", {"mishap": "raise"}))
-    assert fault.startswith("ValueError: no number (testing.py:")
+    assert attempt(Unit("a", "pixweave.testing.working:labour", {"number": 3})) == (9, "")
+    _, fault = attempt(Unit("a", "pixweave.testing.working:labour", {"mishap": "raise"}))
+    assert fault.startswith("ValueError: no number (working.py:")
     with pytest.raises(PluginError) as none:
         component_of(plugins, "executor", {"use": "locale"})
     assert str(none.value) == "executor 'locale' is not known; did you mean 'local'?"
@@ -229,7 +229,7 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         "from pixweave.work import ExecutorRun, Unit\n"
         "from pixweave_local import Local\n"
-        "unit = Unit('a', 'pixweave.testing:labour', {'number': 3})\n"
+        "unit = Unit('a', 'pixweave.testing.working:labour', {'number': 3})\n"
         "list(Local(workers=1, retries=0).build(ExecutorRun()).run([unit], lambda: False))\n"
     )
     done = subprocess.run(

@@ -20,7 +20,7 @@ from pixweave.search import Tally, Wish, open_index, update
 from pixweave.testing import check_component, plugins_of
 from pixweave.work import Done, ExecutorRun, Unit
 
-UNIT = Unit("a", "pixweave.testing:labour", {"number": 3})
+UNIT = Unit("a", "pixweave.testing.working:labour", {"number": 3})
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

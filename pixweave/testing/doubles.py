@@ -1,0 +1,105 @@
+"""Small doubles for tests: a perceptor that sees colours, and recipes that run in no time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.component import Component, Field
+from pixweave.hookspecs import hookimpl
+from pixweave.plugins import Plugins
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from pixweave.recipe import Recipe
+    from pixweave.run import Run
+
+
+class FakePerceptor(Component):
+    """Sees the mean colour and contrast of a picture; a text is the colour that it names."""
+
+    side: int = Field(16, ge=4, description="side of the pictures that it looks at")
+
+    def build(self, run: Run) -> Any:
+        """The live double."""
+        return _ColourPerceptor(self.side, run.device)
+
+
+class _ColourPerceptor:
+    def __init__(self, size: int, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self.logit_scale = 20.0
+        self.templates = ("{}",)
+        self.bank = ["red", "green", "blue", "yellow", "black", "white"]
+        self.encoded = 0
+
+    def encode_image(self, crops: Tensor) -> Tensor:
+        """Unit vectors `[N, 3]` in the direction of the mean colour away from grey."""
+        from torch.nn.functional import normalize
+
+        self.encoded += len(crops)
+        return normalize(crops.mean((2, 3)) - 0.5 + 1e-4, dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors of the last colour that each text names, else of its letters."""
+        import torch
+        from PIL import ImageColor
+        from torch.nn.functional import normalize
+
+        rows = []
+        for text in texts:
+            named = [word for word in text.lower().split() if word in ImageColor.colormap]
+            code = sum(text.encode())
+            rgb = (
+                ImageColor.getrgb(named[-1])[:3] if named else [code * k % 255 for k in (3, 7, 11)]
+            )
+            rows.append([channel / 255 - 0.5 + 1e-4 for channel in rgb])
+        return normalize(torch.tensor(rows, device=self.device), dim=-1)
+
+    def overflow(self, text: str) -> str:
+        """It holds eight words."""
+        return " ".join(text.split()[8:])
+
+
+class FakePlugin:
+    """Offers the perceptor `fake`."""
+
+    @staticmethod
+    @hookimpl
+    def register_perceptors() -> dict[str, type[Component]]:
+        """Offer `fake`."""
+        return {"fake": FakePerceptor}
+
+
+def plugins_of(*modules: Any, installed: bool = True) -> Plugins:
+    """The installed plugins, the double `fake`, and the given modules or objects with hooks."""
+    plugins = Plugins.discover(entry_points=installed)
+    plugins.add(FakePlugin, "pixweave_fake")
+    for index, module in enumerate(modules):
+        plugins.add(module, getattr(module, "__name__", f"plugin{index}"))
+    return plugins
+
+
+def tiny_recipe(plugins: Plugins | None = None, folder: Path | None = None, **keys: Any) -> Recipe:
+    """A recipe that runs in milliseconds: 3 steps of 24x24 pixels, judged by `fake`."""
+    from pixweave.recipe import load_text
+
+    body = {
+        "pixweave": 1,
+        "size": [24, 24],
+        "steps": 3,
+        "device": "cpu",
+        "generator": {"use": "pixel", "grid": [12, 12]},
+        "perceptors": ["fake"],
+        "prompts": ["a red square"],
+        "losses": [],
+        "augmentations": [],
+        "crops": {"count": 4},
+        "export": [],
+        **keys,
+    }
+    return load_text(json.dumps(body), "tiny.yaml", folder or Path(), plugins or plugins_of())
