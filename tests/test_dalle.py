@@ -180,8 +180,9 @@ def test_what_is_cut_out_reaches_in_from_an_edge_of_one_colour() -> None:
     made = cut_out(picture)
     there = torch.zeros(16, 16)
     there[4:12, 4:12] = 1
-    assert torch.equal(made[0, 3], there)
-    assert torch.equal(made[:, :3], picture)
+    assert torch.equal(made[0, 3] > 0.4, there > 0)  # soft: a corner has four of nine
+    assert torch.allclose(made[:, :3, 4:12, 4:12], picture[:, :, 4:12, 4:12])
+    assert torch.allclose(made[0, 1:3, 2:14, 2:4], torch.zeros(()))  # red goes on, not white
     gradient = torch.linspace(0, 1, 16).expand(1, 3, 16, 16)
     assert bool((cut_out(gradient)[:, 3] == 1).all())
 

@@ -39,6 +39,7 @@ def cut_out(picture: Tensor, near: float = 0.2) -> Tensor:
 
     All of `[1,3,H,W]` is opaque where most of its edge is further than `near` (the greatest
     difference of a channel, 0..1) from the colour in the middle of the others: no plain background.
+    The new edge is soft, and has the colours of what lies within, none of the background.
     """
     edge = torch.ones_like(picture[:, :1])
     edge[:, :, 1:-1, 1:-1] = 0
@@ -49,7 +50,20 @@ def cut_out(picture: Tensor, near: float = 0.2) -> Tensor:
     found, before = alike * edge, torch.zeros_like(edge)
     while not torch.equal(found, before):
         found, before = F.max_pool2d(found, 3, stride=1, padding=1) * alike, found
-    return torch.cat([picture, 1 - found], 1)
+    there = 1 - found
+    return torch.cat([_spread(picture, there), F.avg_pool2d(there, 3, stride=1, padding=1)], 1)
+
+
+def _spread(picture: Tensor, there: Tensor, reach: int = 4) -> Tensor:
+    """The picture with the colours of what is there, but for its rim, led on over the edge."""
+    known = -F.max_pool2d(-there, 3, stride=1, padding=1)
+    colours = picture * known
+    for _ in range(reach):
+        share = F.avg_pool2d(known, 3, stride=1, padding=1)
+        mean = F.avg_pool2d(colours, 3, stride=1, padding=1) / share.clamp(min=1e-6)
+        new = (known == 0) & (share > 0)
+        colours, known = torch.where(new, mean, colours), known + new.float()
+    return torch.where(known > 0, colours, picture)
 
 
 @torch.no_grad()
