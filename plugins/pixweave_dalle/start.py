@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from pixweave_tiny.model import load_tiny_clip
-from pixweave_vqgan.model import load_vqgan
 from torch import Tensor
 from torch.nn import functional as F
 
 from pixweave_dalle import wanted
-from pixweave_dalle.model import load_dalle
 
 if TYPE_CHECKING:
     from pixweave.run import Run
@@ -78,6 +75,12 @@ def first_picture(
     `tiny-dalle` makes `count` pictures of each text that is wanted, `tiny-vqgan` decodes them, and
     `tiny-clip` takes the best for all texts together (re-ranking, Ramesh et al. 2021).
     """
+    # three models, which generators that begin otherwise need not import
+    from pixweave_tiny.model import load_tiny_clip
+    from pixweave_vqgan.model import load_vqgan
+
+    from pixweave_dalle.model import load_dalle
+
     sampler, decoder = load_dalle().to(device), load_vqgan().to(device)
     judge = load_tiny_clip().to(device)
     wanted = [text for text, weight in prompts if weight > 0 for _ in range(count)]
