@@ -145,17 +145,7 @@ def test_candidates_are_indexed_found_and_named(tmp_path: Path) -> None:
         assert index.store.counts() == (4, 0)
 
 
-def test_the_perceptor_is_built_once_for_all_stages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    component: Any = PLUGINS.find("perceptor", "fake").component
-    build, built = component.build, []
-
-    def counted(self: Any, run: Any) -> Any:
-        built.append(self)
-        return build(self, run)
-
-    monkeypatch.setattr(component, "build", counted)
+def test_the_perceptor_is_built_once_for_all_stages(tmp_path: Path, built: list[Any]) -> None:
     stages = [{"do": "generate", "seeds": 2}, {"do": "index", "index": "album"},
               {"do": "search", "query": "red"}, {"do": "rank", "prompts": ["red"]}]  # fmt: skip
     run(recipe(tmp_path, *stages, **DRAWN), tmp_path / "out")

@@ -175,17 +175,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len([e for e in redone if e.kind == "step"]) == 2  # another recipe: drawn anew
 
 
-def test_perceptors_are_built_once_for_all_candidates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    component: Any = PLUGINS.find("perceptor", "fake").component
-    build, built = component.build, []
-
-    def counted(self: Any, run: Any) -> Any:
-        built.append(self)
-        return build(self, run)
-
-    monkeypatch.setattr(component, "build", counted)
+def test_perceptors_are_built_once_for_all_candidates(tmp_path: Path, built: list[Any]) -> None:
     stages = [{"do": "generate", "seeds": 3}, {"do": "rank", "prompts": ["red"]},
               {"do": "classify", "labels": COLOURS}]  # fmt: skip
     run(staged(tmp_path, *stages), tmp_path / "out")
