@@ -1,0 +1,92 @@
+"""Write or compare what every built-in recipe resolves to and draws in three steps.
+
+    python scripts/digests.py            write tests/digests.json
+    python scripts/digests.py FILE       compare with FILE, byte for byte; exits with 1 if they differ
+
+`resolved` is the digest of the resolved recipe, `frames` that of the pictures as 8-bit pixels, and
+`thumbnail` the last picture at 4 x 4 pixels. Pixels differ in their last bits from one kind of
+processor to another: compare `frames` on one machine only, in the same number of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import interpolate
+
+from pixweave import Plugins, Recipe, load, perform
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if "presets" not in p.parts)
+FILE = ROOT / "tests" / "digests.json"
+STEPS = 3
+
+
+def shortened(path: Path, folder: Path) -> list[str]:
+    """What makes a recipe quick, and needs no download."""
+    sets = ["device=cpu", "precision=float32"]
+    if path.stem != "found":
+        sets += [f"steps={STEPS}", "crops.count=4"]
+    if path.stem == "candidates":
+        sets += ["stages.0.seeds=2", "stages.1.keep=1"]
+    if path.stem == "album":
+        sets += ["stages.0.seeds=2", "stages.2.top=2", f"stages.1.index={folder / 'album'}"]
+    if path.stem == "judges":
+        sets += ["perceptors.1.pretrained=random", "perceptors.1.model=ViT-S-32-alt"]
+    return sets
+
+
+def resolved(recipe: Recipe, folder: Path) -> str:
+    """The digest of a resolved recipe, wherever it and its folder lie."""
+    text = json.dumps(recipe.resolved(), sort_keys=True)
+    text = text.replace(str(folder), "OUT").replace(str(ROOT), "ROOT")
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """What one recipe resolves to and draws."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        recipe = load([path], Plugins.discover(), shortened(path, folder))
+        found: dict[str, Any] = {"resolved": resolved(recipe, folder)}
+        pixels, last = hashlib.sha256(), None
+        for event in perform(recipe, folder):
+            if event.kind == "step" and event.frame is not None:
+                last = event.frame.image.detach()
+                pixels.update((last.clamp(0, 1) * 255).round().byte().numpy().tobytes())
+        if last is not None:
+            small = interpolate(last[:, :3], (4, 4), mode="area")[0]
+            found["frames"] = pixels.hexdigest()[:16]
+            found["thumbnail"] = (small * 255).round().int().flatten().tolist()
+        return found
+
+
+def main() -> None:
+    """Write the file, or compare with another."""
+    torch.set_num_threads(1)
+    found = {path.stem: digest(path) for path in RECIPES}
+    if len(sys.argv) < 2:
+        lines = [f'  "{name}": {json.dumps(what)}' for name, what in found.items()]
+        FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+        return
+    before = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    differ = {
+        name: key
+        for name in {**before, **found}
+        for key in ("resolved", "frames")
+        if before.get(name, {}).get(key) != found.get(name, {}).get(key)
+    }
+    for name, key in differ.items():
+        print(f"{name}: {key} differs")
+    print(f"{len(found) - len(differ)} of {len(found)} recipes resolve and draw the same bytes")
+    sys.exit(1 if differ else 0)
+
+
+if __name__ == "__main__":
+    main()
