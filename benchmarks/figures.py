@@ -27,7 +27,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 from emoji import load_emoji
 from evaluate import Bench, article, encode_pictures, top
-from pixweave_tiny.model import load_tiny_clip
+from pixweave_tiny.clip_model import load_tiny_clip
 from words import COLOURS, SHAPES
 
 

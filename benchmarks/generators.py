@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pixweave import Plugins, generate, images, load_text, open_run
+from pixweave import Plugins, generate, load_text, open_run
+from pixweave.media import images
 
 PROMPTS = ("a sunset over the sea", "a red heart", "a green apple", "a mushroom")
 GENERATORS = {

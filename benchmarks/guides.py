@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pixweave_tiny.model as tiny
+import pixweave_tiny.clip_model as tiny
 import torch
 from pixweave_tiny import Clip
-from pixweave_tiny.files import bank as bank_of
-from pixweave_tiny.model import TinyClip, load_tiny_clip
-from pixweave_tiny.train import ClipTraining
+from pixweave_tiny.clip_files import bank as bank_of
+from pixweave_tiny.clip_model import TinyClip, load_tiny_clip
+from pixweave_tiny.clip_training import ClipTraining
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 MODELS = {
-    "tiny-clip": "from pixweave_tiny.model import load_tiny_clip as load",
-    "tiny-vqgan": "from pixweave_vqgan.model import load_vqgan as load",
-    "tiny-dalle": "from pixweave_dalle.model import load_dalle as load",
+    "tiny-clip": "from pixweave_tiny.clip_model import load_tiny_clip as load",
+    "tiny-vqgan": "from pixweave_vqgan.vqgan_model import load_vqgan as load",
+    "tiny-dalle": "from pixweave_dalle.dalle_model import load_dalle as load",
 }
 PROGRAM = """
 import time, torch

@@ -67,7 +67,7 @@ def load_reference(dtype_name: str) -> Any:
     from types import SimpleNamespace
 
     import torch
-    from pixweave_openclip import weights
+    from pixweave_openclip import load_weights as weights
     from reference import Reference
 
     from pixweave import Run
@@ -83,7 +83,7 @@ def start_ours(precision: str) -> dict[str, Callable[[], Any]]:
     import torch
 
     import pixweave
-    from pixweave.view import View
+    from pixweave.engine.view import View
 
     run = load_run(precision)
     frames = pixweave.generate(run)
@@ -115,9 +115,9 @@ def serve(side: str, threads: int) -> None:
 
     torch.set_num_threads(threads)
     if side == "ours-mkl":
-        from pixweave_openclip import fast
+        from pixweave_openclip import fast_vision_tower
 
-        fast.onednn_is_faster = lambda: False  # type: ignore[assignment]
+        fast_vision_tower.onednn_is_faster = lambda: False  # type: ignore[assignment]
     if side.startswith("ours"):
         work = start_ours("bfloat16" if side.endswith("bf16") else "float32")
     else:
@@ -175,16 +175,16 @@ def compare_towers() -> dict[str, float]:
 
 
 def compare_samplers() -> dict[str, float]:
-    """The same homographies in `pixweave.crops` and in kornia: crops, and the picture's gradient.
+    """The same homographies in `engine.crops` and in kornia: crops, and the picture's gradient.
 
     Warps that neither shrink the picture (there ours reads a smaller copy of it) nor leave it.
     """
     import torch
     from kornia.geometry.transform import warp_perspective
 
-    from pixweave import crops
+    from pixweave.engine import crops
     from pixweave.recipe import Moment
-    from pixweave.settings import Crops
+    from pixweave.recipe.sections import Crops
 
     rng = torch.Generator().manual_seed(3)
     settings = Crops(count=CROPS, zoomed=1, area=(0.2, 0.6), perspective=(0.2, 0), padding="border")

@@ -30,10 +30,10 @@ import numpy as np
 from PIL import Image
 
 from pixweave import Plugins
-from pixweave.encoder import open_encoder
-from pixweave.pictures import Found, Picture, find_pictures, read_all
+from pixweave.embedding.embedder import open_encoder
+from pixweave.embedding.text_embedding_cache import keep
+from pixweave.loading import Found, Picture, find_pictures, read_all
 from pixweave.search import Query, Term, open_index
-from pixweave.texts import keep
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ import pixweave
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 from emoji import load_emoji
 from evaluate import article, encode_pictures
-from pixweave_tiny.model import load_tiny_clip
+from pixweave_tiny.clip_model import load_tiny_clip
 from render import Renderer
 
 

@@ -46,8 +46,8 @@ def write_weights(path: Path) -> None:
     """Random weights and their config, in taming's layout."""
     import torch
     import yaml
-    from pixweave_vqgan.config import VQ
-    from pixweave_vqgan.model import VQModel
+    from pixweave_vqgan.model_config import VQ
+    from pixweave_vqgan.vqgan_model import VQModel
 
     torch.manual_seed(0)
     torch.save({"state_dict": VQModel(PARAMS).state_dict()}, path)
@@ -70,8 +70,8 @@ def load_run(precision: str) -> Any:
 def load_reference() -> Any:
     """The plain side."""
     import torch
-    from pixweave_openclip import weights
-    from pixweave_vqgan.model import load_vqgan
+    from pixweave_openclip import load_weights as weights
+    from pixweave_vqgan.vqgan_model import load_vqgan
     from reference import Reference
     from taming.modules.vqvae.quantize import VectorQuantizer
 

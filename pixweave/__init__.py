@@ -22,12 +22,12 @@ from pixweave.hookspecs import hookimpl
 from pixweave.plugins import Plugins
 
 if TYPE_CHECKING:
-    from pixweave.classify import zero_shot
-    from pixweave.drawing import Drawing
-    from pixweave.loop import generate
-    from pixweave.perform import perform
+    from pixweave.classification.classify_images import zero_shot
+    from pixweave.engine.loop import generate
+    from pixweave.engine.run import Run, open_run
+    from pixweave.engine.tensor_generator import Drawing
+    from pixweave.pipeline.runner import perform
     from pixweave.recipe import InputFile, Recipe, Value, load, load_text, over_time
-    from pixweave.run import Run, open_run
 
 __version__ = "0.1.0"
 
@@ -61,12 +61,12 @@ __all__ = [
 ]
 
 _LATER = {
-    "Drawing": "pixweave.drawing",
-    "zero_shot": "pixweave.classify",
-    "generate": "pixweave.loop",
-    "perform": "pixweave.perform",
-    "Run": "pixweave.run",
-    "open_run": "pixweave.run",
+    "Drawing": "pixweave.engine.tensor_generator",
+    "zero_shot": "pixweave.classification.classify_images",
+    "generate": "pixweave.engine.loop",
+    "perform": "pixweave.pipeline.runner",
+    "Run": "pixweave.engine.run",
+    "open_run": "pixweave.engine.run",
     **dict.fromkeys(
         ("InputFile", "Recipe", "Value", "load", "load_text", "over_time"), "pixweave.recipe"
     ),

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pixweave.errors import PluginError, RunError
 
 if TYPE_CHECKING:
+    from pixweave.engine.run import Run
     from pixweave.plugins import Plugins
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 __all__ = ["Complaint", "Component", "Field", "Settings"]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Generator as Rng
     from torch import Tensor
 
-    from pixweave.view import View
-    from pixweave.work import Done, Unit
+    from pixweave.engine.view import View
+    from pixweave.workers.tasks import Done, Unit
 
 
 class Generator(Protocol):
@@ -65,7 +65,7 @@ class Perceptor(Protocol):
 
     Optional: `bank`, short captions of what it knows, that a prompt may be contrasted with;
     `overflow(text)`, the words of a text that its context cannot hold ('' when all fit); `fit` and
-    `method`, how pictures are brought to its size (`pixweave.pictures.Look`). Its component
+    `method`, how pictures are brought to its size (`pixweave.loading.Look`). Its component
     may have `identity()`, a text without torch that is equal where vectors may be compared: then
     vectors of texts are kept on disk under it. Where `run.only` is "text" it will see texts alone,
     and may leave its image tower out. For classifiers: `logit_scale`, the factor on cosines that
@@ -136,10 +136,11 @@ class Searcher(Protocol):
 
 
 class Executor(Protocol):
-    """Does units of work in workers; `build` gets a `pixweave.work.ExecutorRun`.
+    """Does units of work in workers; `build` gets a `pixweave.workers.tasks.ExecutorRun`.
 
     A worker is a process that is settled first (`run.workplace.settle(threads)`) and then calls
-    `pixweave.work.attempt(unit)`; what a unit loads, such as a model, stays for the next ones.
+    `pixweave.workers.tasks.attempt(unit)`; what a unit loads, such as a model, stays for the
+    next ones.
     """
 
     info: str

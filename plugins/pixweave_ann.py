@@ -118,7 +118,7 @@ class _Ann:
 
     def _save(self, head: Path, rows: int) -> None:
         """A new file, then the json that names it: a save that is cut short harms nothing."""
-        from pixweave.images import write_whole
+        from pixweave.media.images import write_whole
 
         name = f"{head.name.removesuffix('.json')}-{os.urandom(4).hex()}.graph"
         file = head.with_name(name)

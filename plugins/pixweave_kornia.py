@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Generator as Rng
     from torch import Tensor
 
-    from pixweave.run import Run
+    from pixweave.engine.run import Run
 
 
 class Jitter(Component):

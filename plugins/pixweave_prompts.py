@@ -8,17 +8,17 @@ from pydantic import model_validator
 
 from pixweave import Complaint, Component, Field, hookimpl
 from pixweave.recipe import InputFile
-from pixweave.references import Mask
+from pixweave.recipe.image_inputs import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from torch import Tensor
 
+    from pixweave.engine.run import Run
+    from pixweave.engine.view import Gaze, View
     from pixweave.protocols import Perceptor
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
-    from pixweave.view import Gaze, View
 
 
 class Prompt(Component):
@@ -80,7 +80,7 @@ class Prompt(Component):
         """A function of the view; targets are encoded here, once."""
         import torch
 
-        from pixweave.perceive import contrast, distance, shares, unlike
+        from pixweave.embedding.similarity import contrast, distance, shares, unlike
 
         part, judges = run.part, self._judges(run)
         with torch.no_grad():
@@ -115,7 +115,7 @@ class Prompt(Component):
         return {name: run.perceptors[name] for name in self.perceptors or run.perceptors}
 
     def _target(self, perceptor: Perceptor, run: Run) -> Tensor:
-        from pixweave.perceive import embed_picture
+        from pixweave.embedding.similarity import embed_picture
 
         if self.text is not None:
             return perceptor.encode_text([self.text]).float()

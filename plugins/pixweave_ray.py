@@ -12,7 +12,7 @@ from typing import Any
 
 from pixweave import Component, Field, __version__, hookimpl
 from pixweave.errors import MissingError, RunError
-from pixweave.work import Done, ExecutorRun, Unit, Workplace, attempt, died
+from pixweave.workers.tasks import Done, ExecutorRun, Unit, Workplace, attempt, died
 
 TICK = 0.1
 """Seconds after which it looks whether it shall stop."""

@@ -1,7 +1,7 @@
 """Write or compare what every built-in recipe resolves to and draws in three steps.
 
     python scripts/digests.py            write tests/digests.json
-    python scripts/digests.py FILE       compare with FILE, byte for byte; exits with 1 if they differ
+    python scripts/digests.py FILE       compare with FILE, byte for byte; exits with 1
 
 `resolved` is the digest of the resolved recipe, `frames` that of the pictures as 8-bit pixels, and
 `thumbnail` the last picture at 4 x 4 pixels. Pixels differ in their last bits from one kind of

@@ -10,13 +10,13 @@ import click
 
 from pixweave import Plugins, errors, hookspecs, protocols
 from pixweave.cli import cli
-from pixweave.cli.plugin import example, settings
-from pixweave.palettes import SETS
+from pixweave.cli.plugins import example, settings
+from pixweave.media.palettes import SETS
 from pixweave.plugins import HOOKS, Offer
-from pixweave.recipe.core import Core
-from pixweave.recipe.doings import DOINGS
-from pixweave.recipe.sections import models
-from pixweave.settings import Crops, Optimizer
+from pixweave.recipe.section_reader import models
+from pixweave.recipe.sections import Crops, Optimizer
+from pixweave.recipe.stage_types import DOINGS
+from pixweave.recipe.top_level import Core
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 

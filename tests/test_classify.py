@@ -15,10 +15,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image, ImageDraw
-from pixweave_tiny.model import TinyClip, load_tiny_clip
+from pixweave_tiny.clip_model import TinyClip, load_tiny_clip
 
 import pixweave
-from pixweave import sorting
+from pixweave.classification import sort_into_folders
 from pixweave.cli import cli
 from pixweave.search import Wish, open_index
 
@@ -235,9 +235,9 @@ def test_copies_and_links_leave_the_pictures_where_they_are(work: Path, how: str
 
 
 def test_labels_are_safe_as_folders() -> None:
-    assert sorting.folder_name("a/b: ../c") == "a_b_ .._c"
-    assert sorting.folder_name("..") == "_"
-    assert sorting.folder_name("un café") == "un café"
+    assert sort_into_folders.folder_name("a/b: ../c") == "a_b_ .._c"
+    assert sort_into_folders.folder_name("..") == "_"
+    assert sort_into_folders.folder_name("un café") == "un café"
 
 
 def test_what_cannot_be_done_is_told(work: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixweave import Plugins, crops, load
-from pixweave.recipe.values import Moment
-from pixweave.settings import Crops
+from pixweave import Plugins, load
+from pixweave.engine import crops
+from pixweave.recipe.sections import Crops
+from pixweave.timeline.values import Moment
 
 MOMENT = Moment(step=0, steps=10, fps=24.0, inputs={})
 PLAIN = {"perspective": (0, 0), "shift": 0, "turn": 0, "padding": "reflect"}

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from pixweave_dalle import Dalle
-from pixweave_dalle.model import Dalle as Model
-from pixweave_dalle.model import draw, load_dalle
-from pixweave_dalle.start import cut_out
-from pixweave_dalle.train import DalleTraining
-from pixweave_vqgan.generator import GENTLE
-from pixweave_vqgan.model import load_vqgan
+from pixweave_dalle.dalle_model import Dalle as Model
+from pixweave_dalle.dalle_model import draw, load_dalle
+from pixweave_dalle.dalle_training import DalleTraining
+from pixweave_dalle.sample_start import cut_out
+from pixweave_vqgan.latent_generator import GENTLE
+from pixweave_vqgan.vqgan_model import load_vqgan
 
 from pixweave import RecipeError, open_run
 from pixweave.testing import plugins_of, tiny_recipe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pixweave import device
-from pixweave.device import choose_device, choose_precision
+from pixweave.engine import device
+from pixweave.engine.device import choose_device, choose_precision
 from pixweave.errors import MissingError, RunError
 
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))

@@ -20,10 +20,10 @@ from test_search_proofs import gallery
 from pixweave.component import component_of
 from pixweave.errors import PluginError, RunError
 from pixweave.plugins import Plugins
-from pixweave.search import Tally, Wish, open_index, update
+from pixweave.search import Tally, Wish, indexing, open_index
 from pixweave.search.shards import Ledger
 from pixweave.testing import plugins_of
-from pixweave.work import ExecutorRun, Unit, Workplace, attempt
+from pixweave.workers.tasks import ExecutorRun, Unit, Workplace, attempt
 
 LOCAL = {"use": "local", "workers": 2}
 
@@ -83,7 +83,7 @@ def test_what_moved_is_known_to_the_workers(
 def test_a_killed_worker_loses_nothing(
     plugins: Plugins, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update, "COMMIT_EVERY", 0.0)
+    monkeypatch.setattr(indexing, "COMMIT_EVERY", 0.0)
     bring(plugins, tmp_path / "alone", photos)
     killed: list[Any] = []
     with open_index(tmp_path / "index", "fake", True, "cpu", plugins=plugins) as index:
@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
     gallery(tmp_path / "photos", 400)
     at = tmp_path / "index"
     code = (
-        "import sys; from pixweave.search import update; update.COMMIT_EVERY = 0.0\n"
+        "import sys; from pixweave.search import update; indexing.COMMIT_EVERY = 0.0\n"
         "from pixweave.cli import cli; cli(sys.argv[1:])"
     )
     words = ["index", str(tmp_path / "photos"), "--index", str(at), "--json", "--shard", "4",
@@ -183,8 +183,8 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
 
 
 def test_units_say_what_is_wrong(plugins: Plugins) -> None:
-    assert attempt(Unit("a", "pixweave.testing.working:labour", {"number": 3})) == (9, "")
-    _, fault = attempt(Unit("a", "pixweave.testing.working:labour", {"mishap": "raise"}))
+    assert attempt(Unit("a", "pixweave.testing.check_executors:labour", {"number": 3})) == (9, "")
+    _, fault = attempt(Unit("a", "pixweave.testing.check_executors:labour", {"mishap": "raise"}))
     assert fault.startswith("ValueError: no number (working.py:")
     with pytest.raises(PluginError) as none:
         component_of(plugins, "executor", {"use": "locale"})
@@ -227,9 +227,9 @@ def test_another_folder_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
 
 def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
-        "from pixweave.work import ExecutorRun, Unit\n"
-        "from pixweave_local import Local\n"
-        "unit = Unit('a', 'pixweave.testing.working:labour', {'number': 3})\n"
+        "from pixweave.workers.tasks import ExecutorRun, Unit\n"
+        "from pixweave_multiprocessing import Local\n"
+        "unit = Unit('a', 'pixweave.testing.check_executors:labour', {'number': 3})\n"
         "list(Local(workers=1, retries=0).build(ExecutorRun()).run([unit], lambda: False))\n"
     )
     done = subprocess.run(
@@ -253,7 +253,7 @@ def other_place(tmp_path: Path) -> Iterator[None]:
 def test_a_worker_is_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_place: None
 ) -> None:
-    from pixweave.work import threads
+    from pixweave.workers.tasks import threads
 
     monkeypatch.setenv("PIXWEAVE_OFFLINE", "1")
     monkeypatch.setenv("SECRET", "1")

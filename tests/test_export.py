@@ -18,9 +18,10 @@ import torch
 from PIL import Image, ImageSequence
 from pixweave_export import register_exporters
 
-from pixweave import images, load_text
-from pixweave.metadata import read_stamp
-from pixweave.perform import perform
+from pixweave import load_text
+from pixweave.media import images
+from pixweave.media.metadata import read_stamp
+from pixweave.pipeline.runner import perform
 from pixweave.protocols import Frame
 from pixweave.testing import check_component, plugins_of, tiny_recipe
 
@@ -511,7 +512,7 @@ def test_an_encoder_that_fails_half_way_leaves_nothing(
     exporter.write(shots[0])
     if use == "mp4":
         monkeypatch.setattr(exporter.film, "write_frame", broken)
-    monkeypatch.setattr("pixweave.images.to_uint8", broken)
+    monkeypatch.setattr("pixweave.media.images.to_uint8", broken)
     monkeypatch.setattr("pixweave_export.film.write_gif", broken)
     monkeypatch.setattr("pixweave_export.film.write_apng", broken)
     monkeypatch.setattr("pixweave_export.film.write_webp", broken)

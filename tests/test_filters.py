@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pixweave import Component, Plugins, RecipeError, generate, hookimpl, load_text, open_run
-from pixweave.perform import perform
+from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from PIL import Image
 
-from pixweave import images
 from pixweave.errors import MissingError
+from pixweave.media import images
 
 PALETTE = np.array([[255, 0, 77], [0, 0, 0], [41, 173, 255]], dtype=np.uint8)
 RNG = np.random.default_rng(5)
 
 
 def test_importing_it_does_not_import_torch() -> None:
-    code = "import sys, pixweave.images, pixweave.metadata; assert 'torch' not in sys.modules"
+    code = "import sys; from pixweave.media import images, metadata; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -16,7 +16,7 @@ from pixweave.component import Component
 from pixweave.errors import RecipeError
 from pixweave.hookspecs import hookimpl
 from pixweave.recipe import Value, load, load_text
-from pixweave.recipe.core import DEFAULT_AUGMENTATIONS
+from pixweave.recipe.top_level import DEFAULT_AUGMENTATIONS
 
 TOP = "pixweave: 1\nprompts: [a fox]\n"
 

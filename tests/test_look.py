@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from recipe_doubles import doubles, lines
 
 from pixweave.cli import State, Verbs, cli
-from pixweave.cli.look import VERBS
+from pixweave.cli.recipes import VERBS
 from pixweave.plugins import Plugins
 from pixweave.recipe import builtins, load, load_text
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from pixweave import RecipeError, generate, open_run
-from pixweave.perceive import contrast, distance, unlike
-from pixweave.run import Run
+from pixweave.embedding.similarity import contrast, distance, unlike
+from pixweave.engine.run import Run
 from pixweave.testing import tiny_recipe
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from pixweave import RunError, generate, open_run
-from pixweave.canvas import Region, draw_mask, region_of, soften
-from pixweave.perform import perform
-from pixweave.references import Mask
+from pixweave.engine.canvas import Region, draw_mask, region_of, soften
+from pixweave.pipeline.runner import perform
+from pixweave.recipe.image_inputs import Mask
 from pixweave.testing import tiny_recipe
 
 PIXELS = {"use": "pixel", "grid": [24, 24]}

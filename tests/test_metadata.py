@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixweave import metadata
 from pixweave.errors import MissingError
+from pixweave.media import metadata
 
 STAMP = {"pixweave": "pixweave: 1\nprompts: [a \"fox\", ein Bär, 雪の狐, 🦊]\n"}
 LONG = {"pixweave": "".join(f"- {{use: part{i}, weight: 0.{i}}}\n" for i in range(3000))}

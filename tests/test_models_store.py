@@ -566,7 +566,7 @@ def test_sizes_in_words(count: int, words: str) -> None:
 
 def test_importing_the_store_needs_neither_torch_nor_the_network() -> None:
     code = (
-        "import sys, pixweave.models, pixweave.cli; pixweave.models.store().models; "
+        "import sys, pixweave.models, pixweave.cli; pixweave.models.model_store().models; "
         "print([m for m in ('torch', 'httpx2', 'huggingface_hub', 'open_clip', 'ssl', 'requests') "
         "if m in sys.modules])"
     )

@@ -12,7 +12,7 @@ import pytest
 from pixweave.errors import Mark
 from pixweave.recipe import InputFile, Written
 from pixweave.recipe.nodes import parse, parse_value
-from pixweave.recipe.text import decode
+from pixweave.recipe.read_text import decode
 
 
 def plain(text: str) -> Any:

@@ -17,17 +17,19 @@ import torch
 import torch.nn.functional as F
 from open_clip import factory, pretrained
 from open_clip.model import _build_vision_tower
-from pixweave_openclip import OpenClip, fast, names, weights
-from pixweave_openclip.fast import FastTower, fits
+from pixweave_openclip import OpenClip, fast_vision_tower
+from pixweave_openclip import load_weights as weights
+from pixweave_openclip import model_names as names
+from pixweave_openclip.fast_vision_tower import FastTower, fits
 from pixweave_openclip.perceptor import Perceptor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixweave.bench import open_bench
-from pixweave.encoder import Encoder, open_encoder
+from pixweave.embedding.embedder import Encoder, open_encoder
+from pixweave.engine.context import open_bench
 from pixweave.errors import MissingError, RecipeError, RunError
 from pixweave.recipe import load_text
-from pixweave.recipe.files import resolve
+from pixweave.recipe.paths import resolve
 from pixweave.testing import check_component, plugins_of
 
 CPU = torch.device("cpu")
@@ -136,7 +138,7 @@ def test_the_fast_tower_gives_what_open_clip_gives(
 ) -> None:
     if onednn and not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(fast, "onednn_is_faster", lambda: onednn)
+    monkeypatch.setattr(fast_vision_tower, "onednn_is_faster", lambda: onednn)
     visual = made(name).visual
     assert fits(visual)
     output, gradient = differences(visual, FastTower(visual, MEAN, STD), crops())
@@ -195,8 +197,8 @@ def test_the_probe_of_onednn_is_safe_where_the_operator_is_missing(
     def missing(*_: Any) -> Tensor:
         raise AttributeError("no such operator")
 
-    monkeypatch.setattr(fast, "_onednn", missing)
-    assert fast.onednn_is_faster.__wrapped__() is False
+    monkeypatch.setattr(fast_vision_tower, "_onednn", missing)
+    assert fast_vision_tower.onednn_is_faster.__wrapped__() is False
 
 
 # ------------------------------------------------------------------------------------ the component
@@ -539,7 +541,7 @@ def test_the_self_check_passes_what_is_right(
 def test_the_self_check_sees_a_wrong_quick_gelu(
     kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = fast._Block.__init__
+    build = fast_vision_tower._Block.__init__
 
     def wrong(self: Any, block: Any, dtype: torch.dtype) -> None:
         build(self, block, dtype)
@@ -547,7 +549,7 @@ def test_the_self_check_sees_a_wrong_quick_gelu(
         self.activate = (lambda x: 1.702 * F.gelu(x / 1.702)) if quick else (
             lambda x: x * (1.702 * x).sigmoid())  # fmt: skip
 
-    monkeypatch.setattr(fast._Block, "__init__", wrong)
+    monkeypatch.setattr(fast_vision_tower._Block, "__init__", wrong)
     found = encoder_of(kind, precision, monkeypatch).self_check()
     assert not found.ok
     assert 0.99 < found.exact < 0.9999
@@ -594,14 +596,14 @@ def test_the_self_check_sees_a_wrong_padding_of_siglip(monkeypatch: pytest.Monke
 def test_the_self_check_sees_a_precision_that_is_too_low(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    linear = fast._linear
+    linear = fast_vision_tower._linear
 
     def coarse(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Any:
         if dtype == torch.float32:
             return linear(weight, bias, dtype)
         return linear(weight.to(torch.float8_e5m2).to(dtype), bias, dtype)
 
-    monkeypatch.setattr(fast, "_linear", coarse)
+    monkeypatch.setattr(fast_vision_tower, "_linear", coarse)
     found = encoder_of(kind, "bfloat16", monkeypatch).self_check()
     assert found.exact > 0.99999
     assert found.verdict == "0.99 is expected: bfloat16 is too coarse for it, use float32"

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pixweave import Component, Field, OutOfMemoryError, RunError, hookimpl
-from pixweave.perform import Event, perform
+from pixweave.pipeline.runner import Event, perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixweave.pictures import (
+from pixweave.loading import (
     Fault,
     Found,
     Look,
@@ -24,7 +24,7 @@ from pixweave.pictures import (
     read_list,
     read_picture,
 )
-from pixweave.pictures.decode import quiet_pillow
+from pixweave.loading.decode import quiet_pillow
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -282,7 +282,7 @@ def test_heic_is_read_where_the_library_is(tmp_path: Path) -> None:
 def test_heic_without_the_library_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pixweave.pictures import decode
+    from pixweave.loading import decode
 
     monkeypatch.setattr(decode, "_heif", lambda: False)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
@@ -327,7 +327,7 @@ def test_what_is_known_is_not_decoded_and_threads_end(tmp_path: Path) -> None:
 
 def test_an_encoder_reads_for_its_perceptor(tmp_path: Path) -> None:
     from pixweave import Plugins
-    from pixweave.encoder import open_encoder
+    from pixweave.embedding.embedder import open_encoder
 
     plugins = Plugins.discover()
     encoder = open_encoder(plugins, "tiny", "cpu")

@@ -13,7 +13,7 @@ from pixweave_pixel.cells import SHAPES, Shape, cell_map, outlines, pitch
 from torch import Tensor
 
 from pixweave import RecipeError, generate, open_run
-from pixweave.palettes import SETS, read_palette
+from pixweave.media.palettes import SETS, read_palette
 from pixweave.testing import tiny_recipe
 
 

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixweave import preview
 from pixweave.cli.progress import preview_kind
 from pixweave.errors import RunError
+from pixweave.media import terminal_preview
 
 FAST = """\
 pixweave: 1
@@ -95,9 +95,9 @@ class Terminal:
     (None, {}),
 ])
 def test_what_a_terminal_can_show(kind: str | None, env: Mapping[str, str]) -> None:
-    assert preview.supports(Terminal(), env) == kind
-    assert preview.supports(Terminal(False), env) is None
-    assert preview.supports(Terminal(encoding="iso8859-1"), env) is None
+    assert terminal_preview.supports(Terminal(), env) == kind
+    assert terminal_preview.supports(Terminal(False), env) is None
+    assert terminal_preview.supports(Terminal(encoding="iso8859-1"), env) is None
 
 
 def test_a_preview_that_was_asked_for_and_cannot_be_is_an_error_with_a_remedy() -> None:
@@ -110,14 +110,14 @@ def test_a_preview_that_was_asked_for_and_cannot_be_is_an_error_with_a_remedy() 
 
 def test_two_by_two_pixels_are_two_half_blocks_exactly() -> None:
     picture = np.array([[RED, GREEN], [BLUE, WHITE]], np.uint8)
-    assert preview.half_blocks(picture, 3, 1) == [
+    assert terminal_preview.half_blocks(picture, 3, 1) == [
         "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[38;2;0;255;0;48;2;255;255;255m▀\x1b[0m"
     ]
 
 
 def test_a_colour_is_sent_only_where_it_changes_and_an_odd_last_row_has_no_lower_half() -> None:
     picture = np.array([[RED, RED], [BLUE, GREEN], [RED, BLUE]], np.uint8)
-    assert preview.half_blocks(picture, 2, 2) == [
+    assert terminal_preview.half_blocks(picture, 2, 2) == [
         "\x1b[38;2;255;0;0;48;2;0;0;255m▀\x1b[48;2;0;255;0m▀\x1b[0m",
         "\x1b[38;2;255;0;0m▀\x1b[38;2;0;0;255m▀\x1b[0m",
     ]
@@ -126,11 +126,11 @@ def test_a_colour_is_sent_only_where_it_changes_and_an_odd_last_row_has_no_lower
 def test_shrinking_is_the_mean_of_each_area_and_keeps_the_aspect() -> None:
     picture = np.zeros((40, 80, 3), np.uint8)
     picture[::2] = 200
-    lines = preview.half_blocks(picture, 20, 20)
+    lines = terminal_preview.half_blocks(picture, 20, 20)
     assert lines == ["\x1b[38;2;100;100;100;48;2;100;100;100m" + "▀" * 20 + "\x1b[0m"] * 5
-    assert preview.fit(512, 512, 80, 25) == (50, 50)
-    assert preview.fit(24, 24, 80, 40) == (72, 72)  # by a whole factor: crisp
-    assert preview.fit(1000, 2, 10, 10) == (10, 1)
+    assert terminal_preview.fit(512, 512, 80, 25) == (50, 50)
+    assert terminal_preview.fit(24, 24, 80, 40) == (72, 72)  # by a whole factor: crisp
+    assert terminal_preview.fit(1000, 2, 10, 10) == (10, 1)
 
 
 def test_what_is_transparent_shows_a_checkerboard_and_half_is_half() -> None:
@@ -138,8 +138,8 @@ def test_what_is_transparent_shows_a_checkerboard_and_half_is_half() -> None:
     picture[..., 0] = 255  # clear pixels have a colour too: it must not shine through
     picture[0, 0, 3] = 255
     picture[2, 0, 3] = 51
-    top, second = preview.half_blocks(picture, 8, 4)[:2]
-    light, dark = preview.CHECKS
+    top, second = terminal_preview.half_blocks(picture, 8, 4)[:2]
+    light, dark = terminal_preview.CHECKS
     red, mixed = "38;2;255;0;0", f"38;2;{0.2 * 255 + 0.8 * light:.0f};82;82"
     assert top.startswith(f"\x1b[{red};48;2;{light};{light};{light}m▀")
     assert f"\x1b[38;2;{dark};{dark};{dark};48;2;{dark};{dark};{dark}m▀" in top
@@ -165,12 +165,12 @@ def from_iterm(text: str) -> tuple[str, bytes]:
 
 
 def test_inline_pictures_decode_back_to_the_file() -> None:
-    data = preview.png(noise())
+    data = terminal_preview.png(noise())
     assert len(data) > 3 * 4096
-    sent = preview.kitty(data, 20, 10)
+    sent = terminal_preview.kitty(data, 20, 10)
     assert from_kitty(sent) == ("a=T,f=100,q=2,c=20,r=10,m=1", data)
     assert sent.count("\x1b_G") == sent.count("\x1b\\") > 3
-    assert from_iterm(preview.iterm(data, 20, 10)) == (
+    assert from_iterm(terminal_preview.iterm(data, 20, 10)) == (
         f"inline=1;size={len(data)};width=20;height=10;preserveAspectRatio=1", data)
     with Image.open(io.BytesIO(data)) as picture:
         assert (np.asarray(picture) == noise()).all()
@@ -197,7 +197,7 @@ def test_drawing_stays_under_its_share_of_the_time(
     cost: Callable[[float], float], least: int, most: int
 ) -> None:
     clock = Clock()
-    budget = preview.Budget(0.02, clock)
+    budget = terminal_preview.Budget(0.02, clock)
     shares = []
     while clock.now < 160:
         clock.now += 0.125

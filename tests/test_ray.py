@@ -16,11 +16,11 @@ from test_search_proofs import gallery
 
 from pixweave.errors import MissingError, RunError
 from pixweave.plugins import Plugins
-from pixweave.search import Tally, Wish, open_index, update
+from pixweave.search import Tally, Wish, indexing, open_index
 from pixweave.testing import check_component, plugins_of
-from pixweave.work import Done, ExecutorRun, Unit
+from pixweave.workers.tasks import Done, ExecutorRun, Unit
 
-UNIT = Unit("a", "pixweave.testing.working:labour", {"number": 3})
+UNIT = Unit("a", "pixweave.testing.check_executors:labour", {"number": 3})
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_a_killed_node_loses_nothing(
     gallery(photos, 200)
     bring(plugins, alone, "steady", photos)
     bring(plugins, at, "steady", photos / "000", executor={"use": "local", "workers": 1})  # a half
-    monkeypatch.setattr(update, "COMMIT_EVERY", 0.0)
+    monkeypatch.setattr(indexing, "COMMIT_EVERY", 0.0)
     tries: list[int] = []
     run = _noting(tries)
     monkeypatch.setattr("pixweave_ray._Crew.work", run)

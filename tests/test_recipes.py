@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixweave import Plugins, generate, load, open_run
-from pixweave.perform import perform
+from pixweave.pipeline.runner import perform
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if "presets" not in p.parts)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pixweave import load
-from pixweave.record import Record, new_folder
+from pixweave.pipeline.run_folder import Record, new_folder
 from pixweave.testing import plugins_of, tiny_recipe
 
 TODAY = datetime.date.today().isoformat

@@ -236,7 +236,7 @@ def test_plugins_from_a_folder_work_in_every_verb(work: Path) -> None:
 
 
 def test_without_a_plugin_its_parts_are_unknown(work: Path) -> None:
-    done = pixweave(work, "run", "fast.yaml", "--without", "pixweave_shape")
+    done = pixweave(work, "run", "fast.yaml", "--without", "pixweave_image_losses")
     assert done.returncode == 3
     assert done.stderr.startswith("fast.yaml:7:10: loss 'smoothness' is not known; ")
 

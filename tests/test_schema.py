@@ -13,8 +13,8 @@ from test_load import FULL
 
 from pixweave.plugins import Plugins
 from pixweave.recipe import builtins, load
+from pixweave.recipe.json_schema import schema
 from pixweave.recipe.nodes import parse
-from pixweave.recipe.schema import schema
 
 TOP = "pixweave: 1\nprompts: [a fox]\n"
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixweave.cli import cli
-from pixweave.encoder import Encoder
+from pixweave.embedding.embedder import Encoder
 from pixweave.errors import MissingError, RunError
-from pixweave.pictures import decode
+from pixweave.loading import decode
 from pixweave.plugins import Plugins
 from pixweave.search import (
     Bound,
@@ -29,7 +29,7 @@ from pixweave.search import (
     Wish,
     open_index,
 )
-from pixweave.search.store import open_store
+from pixweave.search.index_store import open_store
 from pixweave.testing import plugins_of
 
 COLOURS = ("red", "lime", "blue", "yellow", "black", "white")
@@ -506,7 +506,7 @@ def test_what_is_no_index_is_said(tmp_path: Path) -> None:
 
 
 def test_it_checks_itself_against_the_reference(plugins: Plugins) -> None:
-    from pixweave.encoder import open_encoder
+    from pixweave.embedding.embedder import open_encoder
 
     small = {"use": "open_clip", "model": "ViT-S-32-alt", "pretrained": "random"}
     for perceptor in ("tiny", small):
@@ -640,7 +640,7 @@ def test_a_repeated_query_needs_no_model(photos: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_in_a_terminal(photos: Path) -> None:
-    from pixweave.search.show import in_terminal
+    from pixweave.search.contact_sheet import in_terminal
 
     hit = Hit(str(photos / "red.png"), 0.5, 20, 20, "png", 1, 0.0, 0, 1)
     for kind, sign in (("blocks", "▀"), ("kitty", "\x1b_G"), ("iterm", "\x1b]1337")):

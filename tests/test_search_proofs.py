@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pixweave.search.store import open_store
+from pixweave.search.index_store import open_store
 
 PIXWEAVE = [sys.executable, "-m", "pixweave"]
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pixweave import MissingError, Recipe, RecipeError, RunError, load_text
-from pixweave.perform import Event, perform
+from pixweave.pipeline.runner import Event, perform
 from pixweave.search import Filters, Query, Term, open_index
 from pixweave.testing import plugins_of
 
@@ -205,7 +205,7 @@ def test_an_index_is_an_input_of_other_stages(
     found = run(recipe(swatches, {**label, "input": ["album"]}), swatches / "l")
     assert sorted(saved(found)) == sorted(saved(want)) == ["labels.csv", "orange.png", "red.png"]
     assert [r["label"] for r in rows(swatches / "l" / "labels.csv")][:2] == ["red", "red"]
-    from pixweave_zeroshot.judge import ZeroShotJudge
+    from pixweave_zeroshot.zero_shot_classifier import ZeroShotJudge
 
     monkeypatch.delattr(ZeroShotJudge, "judge")
     with pytest.raises(RunError) as caught:

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from pixweave import MissingError, Recipe, RecipeError, RunError, load_text, open_run
-from pixweave.bench import open_bench
-from pixweave.perform import Event, perform
-from pixweave.rank import Ranker
+from pixweave.engine.context import open_bench
+from pixweave.engine.ranking import Ranker
+from pixweave.pipeline.runner import Event, perform
 from pixweave.testing import plugins_of
 
 PLUGINS = plugins_of()

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from pixweave import RecipeError, generate, open_run
-from pixweave.canvas import add_noise, lay, lie_over, mix, resize
-from pixweave.run import Run
+from pixweave.engine.canvas import add_noise, lay, lie_over, mix, resize
+from pixweave.engine.run import Run
 from pixweave.testing import tiny_recipe
 
 PIXELS = {"use": "pixel", "grid": [24, 24]}

@@ -11,8 +11,9 @@ import pytest
 import resvg_py
 from PIL import Image
 
-from pixweave import RecipeError, load_text, metadata, svg
-from pixweave.perform import perform
+from pixweave import RecipeError, load_text
+from pixweave.media import metadata, svg
+from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 PIXELS: list[dict[str, Any]] = [

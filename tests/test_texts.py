@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_tiny.model import TinyClip
+from pixweave_tiny.clip_model import TinyClip
 
 import pixweave
-from pixweave import texts
-from pixweave.encoder import open_encoder
+from pixweave.embedding import text_embedding_cache as texts
+from pixweave.embedding.embedder import open_encoder
 from pixweave.models import home
 from pixweave.testing import plugins_of
 
@@ -55,7 +55,7 @@ def test_labels_are_encoded_once_and_a_search_knows_them_too(asked: list[str]) -
 
 
 def test_other_weights_have_other_vectors(tmp_path: Path, asked: list[str]) -> None:
-    from pixweave_tiny.files import WEIGHTS
+    from pixweave_tiny.clip_files import WEIGHTS
     from safetensors.torch import load_file, save_file
 
     changed = load_file(WEIGHTS)
@@ -72,7 +72,7 @@ def test_a_perceptor_without_identity_keeps_nothing() -> None:
     body = {"pixweave": 1, "do": "classify", "input": "/", "device": "cpu", "perceptors": ["fake"],
             "labels": ["red", "blue"]}  # fmt: skip
     recipe = pixweave.load_text(json.dumps(body), "c.yaml", Path(), PLUGINS)
-    from pixweave.bench import open_bench
+    from pixweave.engine.context import open_bench
 
     assert open_bench(recipe).encode_texts("fake", ["red", "blue"]).shape[0] == 2
     assert not (home() / texts.NAME).exists()

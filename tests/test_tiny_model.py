@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_tiny.files import bank
-from pixweave_tiny.model import CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
+from pixweave_tiny.clip_files import bank
+from pixweave_tiny.clip_model import CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
 
-from pixweave.encoder import open_encoder
+from pixweave.embedding.embedder import open_encoder
 from pixweave.testing import plugins_of
 
 TEXTS = [

@@ -19,14 +19,14 @@ from PIL import Image
 from pixweave import MissingError, OutOfMemoryError, Plugins, RecipeError, RunError
 from pixweave.cli import cli
 from pixweave.cli.train import describe
-from pixweave.perform import Event
+from pixweave.pipeline.runner import Event
 from pixweave.testing import check_component
 from pixweave.train import Dataset, Plan, make_plan
 from pixweave.train import dataset as dataset_module
 from pixweave.train.dataset import open_dataset
-from pixweave.train.loop import train
 from pixweave.train.sources import read_source
-from pixweave.train.work import grid
+from pixweave.train.training_loop import train
+from pixweave.train.work_folder import grid
 
 MEAN = '''
 """Trainer `mean`, for tests: learns the mean colour of the pictures."""

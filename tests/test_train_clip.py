@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from pixweave_tiny import Clip
-from pixweave_tiny.model import load_tiny_clip
+from pixweave_tiny.caption_tokens import Words
+from pixweave_tiny.clip_model import load_tiny_clip
+from pixweave_tiny.clip_training import ClipTraining
 from pixweave_tiny.objectives import alignment, contrast
-from pixweave_tiny.train import ClipTraining
-from pixweave_tiny.words import Words
 
 from pixweave.train.plan import TrainRun
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pixweave import Plugins, generate, load, open_run
-from pixweave.perform import perform
+from pixweave.pipeline.runner import perform
 from pixweave.testing import tiny_recipe
 
 ROOT = Path(__file__).parent.parent

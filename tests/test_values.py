@@ -13,8 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from pixweave.component import Settings
 from pixweave.recipe import Moment, Value, over_time
-from pixweave.recipe.expressions import Wrong
-from pixweave.recipe.values import Bounds
+from pixweave.timeline.expressions import Wrong
+from pixweave.timeline.values import Bounds
 
 
 def at(raw: Any, step: float, steps: int = 101, fps: float = 10, **inputs: Any) -> float:

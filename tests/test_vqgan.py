@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from pixweave_vqgan import VqganTrainer
-from pixweave_vqgan.codebook import Codebook
-from pixweave_vqgan.generator import inside
-from pixweave_vqgan.initial import architecture
-from pixweave_vqgan.model import VQModel, load_vqgan
-from pixweave_vqgan.starts import STARTS
-from pixweave_vqgan.train import VqganTraining
-from pixweave_vqgan.walk import norm_silu, walk_decoder, walk_encoder
+from pixweave_vqgan.codebook_ema import Codebook
+from pixweave_vqgan.init_latents import STARTS
+from pixweave_vqgan.latent_generator import inside
+from pixweave_vqgan.training_forward import norm_silu, walk_decoder, walk_encoder
+from pixweave_vqgan.vqgan_model import VQModel, load_vqgan
+from pixweave_vqgan.vqgan_training import VqganTraining
+from pixweave_vqgan.weight_init import architecture
 
 from pixweave import MissingError, RecipeError, generate, open_run
 from pixweave.testing import check_component, plugins_of, tiny_recipe
@@ -59,7 +59,7 @@ def training(folder: Path, **changes: Any) -> VqganTraining:
 
 
 def test_the_file_fits_the_modules_of_taming_key_for_key(tiny: VQModel) -> None:
-    from pixweave_vqgan.model import WEIGHTS
+    from pixweave_vqgan.vqgan_model import WEIGHTS
     from taming.modules.vqvae.quantize import VectorQuantizer
 
     state = torch.load(WEIGHTS, weights_only=True)["state_dict"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from pixweave_vqgan.fast import FastDecoder, _Norm
-from pixweave_vqgan.generator import decoder
-from pixweave_vqgan.model import VQModel
+from pixweave_vqgan.fast_decoder import FastDecoder, _Norm
+from pixweave_vqgan.latent_generator import decoder
+from pixweave_vqgan.vqgan_model import VQModel
 from taming_files import SMALL, decoded, make
 
 

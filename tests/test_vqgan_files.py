@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from pixweave_vqgan.generator import decoder
-from pixweave_vqgan.model import VQModel, load_vqgan
+from pixweave_vqgan.latent_generator import decoder
+from pixweave_vqgan.vqgan_model import VQModel, load_vqgan
 from safetensors.torch import save_file
 from taming_files import F16_16384, SMALL, decoded, make, rebuilt, write
 from test_models_convert import Plain, faked

@@ -9,14 +9,14 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from pixweave_tiny.model import CONFIG, HERE, WEIGHTS
-from pixweave_zeroshot import texts
+from pixweave_tiny.clip_model import CONFIG, HERE, WEIGHTS
+from pixweave_zeroshot import templates as texts
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from pixweave import RecipeError, RunError
-from pixweave.bench import Bench, open_bench
+from pixweave.engine.context import Bench, open_bench
 from pixweave.protocols import Scores
 from pixweave.recipe import load_text
 from pixweave.testing import plugins_of

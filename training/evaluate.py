@@ -24,7 +24,7 @@ import sayings
 import torch
 from emoji import Emoji, load_emoji
 from PIL import Image
-from pixweave_tiny.model import TinyClip, load_tiny_clip
+from pixweave_tiny.clip_model import TinyClip, load_tiny_clip
 from render import SIDE, Picture, Renderer
 from torch import Tensor
 from torch.nn import functional as F

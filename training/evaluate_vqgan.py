@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from emoji import load_emoji
 from PIL import Image
-from pixweave_vqgan.model import WEIGHTS, VQModel, load_vqgan
+from pixweave_vqgan.vqgan_model import WEIGHTS, VQModel, load_vqgan
 from render import Renderer
 from torch import Tensor
 

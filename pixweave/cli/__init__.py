@@ -155,9 +155,9 @@ def main() -> None:
 
 
 def _add_verbs() -> None:
-    from pixweave.cli import classify, find, index, look, models, plugin, run, train
+    from pixweave.cli import classify, index, models, plugins, recipes, run, search, train
 
-    for module in (run, train, classify, index, find, look, models, plugin):
+    for module in (run, train, classify, index, search, recipes, models, plugins):
         for verb in module.VERBS:
             cli.add_command(verb)
 

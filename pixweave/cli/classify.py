@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixweave.cli import filters
+from pixweave.cli import search_filters
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
-    from pixweave.classify import Answer
-    from pixweave.pictures import Fault
+    from pixweave.classification.classify_images import Answer
+    from pixweave.loading import Fault
     from pixweave.recipe import Recipe
     from pixweave.search import Filters
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
               help="Show which picture would go into which DIR/LABEL; --how does it.")  # fmt: skip
 @click.option("--how", type=click.Choice(["copy", "link", "move"]),
               help="Really sort into DIR, by copies, symbolic links or moves.")  # fmt: skip
-@filters.options
+@search_filters.options
 @click.option("--hidden", is_flag=True, help="Look at hidden files and folders too.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")
 @click.pass_context
@@ -63,7 +63,7 @@ def classify(ctx: click.Context, inputs: tuple[str, ...], folder: Path | None, f
     """
     if how and sort_into is None:
         raise click.UsageError("--how says how to sort; name the folder with --sort-into DIR")
-    chosen, wishes = filters.split(wishes)
+    chosen, wishes = search_filters.split(wishes)
     sources = _sources(inputs, folder, chosen)
     recipe = _recipe(ctx, wishes, _perceptor(wishes["perceptor"], sources))
     printer = _Printer(_form(form, as_json), top_k, recipe)
@@ -89,7 +89,7 @@ def classify(ctx: click.Context, inputs: tuple[str, ...], folder: Path | None, f
 def _sources(inputs: Sequence[str], folder: Path | None, chosen: Filters) -> list[str]:
     """What is named, an index last; UsageError if it is nothing, or filters have no index."""
     from pixweave.search import is_index
-    from pixweave.search.store import open_store
+    from pixweave.search.index_store import open_store
 
     if not inputs and folder is None:
         raise click.UsageError("name pictures, or an index with --index DIR")
@@ -105,7 +105,7 @@ def _sources(inputs: Sequence[str], folder: Path | None, chosen: Filters) -> lis
 
 def _perceptor(named: str | None, sources: Sequence[str]) -> Any:
     """The one that is named, else that of the first index, else `tiny`."""
-    from pixweave.encoder import entry_of
+    from pixweave.embedding.embedder import entry_of
     from pixweave.search import is_index, open_index
 
     folder = next(filter(is_index, sources), None)
@@ -138,7 +138,7 @@ def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recip
 
 def expand(inputs: Sequence[str]) -> list[str]:
     """The inputs with `-` replaced by the list on stdin, and a run folder by its pictures."""
-    from pixweave.pictures import read_list
+    from pixweave.loading import read_list
 
     found: list[str] = []
     for item in inputs:
@@ -151,7 +151,7 @@ def expand(inputs: Sequence[str]) -> list[str]:
 
 def _of_a_run(folder: Path) -> list[str]:
     """The finished pictures of a run folder; none if it is none."""
-    from pixweave.pictures.find import SUFFIXES
+    from pixweave.loading.find_images import SUFFIXES
 
     try:
         run = json.loads((folder / "run.json").read_text("utf-8"))
@@ -166,8 +166,8 @@ def _of_a_run(folder: Path) -> list[str]:
 def _answers(
     recipe: Recipe, sources: Sequence[str], hidden: bool, chosen: Filters, quiet: bool
 ) -> Iterator[Answer | Fault]:
-    from pixweave.bench import open_bench
-    from pixweave.classify import classify_inputs
+    from pixweave.classification.classify_images import classify_inputs
+    from pixweave.engine.context import open_bench
     from pixweave.search import is_index
 
     only = "text" if all(map(is_index, sources)) else ""
@@ -198,7 +198,7 @@ class _Printer:
         self.headed = form not in ("tsv", "csv")
 
     def answer(self, answer: Answer) -> None:
-        from pixweave import tables
+        from pixweave.media import tables
 
         row = row_of(answer, self.top, self.sure, self.form in ("jsonl", "events"))
         row["path"] = _shown(answer.path)
@@ -246,10 +246,10 @@ def _shown(path: str) -> str:
 
 
 def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool) -> None:
-    from pixweave import sorting
+    from pixweave.classification import sort_into_folders
 
-    steps = sorting.plan(root, found)
-    clashes = sorting.carry_out(steps, how) if how else [s for s in steps if s.clash]
+    steps = sort_into_folders.plan(root, found)
+    clashes = sort_into_folders.carry_out(steps, how) if how else [s for s in steps if s.clash]
     went = len(steps) - len(clashes)
     if as_json:
         bad = {(s.source, s.target): s.clash for s in clashes}

@@ -111,7 +111,7 @@ def index(
 
 
 def _inputs(given: Iterable[str]) -> list[str]:
-    from pixweave.pictures import read_list
+    from pixweave.loading import read_list
 
     found: list[str] = []
     for one in given:
@@ -215,7 +215,7 @@ def _list_broken(opened: Index, as_json: bool) -> None:
 
 
 def _self_check(ctx: click.Context, perceptor: str, device: str) -> int:
-    from pixweave.encoder import open_encoder
+    from pixweave.embedding.embedder import open_encoder
 
     encoder = open_encoder(ctx.obj.plugins(), perceptor, device)
     found = encoder.self_check()

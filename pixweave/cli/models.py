@@ -37,10 +37,10 @@ def ls(pattern: str, as_json: bool) -> None:
     Columns: name, `here` or `part` (begun), size, licence, what it is. `open_clip:` lists what
     open_clip knows by name, which takes some seconds.
     """
-    from pixweave.models import clip
+    from pixweave.models import open_clip_weights
 
-    if pattern.startswith(clip.PREFIX):
-        names = [name for name in clip.names() if pattern in name]
+    if pattern.startswith(open_clip_weights.PREFIX):
+        names = [name for name in open_clip_weights.names() if pattern in name]
         click.echo(
             json.dumps([{"name": n} for n in names], indent=2) if as_json else "\n".join(names)
         )

@@ -28,13 +28,13 @@ from rich.segment import ControlType, Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from pixweave import preview
 from pixweave.errors import RunError
+from pixweave.media import terminal_preview
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixweave.perform import Event
+    from pixweave.pipeline.runner import Event
     from pixweave.protocols import Frame
     from pixweave.recipe import Recipe
 
@@ -50,12 +50,12 @@ MOST_COLUMNS, MOST_ROWS = 80, 40
 
 def preview_kind(
     wish: str, stream: Any = None, env: Mapping[str, str] = os.environ
-) -> preview.Kind | None:
+) -> terminal_preview.Kind | None:
     """How to show the picture for `--preview auto|term|none`; None: not at all.
 
     Raises RunError if it was asked for in so many words and the terminal cannot.
     """
-    kind = None if wish == "none" else preview.supports(stream or sys.stderr, env)
+    kind = None if wish == "none" else terminal_preview.supports(stream or sys.stderr, env)
     if wish == "term" and kind is None:
         raise RunError(
             "this terminal cannot show a live picture: standard error must be a terminal with "
@@ -72,7 +72,7 @@ class Progress:
         self, recipe: Recipe, wish: Literal["auto", "term", "none"] | str = "auto",
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.budget = preview.Budget(SHARE)
+        self.budget = terminal_preview.Budget(SHARE)
         self._kind = preview_kind(wish)
         self._title, self._stopping = recipe.title or recipe.name, stopping
         self._state = "preparing"
@@ -168,16 +168,16 @@ class Progress:
         array = _bytes(self._frame.image)
         size = self._console.size
         columns, rows = min(size.width - 1, MOST_COLUMNS), min(size.height - 4, MOST_ROWS)
-        wide, high = preview.fit(array.shape[1], array.shape[0], columns, max(rows, 1))
-        show = preview.kitty if self._kind == "kitty" else preview.iterm
-        sys.stderr.write(show(preview.png(array), wide, (high + 1) // 2) + "\n")
+        wide, high = terminal_preview.fit(array.shape[1], array.shape[0], columns, max(rows, 1))
+        show = terminal_preview.kitty if self._kind == "kitty" else terminal_preview.iterm
+        sys.stderr.write(show(terminal_preview.png(array), wide, (high + 1) // 2) + "\n")
         sys.stderr.flush()
 
 
 class _BudgetLive(Live):
     """A Live whose timer skips its turn when drawing now would cost too much of the run."""
 
-    def __init__(self, budget: preview.Budget, **options: Any) -> None:
+    def __init__(self, budget: terminal_preview.Budget, **options: Any) -> None:
         self._budget = budget
         super().__init__(**options)
 
@@ -209,10 +209,10 @@ class _Picture:
         if frame is last and place == [columns, rows]:
             return
         height, width = frame.raw.shape[-2:]
-        wide, high = preview.fit(width, height, columns, rows)
+        wide, high = terminal_preview.fit(width, height, columns, rows)
         # at most 2 x 2 pixels for each one that is shown: the rest need not leave the device
         every = max(1, min(width // (2 * wide), height // (2 * high)))
-        self.lines = preview.half_blocks(_bytes(frame.raw, every), columns, rows)
+        self.lines = terminal_preview.half_blocks(_bytes(frame.raw, every), columns, rows)
         self._shown = frame, columns, rows
 
 

@@ -16,7 +16,7 @@ import click
 from pixweave.errors import RunError
 
 if TYPE_CHECKING:
-    from pixweave.perform import Event
+    from pixweave.pipeline.runner import Event
     from pixweave.recipe import Recipe
 
 
@@ -107,7 +107,7 @@ def run(
 
 
 def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
-    from pixweave.record import new_folder
+    from pixweave.pipeline.run_folder import new_folder
 
     if resume and (out is None or not recipe.stages):
         lacks = "--out DIR says where" if out is None else "the recipe has stages"
@@ -124,7 +124,7 @@ def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
 
 
 def _events(recipe: Recipe, folder: Path, signals: Signals) -> Iterator[Event]:
-    from pixweave.perform import perform
+    from pixweave.pipeline.runner import perform
 
     return perform(recipe, folder, lambda: signals.asked)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixweave.cli.run import Signals
-from pixweave.record import finite
+from pixweave.pipeline.run_folder import finite
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from pixweave.perform import Event
+    from pixweave.pipeline.runner import Event
     from pixweave.train.plan import Plan
 
 LINE_EVERY = 30.0
@@ -123,7 +123,7 @@ def train(
 
 
 def _train(plan: Plan, stop: Callable[[], bool], as_json: bool, quiet: bool) -> str:
-    from pixweave.train.loop import train as perform
+    from pixweave.train.training_loop import train as perform
 
     if as_json:
         return perform(plan, _Json(), stop)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pixweave.errors import MissingError, RunError
-from pixweave.models.store import sha256
+from pixweave.models.model_store import sha256
 
 HARMLESS = re.compile(
     r"(pytorch_lightning|lightning|lightning_fabric|lightning_utilities|omegaconf)\."
@@ -57,7 +57,7 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
     """
     from safetensors.torch import save_file
 
-    from pixweave.images import whole
+    from pixweave.media.images import whole
 
     found = read(source)
     state, rest = _split(source, found)

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixweave.errors import Mark, MissingError, Problem, RecipeError, did_you_mean
-from pixweave.recipe import core, files, nodes, text
-from pixweave.recipe.keyframes import is_keyframes
+from pixweave.recipe import nodes, top_level
+from pixweave.recipe import paths as files
+from pixweave.recipe import read_text as text
 from pixweave.recipe.nodes import Node
+from pixweave.timeline.keyframes import is_keyframes
 
 MOST_LAYERS = 64
 DEFAULT = Mark("default")
@@ -24,12 +26,15 @@ def default_layer() -> Node:
     def scalar(text: str) -> Node:
         return Node(nodes.Written.make(text, DEFAULT, Path()), DEFAULT)
 
-    lists = {"perceptors": core.DEFAULT_PERCEPTORS, "augmentations": core.DEFAULT_AUGMENTATIONS,
-             "export": core.DEFAULT_EXPORT}  # fmt: skip
+    lists = {
+        "perceptors": top_level.DEFAULT_PERCEPTORS,
+        "augmentations": top_level.DEFAULT_AUGMENTATIONS,
+        "export": top_level.DEFAULT_EXPORT,
+    }
     tree = {name: Node([scalar(item) for item in items], DEFAULT) for name, items in lists.items()}
-    weight = Node(core.DEFAULT_LOSS_WEIGHT, DEFAULT)
-    loss = Node({"use": scalar(core.DEFAULT_LOSS), "weight": weight}, DEFAULT)
-    tree |= {"losses": Node([loss], DEFAULT), "generator": scalar(core.DEFAULT_GENERATOR)}
+    weight = Node(top_level.DEFAULT_LOSS_WEIGHT, DEFAULT)
+    loss = Node({"use": scalar(top_level.DEFAULT_LOSS), "weight": weight}, DEFAULT)
+    tree |= {"losses": Node([loss], DEFAULT), "generator": scalar(top_level.DEFAULT_GENERATOR)}
     return Node(tree, DEFAULT)
 
 
@@ -81,7 +86,7 @@ class Layers:
         for key, node_ in self._named(node):
             self._refer(key, node_, chain)
         if len(self.found) < MOST_LAYERS:
-            rest = {k: n for k, n in node.items() if k not in (*core.LAYERS, "pixweave")}
+            rest = {k: n for k, n in node.items() if k not in (*top_level.LAYERS, "pixweave")}
             self.found.append(replace(node, value=rest))
         elif not any("layers" in p.message for p in self.problems):
             self.problems.append(
@@ -105,32 +110,32 @@ class Layers:
                 Problem(
                     Mark(node.mark.source, 1, 1),
                     "the format is not stated",
-                    f"write 'pixweave: {core.FORMAT}' on top",
+                    f"write 'pixweave: {top_level.FORMAT}' on top",
                 )
             )
             return
         version = node["pixweave"]
-        if type(version.value) is int and version.value > core.FORMAT:
+        if type(version.value) is int and version.value > top_level.FORMAT:
             self.problems.append(
                 Problem(
                     version.mark,
                     f"the recipe has format {version.value}; this pixweave reads format "
-                    f"{core.FORMAT}",
+                    f"{top_level.FORMAT}",
                     "install a newer pixweave",
                 )
             )
-        elif version.value != core.FORMAT or type(version.value) is not int:
+        elif version.value != top_level.FORMAT or type(version.value) is not int:
             self.problems.append(
                 Problem(
                     version.mark,
                     f"'pixweave' is the format of the recipe, not {_shown(version)}",
-                    f"write 'pixweave: {core.FORMAT}'",
+                    f"write 'pixweave: {top_level.FORMAT}'",
                 )
             )
 
     def _named(self, node: Node) -> list[tuple[str, Node]]:
         found = []
-        for key in core.LAYERS:
+        for key in top_level.LAYERS:
             if key not in node:
                 continue
             value = node[key]
@@ -145,12 +150,12 @@ class Layers:
         return found
 
     def _refer(self, key: str, node: Node, chain: tuple[Path, ...]) -> None:
-        if key == "quality" and node.value not in core.QUALITIES:
+        if key == "quality" and node.value not in top_level.QUALITIES:
             self.problems.append(
                 Problem(
                     node.mark,
                     f"quality '{node.value}' is not known",
-                    did_you_mean(node.value, core.QUALITIES),
+                    did_you_mean(node.value, top_level.QUALITIES),
                 )
             )
             return
@@ -179,7 +184,7 @@ class Layers:
 
 
 _WANTED = {"extends": "the name of a file or of a built-in recipe", "presets": "names of presets",
-           "quality": "one of " + ", ".join(core.QUALITIES)}  # fmt: skip
+           "quality": "one of " + ", ".join(top_level.QUALITIES)}  # fmt: skip
 _A = {"extends": "recipe", "presets": "preset", "quality": "preset"}
 
 
@@ -235,9 +240,9 @@ def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
         return _merge_size(lower, upper)
     if isinstance(lower.value, str) and tuple(path) in (("generator",), ("optimizer",)):
         lower = Node({"use": lower}, lower.mark, lower.key_mark)
-    if len(path) == 1 and path[0] in core.BARE:
-        lower = nodes.opened(lower, core.BARE[path[0]])
-        old, new = ({name for name in core.SOURCES if name in node} for node in (lower, upper))
+    if len(path) == 1 and path[0] in top_level.BARE:
+        lower = nodes.opened(lower, top_level.BARE[path[0]])
+        old, new = ({name for name in top_level.SOURCES if name in node} for node in (lower, upper))
         if old and new and not old & new:
             return upper
     if not isinstance(lower.value, dict) or not isinstance(upper.value, dict):
@@ -255,13 +260,13 @@ def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
 def _merge_size(lower: Node, upper: Node) -> Node:
     """A shape (16:9) in one layer and a number of pixels in another make a size together."""
     a, b = lower.plain(), upper.plain()
-    if core.is_ratio(a) and isinstance(b, int):
+    if top_level.is_ratio(a) and isinstance(b, int):
         a, b = b, a
-    if not core.is_ratio(b) or core.is_ratio(a):
+    if not top_level.is_ratio(b) or top_level.is_ratio(a):
         return upper
     try:
-        width, height = core.read_size(a)
-        sides = core.read_size(b, width * height)
+        width, height = top_level.read_size(a)
+        sides = top_level.read_size(b, width * height)
     except ValueError:
         return upper
     return Node([Node(side, upper.mark) for side in sides], upper.mark, upper.key_mark)

@@ -18,9 +18,9 @@ from typing import Any
 import yaml
 
 from pixweave.errors import Mark, Problem, RecipeError
-from pixweave.recipe import expressions
-from pixweave.recipe.mistakes import explain_syntax
-from pixweave.recipe.text import refuse_control
+from pixweave.recipe.read_text import refuse_control
+from pixweave.recipe.yaml_errors import explain_syntax
+from pixweave.timeline import expressions
 
 DEEPEST = 40
 MOST_NODES = 50_000

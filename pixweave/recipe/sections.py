@@ -1,67 +1,72 @@
-"""The sections of a recipe that it need not have: what it starts from, its mask, its overlay."""
+"""The settings that belong to the core itself: crops and the optimiser."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Literal
 
-from pixweave.component import Complaint, Settings
-from pixweave.recipe.nodes import Node
-from pixweave.recipe.words import Subject, Validator
+from pydantic import Field, model_validator
 
-if TYPE_CHECKING:
-    from pixweave.plugins import Plugins
-    from pixweave.recipe.model import Recipe
-    from pixweave.references import Brief
+from pixweave.component import Settings
+from pixweave.timeline.values import Value, over_time
+
+Pair = tuple[float, float]
+Padding = Literal["reflect", "border", "grey", "tile", "mixed"]
 
 
-def models() -> dict[str, type[Brief]]:
-    """The settings of each section."""
-    from pixweave.references import Mask, Overlay, StartFrom  # it imports this package
+class Crops(Settings):
+    """The crops of the picture that perceptors look at (the cutouts of VQGAN+CLIP).
 
-    return {"start_from": StartFrom, "mask": Mask, "overlay": Overlay}
+    Each crop is one composed warp (zoom, shift, turn, perspective, flip) sampled straight from the
+    full-resolution picture. Zoomed crops see a part of it; wide ones see all of it.
+    """
+
+    count: Value = over_time(
+        16, ge=1, le=1024, description="crops per step; more is steadier, slower"
+    )
+    zoomed: Value = over_time(0.4, ge=0, le=1, description="share of the crops that are zoomed in")
+    area: Pair = Field((0.5, 0.95), description="part of the picture that a zoomed crop covers")
+    ratio: Pair = Field((0.85, 1.2), description="width over height of what a zoomed crop covers")
+    wide: Pair = Field((0.85, 1.15), description="side of the picture inside a wide crop")
+    shift: float = Field(0.1, ge=0, le=1, description="shift of a wide crop, in sides, up to +-")
+    turn: float = Field(8.0, ge=0, le=180, description="rotation in degrees, up to +-")
+    perspective: Pair = Field(
+        (0.1, 0.1), description="how far corners move in zoomed and in wide crops, in half sides"
+    )
+    chance: float = Field(0.7, ge=0, le=1, description="probability that a crop has perspective")
+    flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
+    padding: Padding = Field(
+        "border",
+        description="what lies outside the picture; mixed: zoomed crops alternate reflect and "
+        "border, wide ones get a random grey",
+    )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        description="crops encoded at a time; fewer takes less memory and about a third more time",
+    )
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Crops:
+        for name, low, high in (("area", 1e-4, 1), ("ratio", 0.1, 10), ("wide", 0.05, 4)):
+            a, b = getattr(self, name)
+            if not low <= a <= b <= high:
+                raise ValueError(
+                    f"{name} must be [low, high] with {low:g} <= low <= high <= {high:g}"
+                )
+        if not all(0 <= v <= 1 for v in self.perspective):
+            raise ValueError("perspective must be two numbers between 0 and 1")
+        return self
 
 
-def read(tree: Node, check: Validator) -> dict[str, Settings | None]:
-    """The settings of every section; None where there is none, or where problems were noted."""
-    found: dict[str, Settings | None] = {}
-    for key, model in models().items():
-        node = tree.get(key)
-        found[key] = None
-        if node is None or node.value is None:
-            continue
-        if isinstance(node.value, dict):
-            found[key] = check.settings(model, node, Subject(key, f"{key}.", core=True))
-        else:
-            check.fail(
-                node.mark,
-                f"'{key}' must be the path of a picture, or a mapping of settings",
-                f"write '{key}: {{{next(iter(model.model_fields))}: ...}}'",
-            )
-    return found
+class Optimizer(Settings):
+    """How the parameters move: one of torch's optimisers and its learning rate over time."""
 
-
-def complaints(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Complaint]]:
-    """What is wrong with the sections of a recipe, each with the key of its section."""
-    part = recipe.generator
-    for key in ("start_from", "overlay"):
-        if getattr(recipe, key) is not None and "start_from" not in part.settings.can:
-            yield key, Complaint(
-                "", f"generator '{part.use}' cannot start from a picture", able(plugins)
-            )
-    if recipe.mask is not None and recipe.start_from is None:
-        yield "mask", Complaint(
-            "",
-            "outside of a mask the picture stays what it starts from, and it starts from none",
-            "add 'start_from: photo.png', or give the mask to a prompt",
-        )
-    if recipe.overlay is not None:
-        for complaint in recipe.overlay.check(recipe):
-            yield "overlay", complaint
-
-
-def able(plugins: Plugins, ability: str = "start_from") -> str:
-    """A remedy: the generators that have an ability."""
-    offers = plugins.offers("generator").items()
-    names = [name for name, offer in offers if ability in offer.component.can]
-    return f"use one that can: {', '.join(names)}" if names else "no generator here can"
+    use: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "sgd"] = Field(
+        "adam", description="which of torch's optimisers"
+    )
+    rate: Value | None = over_time(
+        None, ge=0, description="learning rate; by default the generator's own"
+    )
+    betas: Pair = Field((0.9, 0.99), description="decay of the moments (adam family)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd, rmsprop)")
+    decay: float = Field(0.0, ge=0, description="weight decay")

@@ -23,11 +23,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pixweave.search.options import Tally, Wish
 from pixweave.search.query import Bound, Filters, Hit, Query, Term
-from pixweave.search.wish import Tally, Wish
 
 if TYPE_CHECKING:
-    from pixweave.search.index import Index, SearchRun, open_index
+    from pixweave.search.image_index import Index, SearchRun, open_index
 
 __all__ = [
     "Bound",
@@ -54,5 +54,5 @@ def __getattr__(name: str) -> Any:
     if name in ("Index", "SearchRun", "open_index"):
         import importlib
 
-        return getattr(importlib.import_module("pixweave.search.index"), name)
+        return getattr(importlib.import_module("pixweave.search.image_index"), name)
     raise AttributeError(f"module 'pixweave.search' has no attribute '{name}'")

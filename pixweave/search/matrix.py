@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.images import whole
+from pixweave.media.images import whole
 
 if TYPE_CHECKING:
-    from pixweave.search.store import Model, Store
+    from pixweave.search.index_store import Model, Store
 
     Array = np.ndarray[Any, Any]
 

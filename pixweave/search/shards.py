@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixweave.errors import RunError
-from pixweave.pictures import Fault, Found
-from pixweave.search.rows import encode_rows
+from pixweave.loading import Fault, Found
+from pixweave.search.index_rows import encode_rows
 
 if TYPE_CHECKING:
-    from pixweave.encoder import Encoder
-    from pixweave.search.rows import Row
-    from pixweave.search.store import Model
+    from pixweave.embedding.embedder import Encoder
+    from pixweave.search.index_rows import Row
+    from pixweave.search.index_store import Model
 
 ENCODE = "pixweave.search.shards:encode"
 SUFFIX = ".shard"
@@ -47,8 +47,8 @@ def encode(what: Mapping[str, Any]) -> tuple[bytes, str]:
     `what`: `seer` (see `_seer`), the `model`, the `files`, digests that are `known`, pictures in a
     `batch`, `readers` (0: this worker's threads), and the `name` and the `ledger` to keep it in.
     """
-    from pixweave.pictures import Look
-    from pixweave.work import threads
+    from pixweave.loading import Look
+    from pixweave.workers.tasks import threads
 
     model: Model = what["model"]
     encoder = _seer(what["seer"])
@@ -79,7 +79,7 @@ def encode(what: Mapping[str, Any]) -> tuple[bytes, str]:
 @functools.lru_cache(maxsize=1)
 def _seer(text: str) -> Encoder:
     """The encoder of a worker, as JSON says it: plugins, perceptor, device, precision."""
-    from pixweave.encoder import open_encoder
+    from pixweave.embedding.embedder import open_encoder
     from pixweave.plugins import Plugins
 
     told = json.loads(text)
@@ -127,7 +127,7 @@ def unpack(data: bytes) -> Record:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    from pixweave.pictures import Picture
+    from pixweave.loading import Picture
 
     try:
         length = int.from_bytes(data[:8], "little")

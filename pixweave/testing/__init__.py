@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixweave.plugins import Plugins
-from pixweave.testing import drawing, knowing, working
+from pixweave.testing import check_executors, check_generators, check_models
 from pixweave.testing.doubles import FakePerceptor, FakePlugin, plugins_of, tiny_recipe
 
 __all__ = ["FakePerceptor", "FakePlugin", "check_component", "plugins_of", "tiny_recipe"]
@@ -41,14 +41,14 @@ def check_component(
 
 
 CHECKS = {
-    "augmentation": drawing.check_augmentation,
-    "classifier": knowing.check_classifier,
-    "executor": working.check_executor,
-    "exporter": drawing.check_exporter,
-    "filter": drawing.check_filter,
-    "generator": drawing.check_generator,
-    "loss": drawing.check_loss,
-    "perceptor": knowing.check_perceptor,
-    "searcher": knowing.check_searcher,
-    "trainer": knowing.check_trainer,
+    "augmentation": check_generators.check_augmentation,
+    "classifier": check_models.check_classifier,
+    "executor": check_executors.check_executor,
+    "exporter": check_generators.check_exporter,
+    "filter": check_generators.check_filter,
+    "generator": check_generators.check_generator,
+    "loss": check_generators.check_loss,
+    "perceptor": check_models.check_perceptor,
+    "searcher": check_models.check_searcher,
+    "trainer": check_models.check_trainer,
 }

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 
 class FakePerceptor(Component):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixweave.errors import MissingError
-from pixweave.images import square, square_from_file
+from pixweave.media.images import square, square_from_file
 from pixweave.train.sources import Source, Words, read_source
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave.component import Component, Field, Settings
 from pixweave.errors import Mark, MissingError, PluginError, Problem, RecipeError, RunError
-from pixweave.recipe import changes, files, nodes, text
+from pixweave.recipe import nodes, overrides
+from pixweave.recipe import paths as files
+from pixweave.recipe import read_text as text
 from pixweave.recipe.nodes import Node
-from pixweave.recipe.words import Subject, Validator
+from pixweave.recipe.validation import Subject, Validator
 
 if TYPE_CHECKING:
     import torch
@@ -147,7 +149,7 @@ def _settings(
     problems: list[Problem] = []
     for asked in sets:
         try:
-            tree = changes.apply(tree, changes.read(asked))
+            tree = overrides.apply(tree, overrides.read(asked))
         except RecipeError as error:
             problems += error.problems
     own = {key: node for key, node in tree.items() if key not in Head.model_fields}
@@ -189,7 +191,7 @@ _OPTIONS = ("device", "fresh", "minutes", "out", "work")
 
 def described(settings: Component) -> dict[str, Any]:
     """The settings as plain data, for `config.json` and to compare two trainings."""
-    from pixweave.recipe.model import plain
+    from pixweave.recipe.recipe import plain
 
     found: dict[str, Any] = plain(settings)
     return found

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pixweave.errors import Mark, MissingError, Problem, RecipeError
-from pixweave.recipe.files import nearest
+from pixweave.recipe.paths import nearest
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
 TABLES = ("metadata.jsonl", "captions.jsonl", "metadata.csv", "captions.csv")

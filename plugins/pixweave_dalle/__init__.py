@@ -40,7 +40,7 @@ class Dalle(Component):
 
     def build(self, run: Any) -> Any:
         """The live training."""
-        from pixweave_dalle.train import DalleTraining
+        from pixweave_dalle.dalle_training import DalleTraining
 
         return DalleTraining(self, run)
 

@@ -10,8 +10,8 @@ from pixweave import Complaint, Component, Field, hookimpl
 from pixweave.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 COLOUR = "^#[0-9a-fA-F]{6}$"
 SLOWEST = 0.01
@@ -153,7 +153,7 @@ class Mp4(_Film):
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The encoder must work here, for this size and rate."""
         yield from super().check(recipe)
-        from pixweave_export.encoder import CODECS, trial
+        from pixweave_export.video_codec import CODECS, trial
 
         if self.codec not in CODECS:
             yield Complaint("codec", f"'{self.codec}' is not an encoder for films",

@@ -17,8 +17,8 @@ from typing import IO
 import numpy as np
 from PIL import GifImagePlugin, Image
 
-from pixweave import images, metadata
-from pixweave_export.muxing import (
+from pixweave.media import images, metadata
+from pixweave_export.frame_diff import (
     Array,
     Change,
     Shots,

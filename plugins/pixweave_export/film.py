@@ -11,15 +11,15 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave import images
+from pixweave.media import images
 from pixweave_export.animation import write_apng, write_gif, write_webp
-from pixweave_export.encoder import abandon, open_film
-from pixweave_export.muxing import Array
+from pixweave_export.frame_diff import Array
 from pixweave_export.still import beside, over, palette_of
+from pixweave_export.video_codec import abandon, open_film
 
 if TYPE_CHECKING:
+    from pixweave.engine.run import Run
     from pixweave.protocols import Frame
-    from pixweave.run import Run
     from pixweave_export import Apng, Gif, Mp4, Webp
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave import images, metadata
+from pixweave.media import images, metadata
 
 if TYPE_CHECKING:
+    from pixweave.engine.run import Run
     from pixweave.protocols import Frame
-    from pixweave.run import Run
 
 Array = np.ndarray[Any, Any]
 Save = Callable[[Array, Path, Any, "Run"], None]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixweave import images, svg
+from pixweave.media import images, svg
 
 if TYPE_CHECKING:
+    from pixweave.engine.run import Run
     from pixweave.protocols import Frame
-    from pixweave.run import Run
     from pixweave_export import Svg
 
 

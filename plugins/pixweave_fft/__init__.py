@@ -11,8 +11,8 @@ from pixweave import Complaint, Component, Field, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 
 class Fft(Component):

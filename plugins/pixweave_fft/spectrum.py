@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pixweave_dalle.start import sampled
+from pixweave_dalle.sample_start import sampled
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pixweave.run import Run
+    from pixweave.engine.run import Run
     from pixweave_fft import Fft
 
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))

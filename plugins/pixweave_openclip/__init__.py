@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave_openclip import names
+from pixweave_openclip import model_names as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 
 def _text(raw: Any) -> str:
@@ -49,13 +49,13 @@ class OpenClip(Component):
 
     def identity(self) -> str:
         """Architecture, and the tag or the digest of the weights."""
-        from pixweave_openclip.identity import identity
+        from pixweave_openclip.weights_identity import identity
 
         return identity(self.model, self.pretrained)
 
     def reference(self, run: Any) -> Any:
         """The library's own encoders, for the self-check."""
-        from pixweave_openclip.reference import Reference
+        from pixweave_openclip.agreement_reference import Reference
 
         return Reference(self.model, self.pretrained)
 

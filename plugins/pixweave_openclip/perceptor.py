@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixweave.errors import RunError
-from pixweave_openclip import weights
-from pixweave_openclip.fast import FastTower, fits
+from pixweave_openclip import load_weights as weights
+from pixweave_openclip.fast_vision_tower import FastTower, fits
 
 _FITS = {"squash": "squash", "longest": "pad"}
-"""How open_clip calls the ways of `pixweave.pictures.Look`, besides its `shortest`: crop."""
+"""How open_clip calls the ways of `pixweave.loading.Look`, besides its `shortest`: crop."""
 
 
 class Perceptor:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pixweave_dalle import SAMPLE, check_sample
 
 from pixweave import Complaint, Component, Field, hookimpl
-from pixweave.palettes import Palette
+from pixweave.media.palettes import Palette
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 
 _RATIOS = {"brick": 2, "hex": 2 / 3**0.5, "triangle": 1 / 3**0.5, "diamond": 2, "knit": 1.4}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pixweave_dalle.start import sampled
+from pixweave_dalle.sample_start import sampled
 from torch import Tensor
 
-from pixweave import svg
+from pixweave.media import svg
 from pixweave_pixel.cells import cell_map, outlines
 
 if TYPE_CHECKING:
-    from pixweave.run import Run
+    from pixweave.engine.run import Run
     from pixweave_pixel import Pixel
 
 SLOPE = 4.0

@@ -12,8 +12,8 @@ from pixweave import Complaint, Component, Field, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 COLOUR = "#[0-9a-fA-F]{6}"
 
@@ -102,8 +102,8 @@ class Strokes(Component):
             yield Complaint("points", "a filled shape needs 3 points", "set points to 3 or more")
 
     def build(self, run: Run) -> Any:
-        """The live drawing; see `pixweave_strokes.drawing`."""
-        from pixweave_strokes.drawing import StrokeDrawing
+        """The live drawing; see `pixweave_strokes.stroke_generator`."""
+        from pixweave_strokes.stroke_generator import StrokeDrawing
 
         return StrokeDrawing(self, run)
 

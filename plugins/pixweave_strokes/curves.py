@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixweave import svg
+from pixweave.media import svg
 
 SEGMENTS = 9
 """Straight segments that stand for a Bezier piece."""

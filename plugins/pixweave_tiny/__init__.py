@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 HERE = Path(__file__).parent
 
@@ -34,7 +34,7 @@ class Tiny(Component):
 
     def check(self, recipe: Recipe) -> Iterable[Complaint]:
         """The weights must be there, and of a CLIP that this can run."""
-        from pixweave_tiny.files import complaint
+        from pixweave_tiny.clip_files import complaint
 
         wrong = complaint(self.weights)
         if wrong:
@@ -42,7 +42,7 @@ class Tiny(Component):
 
     def identity(self) -> str:
         """The digest of the weights and of their config."""
-        from pixweave_tiny.files import digest
+        from pixweave_tiny.clip_files import digest
 
         return digest(self.weights)
 
@@ -52,7 +52,7 @@ class Tiny(Component):
 
     def reference(self, run: Any) -> Any:
         """open_clip's build of the same weights, for the self-check of encoders."""
-        from pixweave_tiny.reference import Reference
+        from pixweave_tiny.open_clip_check import Reference
 
         return Reference(self.weights)
 
@@ -96,7 +96,7 @@ class Clip(Component):
 
     def build(self, run: Any) -> Any:
         """The live training."""
-        from pixweave_tiny.train import ClipTraining
+        from pixweave_tiny.clip_training import ClipTraining
 
         return ClipTraining(self, run)
 
@@ -105,8 +105,8 @@ class _Live:
     """`tiny` as a perceptor."""
 
     def __init__(self, weights: Path | None, run: Run) -> None:
-        from pixweave_tiny.files import bank
-        from pixweave_tiny.model import load_tiny_clip
+        from pixweave_tiny.clip_files import bank
+        from pixweave_tiny.clip_model import load_tiny_clip
 
         self.model = load_tiny_clip(weights, getattr(run, "only", "")).to(run.device)
         self.device = run.device

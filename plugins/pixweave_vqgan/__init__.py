@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pixweave import Complaint, Component, Field, hookimpl
 from pixweave.errors import PixweaveError, did_you_mean
 from pixweave.models import store
-from pixweave.recipe.files import InputFile
-from pixweave_vqgan.config import Config, read_config
+from pixweave.recipe.paths import InputFile
+from pixweave_vqgan.model_config import Config, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pixweave.engine.run import Run
     from pixweave.recipe import Recipe
-    from pixweave.run import Run
 
 HERE = Path(__file__).parent
 EMBEDDED = (HERE / "tiny-vqgan.ckpt", HERE / "tiny-vqgan.yaml")
@@ -161,8 +161,8 @@ class Vqgan(Component):
         return found.weights, found.config or found.weights.with_suffix(".yaml")
 
     def build(self, run: Run) -> Any:
-        """The live latents; see `pixweave_vqgan.generator`."""
-        from pixweave_vqgan.generator import VqganPicture
+        """The live latents; see `pixweave_vqgan.latent_generator`."""
+        from pixweave_vqgan.latent_generator import VqganPicture
 
         return VqganPicture(self, run)
 
@@ -219,7 +219,7 @@ class VqganTrainer(Component):
 
     def build(self, run: Any) -> Any:
         """The live training."""
-        from pixweave_vqgan.train import VqganTraining
+        from pixweave_vqgan.vqgan_training import VqganTraining
 
         return VqganTraining(self, run)
 

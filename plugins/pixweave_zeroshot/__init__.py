@@ -12,14 +12,14 @@ from pydantic import BeforeValidator, WithJsonSchema, model_validator
 from pixweave import Complaint, Component, Field, hookimpl
 from pixweave.errors import did_you_mean
 from pixweave.recipe import InputFile
-from pixweave.recipe.expressions import Wrong
+from pixweave.timeline.expressions import Wrong
 
 if TYPE_CHECKING:
-    from pixweave.bench import Bench
+    from pixweave.engine.context import Bench
     from pixweave.recipe import Recipe
 
 SETS = ("auto", "raw", "simple", "imagenet")
-"""Names that stand for templates; see `pixweave_zeroshot.texts`."""
+"""Names that stand for templates; see `pixweave_zeroshot.templates`."""
 
 NOBODY = "unknown"
 """What a picture is called that none of the labels fits."""
@@ -159,15 +159,15 @@ class ZeroShot(Component):
         return found
 
     def build(self, run: Bench) -> Any:
-        """The live classifier; see `pixweave_zeroshot.judge`."""
-        from pixweave_zeroshot.judge import ZeroShotJudge
+        """The live classifier; see `pixweave_zeroshot.zero_shot_classifier`."""
+        from pixweave_zeroshot.zero_shot_classifier import ZeroShotJudge
 
         return ZeroShotJudge(self, run)
 
 
 def _file(path: Path | None, check: Callable[[list[str]], Any]) -> Any:
     """What `check` makes of the lines of a file; Wrong names the file."""
-    from pixweave_zeroshot.texts import lines
+    from pixweave_zeroshot.templates import lines
 
     assert path is not None
     try:

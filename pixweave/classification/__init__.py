@@ -1,0 +1,1 @@
+"""Label images: a classifier over files, folders and indexes; tables; sorting into folders."""

@@ -1,0 +1,234 @@
+"""The verbs that look at recipes: validate, explain, ls, cat, cp and schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pixweave.errors import MissingError, PixweaveError, RecipeError, RunError, did_you_mean
+
+if TYPE_CHECKING:
+    from pixweave.errors import Problem
+
+_recipes = click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+_sets = click.option("-s", "--set", "sets", multiple=True, metavar="PATH=VALUE",
+                     help="Set a value, e.g. crops.count=8; may be repeated.")  # fmt: skip
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@_recipes
+@_sets
+@_json
+@click.pass_context
+def validate(ctx: click.Context, recipes: tuple[str, ...], sets: tuple[str, ...],
+             as_json: bool) -> None:  # fmt: skip
+    """Check each RECIPE by itself, and say everything that is wrong with it.
+
+    Exits with 3 if a recipe is wrong and with 4 if one is missing. `-` is standard input.
+    """
+    code = 0
+    for name in recipes:
+        found, error = _validated(ctx, name, sets)
+        code = code or (error.exit_code if error else 0)
+        if as_json:
+            click.echo(json.dumps(found, ensure_ascii=False))
+            continue
+        for warning in found["warnings"]:
+            click.echo(f"warning: {_line(warning)}", err=True)
+        if error:
+            click.echo(str(error), err=True)
+        else:
+            click.echo(f"ok {name}")
+    ctx.exit(code)
+
+
+def _validated(
+    ctx: click.Context, name: str, sets: tuple[str, ...]
+) -> tuple[dict[str, Any], PixweaveError | None]:
+    from pixweave.recipe import load
+
+    found: dict[str, Any] = {"event": "validated", "recipe": name, "ok": True}
+    try:
+        warnings = load([name], ctx.obj.plugins(), sets).warnings
+    except PixweaveError as error:
+        problems = error.problems if isinstance(error, RecipeError) else []
+        listed = [_problem(p) for p in problems] or [{"message": str(error)}]
+        return {**found, "ok": False, "problems": listed, "warnings": []}, error
+    return {**found, "problems": [], "warnings": [_problem(p) for p in warnings]}, None
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    at = problem.where
+    return {"file": at.source, "line": at.line, "column": at.column,
+            "message": problem.message, "hint": problem.hint}  # fmt: skip
+
+
+def _line(found: dict[str, Any]) -> str:
+    place = f"{found['file']}:{found['line']}:{found['column']}" if found["line"] else found["file"]
+    return f"{place}: {found['message']}" + (f"; {found['hint']}" if found["hint"] else "")
+
+
+@click.command()
+@click.argument("recipe")
+@click.argument("key", required=False)
+@_sets
+@_json
+@click.pass_context
+def explain(ctx: click.Context, recipe: str, key: str | None, sets: tuple[str, ...],
+            as_json: bool) -> None:  # fmt: skip
+    """Show every value of RECIPE and where it comes from; or those at KEY (crops, losses.0)."""
+    from pixweave.recipe import load
+
+    loaded = load([recipe], ctx.obj.plugins(), sets)
+    rows = loaded.explain(key)
+    if key is not None and not rows:
+        known = {
+            ".".join(path.split(".")[:n]) for path, _, _ in loaded.explain() for n in (1, 2, 3)
+        }
+        raise RunError(f"the recipe has no '{key}'; {did_you_mean(key, known)}")
+    if as_json:
+        listed = [{"path": p, "value": v, "origin": o} for p, v, o in rows]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    shown = [(path, _flow(value), origin) for path, value, origin in rows]
+    widths = [min(max(len(row[i]) for row in shown), 48) for i in (0, 1)]
+    for path, value, origin in shown:
+        click.echo(f"{path:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
+    for warning in loaded.warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _flow(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+@click.command()
+@_json
+def ls(as_json: bool) -> None:
+    """List the built-in recipes and presets."""
+    from pixweave.recipe import builtins
+
+    found = {name: _headline(path) for name, path in builtins().items()}
+    if as_json:
+        listed = [{"name": n, "about": a, "preset": _is_preset(n)} for n, a in found.items()]
+        click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    width = max((len(name) for name in found), default=0)
+    for preset, heading in (
+        (False, ""),
+        (True, "presets, to build on (quality: draft, presets: ...)"),
+    ):
+        names = [name for name in found if _is_preset(name) == preset]
+        if heading and names:
+            click.echo(f"\n{heading}")
+        for name in names:
+            click.echo(f"{name:<{width}}  {found[name]}".rstrip())
+
+
+def _is_preset(name: str) -> bool:
+    return name.startswith("presets/")
+
+
+def _headline(path: Path) -> str:
+    """The first comment line of a recipe."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline()
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+@click.command()
+@click.argument("name")
+def cat(name: str) -> None:
+    """Print the built-in recipe NAME."""
+    click.echo(_builtin(name).read_text(encoding="utf-8"), nl=False)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("dest", required=False, type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace DEST if it is there.")
+def cp(name: str, dest: Path | None, force: bool) -> None:
+    """Copy the built-in recipe NAME to DEST: a file or a folder, by default this one.
+
+    The files that it names are copied too, and lie beside it as they do here.
+    """
+    source = _builtin(name)
+    dest = dest or Path()
+    target = dest / source.name if dest.is_dir() else dest
+    _write(target, source.read_bytes(), force)
+    click.echo(target)
+    for beside in _inputs(source):
+        data, copy = (source.parent / beside).read_bytes(), target.parent / beside
+        if not copy.is_file() or copy.read_bytes() != data:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _write(copy, data, force)
+        click.echo(copy)
+
+
+def _inputs(recipe: Path) -> list[Path]:
+    """The files beside a recipe that it names, relative to it."""
+    from pixweave.recipe.nodes import parse
+
+    found: dict[Path, None] = {}
+    ahead = [parse(recipe.read_text("utf-8"), recipe.name, recipe.parent)]
+    while ahead:
+        value = ahead.pop(0).value
+        if isinstance(value, (dict, list)):
+            ahead += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and _is_beside(recipe, Path(value)):
+            found[Path(value)] = None
+    return list(found)
+
+
+def _is_beside(recipe: Path, name: Path) -> bool:
+    plain = not name.is_absolute() and ".." not in name.parts
+    return plain and (recipe.parent / name).is_file()
+
+
+def _builtin(name: str) -> Path:
+    from pixweave.recipe import builtins
+
+    known = builtins()
+    short = name.removesuffix(".yaml")
+    if short in known:
+        return known[short]
+    raise MissingError(f"there is no built-in recipe '{name}'; {did_you_mean(short, known)}")
+
+
+@click.command()
+@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write it there instead of printing it.")  # fmt: skip
+@click.pass_context
+def schema(ctx: click.Context, out: Path | None) -> None:
+    """Write one JSON Schema of recipes with everything that is installed, for editors.
+
+    An editor with a YAML language server checks and completes a recipe that begins with
+    `# yaml-language-server: $schema=FILE`.
+    """
+    from pixweave.recipe.json_schema import schema as make
+
+    text = json.dumps(make(ctx.obj.plugins()), indent=2, ensure_ascii=False) + "\n"
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    _write(out, text.encode(), force=True)
+    click.echo(out)
+
+
+def _write(target: Path, data: bytes, force: bool) -> None:
+    from pixweave.media.images import whole
+
+    if target.exists() and not force:
+        raise RunError(f"'{target}' is there already; use --force to replace it")
+    try:
+        with whole(target) as part:
+            part.write_bytes(data)
+    except OSError as error:
+        raise RunError(f"'{target}' cannot be written: {error.strerror}") from None
+
+
+VERBS = (validate, explain, ls, cat, cp, schema)

@@ -1,0 +1,1 @@
+"""Images and texts as vectors: the embedder, the cache of text vectors, similarity."""

@@ -1,0 +1,1 @@
+"""Files in and out: images, palettes, SVG, metadata, tables, pictures in a terminal."""

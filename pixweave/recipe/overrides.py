@@ -1,0 +1,177 @@
+"""`--set a.b.0.c=value`, `--set a+=value` and `--set ~a`: changes to the tree of a recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pixweave.errors import Mark, Problem, RecipeError, did_you_mean
+from pixweave.recipe import nodes, top_level
+from pixweave.recipe.nodes import Node, Written
+from pixweave.timeline.expressions import Wrong
+
+_PATH = re.compile(r"[^.=\[\]\s]+(\.[^.=\[\]\s]+)*")
+_LISTS = ("prompts", "perceptors", "losses", "augmentations", "filters", "export")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One `--set`: where, what, and whether it sets (`=`), appends (`+=`) or removes (`~`)."""
+
+    path: tuple[str, ...]
+    action: str
+    value: Node
+    mark: Mark
+
+
+def read(text: str) -> Change:
+    """The change that a `--set` asks for; RecipeError if it cannot be read."""
+    mark = Mark(f"--set {text}")
+    name, equals, value = text.partition("=")
+    action = "~" if text.startswith("~") else "+" if name.endswith("+") and equals else "="
+    name = text[1:] if action == "~" else name.removesuffix("+")
+    name = re.sub(r"\[(\w+)\]", r".\1", name.strip())
+    if not _PATH.fullmatch(name) or (action != "~" and not equals):
+        raise RecipeError(
+            Problem(
+                mark,
+                "cannot be read",
+                'write it as steps=100, losses.0.weight=2, prompts+="an owl" or ~title',
+            )
+        )
+    node = Node(None, mark) if action == "~" else nodes.parse_value(value, mark, Path.cwd())
+    return Change(tuple(name.split(".")), action, node, mark)
+
+
+def apply(tree: Node, change: Change) -> Node:
+    """The tree with the change made; RecipeError if there is no such place."""
+    try:
+        made = _put(tree, change.path, (), _ending(change))
+    except Wrong as wrong:
+        raise RecipeError(Problem(change.mark, wrong.message, wrong.hint)) from None
+    return made or tree
+
+
+def layer(changes: Sequence[Change]) -> Node | None:
+    """The changes that name other layers (quality=draft), as a layer of its own."""
+    found: dict[str, Node] = {}
+    for change in changes:
+        if change.action == "~" or len(change.path) != 1:
+            path = ".".join(change.path)
+            raise RecipeError(
+                Problem(
+                    change.mark,
+                    f"'{path}' cannot be changed in part",
+                    f"write --set {change.path[0]}=NAME",
+                )
+            )
+        node, key = change.value, change.path[0]
+        if change.action == "+" and key in found:
+            before = found[key].value if isinstance(found[key].value, list) else [found[key]]
+            node = Node([*before, node], node.mark)
+        found[key] = node
+    return Node(found, changes[-1].mark) if changes else None
+
+
+_End = Callable[[Node | None, tuple[str, ...]], Node | None]
+
+
+def _ending(change: Change) -> _End:
+    def end(old: Node | None, path: tuple[str, ...]) -> Node | None:
+        if change.action == "~":
+            if old is None:
+                raise Wrong(f"there is no '{'.'.join(path)}' to remove")
+            return None
+        new = replace(change.value, key_mark=change.mark)
+        if change.action == "+":
+            return _append(old, new, path)
+        is_text = isinstance(new.value, str) and old is not None and "text" in old
+        if is_text and path[0] == "prompts" and len(path) == 2:
+            assert old is not None  # a new text for a prompt keeps its weight
+            return replace(old, value={**old.value, "text": new})
+        return new
+
+    return end
+
+
+def _append(old: Node | None, new: Node, path: tuple[str, ...]) -> Node:
+    if old is not None and isinstance(old.value, str) and path == ("prompts",):
+        old = Node([old], old.mark)
+    if old is not None and not isinstance(old.value, list):
+        raise Wrong(f"'{'.'.join(path)}' is not a list", "set it with '='")
+    return Node([*(old.value if old else []), new], old.mark if old else new.mark, new.key_mark)
+
+
+def _put(node: Node | None, rest: tuple[str, ...], path: tuple[str, ...], end: _End) -> Node | None:
+    if not rest:
+        return end(node, path)
+    node = _open(node, path)
+    if node is not None and isinstance(node.value, list):
+        return _put_item(node, rest, path, end)
+    if node is not None and not isinstance(node.value, dict):
+        raise Wrong(f"'{'.'.join(path)}' is a single value", f"set it with {'.'.join(path)}=...")
+    held = dict(node.value) if node else {}
+    new = _put(held.get(rest[0]), rest[1:], (*path, rest[0]), end)
+    if new is None:
+        held.pop(rest[0], None)
+    else:
+        held[rest[0]] = new
+    return replace(node, value=held) if node else Node(held, new.mark if new else Mark(""))
+
+
+def _put_item(node: Node, rest: tuple[str, ...], path: tuple[str, ...], end: _End) -> Node:
+    items = list(node.value)
+    index = _index(items, rest[0], path)
+    old = items[index] if index < len(items) else None
+    new = _put(old, rest[1:], (*path, rest[0]), end)
+    items[index : index + 1] = [] if new is None else [new]
+    return replace(node, value=items)
+
+
+def _open(node: Node | None, path: tuple[str, ...]) -> Node | None:
+    """The node as something that has an inside: bare names become mappings."""
+    head = path[0] if path else ""
+    if node is None:
+        return Node([], Mark("default")) if len(path) == 1 and head in _LISTS else None
+    if isinstance(node.value, str) and head == "prompts" and len(path) == 1:
+        return Node([node], node.mark, node.key_mark)
+    if len(path) == 1 and head in top_level.BARE:
+        return nodes.opened(node, top_level.BARE[head])
+    single = len(path) == 1 and head in ("generator", "optimizer")
+    if isinstance(node.value, str) and (single or (len(path) == 2 and head in _LISTS)):
+        name = {"prompts": "text", "export": "file"}.get(head, "use")
+        return Node({name: node}, node.mark, node.key_mark)
+    return node
+
+
+def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
+    whole = ".".join(path)
+    if name.isdecimal() and len(name) < 6:
+        if int(name) > len(items):
+            count = f"{len(items)} item{'s' if len(items) != 1 else ''}"
+            raise Wrong(
+                f"'{whole}' has {count}, so there is no {whole}.{name}",
+                f"{whole}.{len(items)} appends one",
+            )
+        return int(name)
+    names = [_name_of(item) for item in items]
+    if names.count(name) == 1:
+        return names.index(name)
+    if name in names:
+        raise Wrong(f"several items of '{whole}' are called '{name}'", "use their number or an id")
+    hint = did_you_mean(name, [n for n in names if n])
+    raise Wrong(f"no item of '{whole}' is called '{name}'", hint or "use its number")
+
+
+def _name_of(item: Node) -> str:
+    for key in ("id", "use", "file"):
+        if key in item:
+            return str(item[key].value)
+    return str(item.value) if isinstance(item.value, Written) else ""
+
+
+def is_layer(change: Change) -> bool:
+    """Whether the change names other layers."""
+    return change.path[0] in top_level.LAYERS

@@ -1,0 +1,69 @@
+"""Pictures that a stage takes, and names of what it writes into the run folder."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from pixweave.recipe.paths import nearest, resolve
+from pixweave.timeline.expressions import Wrong
+
+FORMATS = (".csv", ".tsv", ".jsonl")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def _read_input(raw: Any) -> tuple[str, ...]:
+    items = [raw] if isinstance(raw, str) else raw
+    if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) and i for i in items):
+        raise Wrong("must be a list of files, folders and patterns")
+    found = []
+    for item in items:
+        path = resolve(item)
+        if not glob.has_magic(str(item)) and not path.exists():
+            raise Wrong(f"names '{item}', which is not there", nearest(path))
+        found.append(str(path))
+    return tuple(found)
+
+
+def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
+    *others, last = endings
+    hint = f"end it in {', '.join(others)} or {last}" if others else f"end it in {last}"
+
+    def read(raw: Any) -> str:
+        if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)) or _leaves(raw):
+            raise Wrong(f"must be the name of a file in the run folder, not {raw!r}", hint)
+        return str(raw)
+
+    return read
+
+
+def _read_folder(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw or _leaves(raw):
+        raise Wrong(f"must be the name of a folder in the run folder, not {raw!r}")
+    return str(raw)
+
+
+def _leaves(name: str) -> bool:
+    return name.startswith(("/", "~", "\\")) or ".." in name.replace("\\", "/").split("/")
+
+
+def _schema(endings: Sequence[str]) -> WithJsonSchema:
+    either = "|".join(ending[1:] for ending in endings)
+    return WithJsonSchema({"type": "string", "pattern": rf"\.({either})$"})
+
+
+Inputs = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_input),
+    WithJsonSchema({
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "x-type": "list of paths",
+    }),
+]  # fmt: skip
+TableName = Annotated[str, BeforeValidator(_read_file(FORMATS)), _schema(FORMATS)]
+SheetName = Annotated[str, BeforeValidator(_read_file(PICTURES)), _schema(PICTURES)]
+PageName = Annotated[str, BeforeValidator(_read_file((".html",))), _schema((".html",))]
+FolderName = Annotated[str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"})]

@@ -1,0 +1,259 @@
+"""The Recipe: everything that a run needs to know, validated and frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel
+
+from pixweave.errors import Mark, Problem
+from pixweave.recipe import top_level
+from pixweave.recipe.nodes import Node, is_plain_text
+from pixweave.recipe.part_reader import Part
+from pixweave.timeline.values import Moment, Value
+
+if TYPE_CHECKING:
+    from pixweave.recipe.image_inputs import Mask, Overlay, StartFrom
+    from pixweave.recipe.sections import Crops, Optimizer
+    from pixweave.recipe.stage_reader import Stage
+
+Row = tuple[str, Any, str]
+"""Path of a setting, its value, and where the value comes from."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole, valid recipe. Sizes are (width, height) in pixels; equality ignores where and how
+    it was written: name, folder, sources, warnings and marks.
+    """
+
+    title: str
+    name: str = field(compare=False)
+    folder: Path = field(compare=False)
+    seed: int
+    size: tuple[int, int]
+    steps: int
+    fps: float
+    device: str
+    precision: str
+    inputs: Mapping[str, Value] = field(hash=False)
+    generator: Part
+    perceptors: tuple[Part, ...]
+    losses: tuple[Part, ...]
+    augmentations: tuple[Part, ...]
+    filters: tuple[Part, ...]
+    exports: tuple[Part, ...]
+    crops: Crops
+    optimizer: Optimizer
+    start_from: StartFrom | None = None
+    mask: Mask | None = None
+    overlay: Overlay | None = None
+    stages: tuple[Stage, ...] = ()
+    """What is done in turn; none when the recipe only generates."""
+    sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def moment(self, step: float) -> Moment:
+        """The clock at a step, for `Value.at`."""
+        return Moment(step, self.steps, self.fps, self.inputs)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every part of the recipe, in the order of its keys."""
+        return (*self.perceptors, self.generator, *self.losses, *self.augmentations,
+                *self.filters, *self.exports)  # fmt: skip
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height of what is shown and exported: `size` after the filters."""
+        size = self.size
+        for part in self.filters:
+            size = getattr(part.settings, "output_size", lambda size: size)(size)
+        return size
+
+    @property
+    def generates(self) -> bool:
+        """Whether it draws: if not, what belongs to the drawing means nothing."""
+        return not self.stages or self.stages[0].do == "generate"
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default written out, as plain data that loads to an equal one."""
+        found = self._whole()
+        if not self.generates:
+            kept = ("pixweave", "title", "seed", "device", "precision", "perceptors", "stages")
+            found = {key: found[key] for key in kept if key in found}
+        return found
+
+    def _whole(self) -> dict[str, Any]:
+        names = [name for name in top_level.Core.model_fields if name != "do"]
+        head = {name: plain(getattr(self, name)) for name in names}
+        inputs = {key: getattr(self, key) for key in top_level.BARE}
+        return {
+            "pixweave": top_level.FORMAT,
+            **{k: v for k, v in head.items() if k not in ("title", "inputs") or v},
+            **{key: plain(held) for key, held in inputs.items() if held is not None},
+            "perceptors": [_part(part) for part in self.perceptors],
+            "generator": _part(self.generator),
+            "losses": [_part(part) for part in self.losses],
+            "augmentations": [_part(part) for part in self.augmentations],
+            "filters": [_part(part) for part in self.filters],
+            "crops": plain(self.crops),
+            "optimizer": plain(self.optimizer),
+            "export": [_part(part) for part in self.exports],
+            **({"stages": [_stage(stage) for stage in self.stages]} if self.stages else {}),
+        }
+
+    def resolved_yaml(self) -> str:
+        """`resolved()` as YAML, with the origin of each value in a comment at its line's end."""
+        lines = [*_lines(self.resolved(), (), "")]
+        width = min(max((len(text) for text, _ in lines), default=0), 60)
+        said = ((text, self.origin(path) if path else "") for text, path in lines)
+        return "".join(
+            f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in said
+        )
+
+    def explain(self, key: str | None = None) -> list[Row]:
+        """Every setting with its value and origin; only those at or under `key` if one is given.
+
+        A key is a path such as `crops.count` or `losses.0`; items also go by their id.
+        """
+        rows = [
+            (".".join(map(str, path)), value, self.origin(path))
+            for path, value in _leaves(self.resolved(), ())
+        ]
+        if key is None:
+            return rows
+        wanted = self._numbered(key)
+        return [row for row in rows if row[0] == wanted or row[0].startswith(f"{wanted}.")]
+
+    def origin(self, path: tuple[Any, ...]) -> str:
+        """Where the value at a path of `resolved()` comes from."""
+        node = self.tree
+        for step in path:
+            inside = step in node or (isinstance(node.value, list) and isinstance(step, int)
+                                      and step < len(node.value))  # fmt: skip
+            if inside:
+                node = node[step]
+            elif isinstance(node.value, (dict, list)):
+                return self._default(path)
+        return self._label(node)
+
+    def _label(self, node: Node) -> str:
+        mark = node.mark
+        if mark.source.startswith("--set "):
+            return "--set"
+        label = self.labels.get(mark.source, mark.source)
+        return f"{label} {mark}" if label in ("recipe", "extends") else label
+
+    def _default(self, path: tuple[Any, ...]) -> str:
+        kind = top_level.KINDS.get(path[0])
+        parts = [part for part in self.parts if part.kind == kind]
+        if not kind or not parts or path[-1] in ("id", "weight"):
+            return "default"
+        index = path[1] if len(path) > 1 and isinstance(path[1], int) else 0
+        return f"plugin {parts[index].plugin}"
+
+    def _numbered(self, key: str) -> str:
+        head, _, rest = key.partition(".")
+        name, _, rest = rest.partition(".")
+        parts = [part for part in self.parts if part.kind == top_level.KINDS.get(head)]
+        ids = [part.id for part in parts]
+        if head != "generator" and name in ids:
+            name = str(ids.index(name))
+        return ".".join(step for step in (head, name, rest) if step)
+
+
+def _part(part: Part) -> dict[str, Any]:
+    weight = {"weight": plain(part.weight)} if part.kind in top_level.WEIGHED else {}
+    return {"use": part.use, "id": part.id, **weight, **plain(part.settings)}
+
+
+def _stage(stage: Stage) -> dict[str, Any]:
+    parts = {
+        key: _part(parts[0]) if key == parts[0].kind else [_part(part) for part in parts]
+        for key, parts in stage.parts.items()
+        if parts
+    }
+    return {"do": stage.do, **plain(stage.settings), **parts}
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain data: numbers, texts, lists and dictionaries."""
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Value):
+        return plain(value.raw)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return str(value) if isinstance(value, str) else value
+
+
+def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Settings and their values; a list of single values, and keyframes, count as one value."""
+    if isinstance(value, dict) and not _is_value(value, path):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        for i, item in enumerate(value):
+            yield from _leaves(item, (*path, i))
+    elif path != ("pixweave",):
+        yield path, value
+
+
+def _is_value(value: dict[str, Any], path: tuple[Any, ...]) -> bool:
+    return (
+        bool(path)
+        and not any(k in value for k in ("use", "file"))
+        and any(key[:1].isdigit() or key in ("start", "end") for key in value)
+    )
+
+
+def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """YAML lines with the path of the value on each; single values and their lists stay on one."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        here = (*path, key)
+        lead = f"{indent}{_flow(key)}:" if isinstance(value, dict) else f"{indent}-"
+        if isinstance(item, dict) and item and not _is_value(item, here):
+            inner = list(_lines(item, here, indent + "  "))
+            if isinstance(value, list):  # the first line shares the line of the dash
+                yield f"{lead} {inner[0][0].strip()}", inner[0][1]
+                yield from inner[1:]
+            else:
+                yield lead, ()
+                yield from inner
+        elif isinstance(item, list) and any(isinstance(i, dict) for i in item):
+            yield lead, ()
+            yield from _lines(item, here, indent + "  ")
+        else:
+            yield f"{lead} {_flow(item)}", here if here != ("pixweave",) else ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+    def text(self, value: str) -> yaml.ScalarNode:
+        style = None if is_plain_text(value) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line."""
+    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9,
+                          allow_unicode=True, sort_keys=False)  # fmt: skip
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,67 @@
+"""The sections of a recipe that it need not have: what it starts from, its mask, its overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pixweave.component import Complaint, Settings
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.validation import Subject, Validator
+
+if TYPE_CHECKING:
+    from pixweave.plugins import Plugins
+    from pixweave.recipe.image_inputs import Brief
+    from pixweave.recipe.recipe import Recipe
+
+
+def models() -> dict[str, type[Brief]]:
+    """The settings of each section."""
+    from pixweave.recipe.image_inputs import Mask, Overlay, StartFrom  # it imports this package
+
+    return {"start_from": StartFrom, "mask": Mask, "overlay": Overlay}
+
+
+def read(tree: Node, check: Validator) -> dict[str, Settings | None]:
+    """The settings of every section; None where there is none, or where problems were noted."""
+    found: dict[str, Settings | None] = {}
+    for key, model in models().items():
+        node = tree.get(key)
+        found[key] = None
+        if node is None or node.value is None:
+            continue
+        if isinstance(node.value, dict):
+            found[key] = check.settings(model, node, Subject(key, f"{key}.", core=True))
+        else:
+            check.fail(
+                node.mark,
+                f"'{key}' must be the path of a picture, or a mapping of settings",
+                f"write '{key}: {{{next(iter(model.model_fields))}: ...}}'",
+            )
+    return found
+
+
+def complaints(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Complaint]]:
+    """What is wrong with the sections of a recipe, each with the key of its section."""
+    part = recipe.generator
+    for key in ("start_from", "overlay"):
+        if getattr(recipe, key) is not None and "start_from" not in part.settings.can:
+            yield key, Complaint(
+                "", f"generator '{part.use}' cannot start from a picture", able(plugins)
+            )
+    if recipe.mask is not None and recipe.start_from is None:
+        yield "mask", Complaint(
+            "",
+            "outside of a mask the picture stays what it starts from, and it starts from none",
+            "add 'start_from: photo.png', or give the mask to a prompt",
+        )
+    if recipe.overlay is not None:
+        for complaint in recipe.overlay.check(recipe):
+            yield "overlay", complaint
+
+
+def able(plugins: Plugins, ability: str = "start_from") -> str:
+    """A remedy: the generators that have an ability."""
+    offers = plugins.offers("generator").items()
+    names = [name for name, offer in offers if ability in offer.component.can]
+    return f"use one that can: {', '.join(names)}" if names else "no generator here can"

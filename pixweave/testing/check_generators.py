@@ -1,0 +1,160 @@
+"""Checks of what makes, judges, changes and writes a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave.plugins import Plugins
+from pixweave.testing.doubles import tiny_recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixweave.engine.run import Run
+
+
+def check_loss(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    """Assert that a loss descends."""
+    from pixweave.engine.loop import generate
+    from pixweave.engine.run import open_run
+
+    entry = {"use": name, **settings}
+    recipe = tiny_recipe(plugins, prompts=[], losses=[entry], steps=40)
+    values = [float(frame.losses[recipe.losses[0].id]) for frame in generate(open_run(recipe))]
+    assert values == values, f"loss '{name}' became NaN"
+    first, last = sum(values[:5]) / 5, sum(values[-5:]) / 5
+    assert last < first, f"loss '{name}' does not descend: {first:.4g} -> {last:.4g}"
+
+
+def check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    """Assert what a generator must hold, and what it says that it `can`."""
+    import torch
+
+    from pixweave.engine.loop import generate
+    from pixweave.engine.run import open_run
+
+    recipe = tiny_recipe(plugins, generator={"use": name, **settings})
+    run = open_run(recipe)
+    image = run.generator.image()
+    width, height = recipe.size
+    assert image.shape[1] in (3, 4), f"'{name}' gives {image.shape[1]} channels, not 3 or 4"
+    assert image.shape[-2:] == (height, width), f"'{name}' gives a picture of the wrong size"
+    assert image.dtype == torch.float32, f"'{name}' gives {image.dtype}, not float32"
+    assert image.min() >= 0, f"'{name}' goes below 0"
+    assert image.max() <= 1, f"'{name}' goes above 1"
+    image.sum().backward()
+    grads = [p.grad for p in run.generator.parameters()]
+    assert any(g is not None and g.abs().sum() > 0 for g in grads), f"'{name}' has no gradient"
+    frames = [frame.image for frame in generate(open_run(recipe))]
+    again = [frame.image for frame in generate(open_run(recipe))]
+    same = all(torch.equal(a, b) for a, b in zip(frames, again, strict=True))
+    assert same, f"'{name}' gives another picture for the same seed"
+    half = open_run(recipe)
+    list(zip(range(2), generate(half), strict=False))
+    rest = open_run(recipe)
+    rest.load_state_dict(half.state_dict())
+    assert rest.step < recipe.steps
+    resumed = [frame.image for frame in generate(rest)]
+    assert torch.equal(resumed[-1], frames[-1]), f"the state of '{name}' does not round-trip"
+    if "start_from" in recipe.generator.settings.can:
+        check_start(name, run, image.shape[1])
+    if "latent" in recipe.generator.settings.can:
+        check_latents(name, run)
+
+
+def check_start(name: str, run: Run, channels: int) -> None:
+    """The generator takes a picture up, in place; with alpha, one that has alpha too."""
+    import torch
+
+    width, height = run.size
+    leaves = list(run.generator.parameters())
+    dark = torch.full((1, 3, height, width), 0.25)
+    run.generator.start_from(dark)
+    near = (run.generator.image()[:, :3] - dark).abs().mean()
+    assert near < 0.25, f"'{name}' does not start from a picture: off by {near:.3f}"
+    if channels == 4:
+        clear = torch.cat([dark, torch.zeros_like(dark[:, :1])], 1)
+        run.generator.start_from(clear)
+        alpha = run.generator.image()[:, 3].mean()
+        assert alpha < 0.1, f"'{name}' does not start from a transparent picture: {alpha:.3f}"
+    same = all(a is b for a, b in zip(leaves, run.generator.parameters(), strict=True))
+    assert same, f"'{name}' has other parameters after start_from: the optimiser loses them"
+
+
+def check_latents(name: str, run: Run) -> None:
+    """The latents have a gradient, and another picture has others."""
+    import torch
+
+    width, height = run.size
+    found = []
+    for grey in (0.2, 0.8):
+        run.generator.start_from(torch.full((1, 3, height, width), grey))
+        latents: Tensor = run.generator.latents()  # type: ignore[attr-defined]
+        assert latents.requires_grad, f"the latents of '{name}' have no gradient"
+        found.append(latents.detach().clone())
+    alike = torch.allclose(found[0], found[1])
+    assert not alike, f"the latents of '{name}' do not tell pictures apart"
+
+
+def check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    """Assert that the shape is kept, gradients pass, and the stream alone decides."""
+    import torch
+
+    from pixweave.engine.run import open_run
+
+    run = open_run(tiny_recipe(plugins, augmentations=[{"use": name, **settings}]))
+    (augment,) = run.augmentations.values()
+    crops = torch.rand(8, 3, 16, 16, generator=run.rng("test"), requires_grad=True)
+    out = augment(crops, run.rng("test", 1))
+    assert out.shape == crops.shape, f"'{name}' changes the shape of the crops"
+    out.sum().backward()
+    assert crops.grad is not None, f"'{name}' passes no gradient"
+    assert torch.equal(out, augment(crops, run.rng("test", 1))), f"'{name}' is not reproducible"
+    assert not torch.equal(out, crops), f"'{name}' does nothing"
+
+
+def check_filter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    """Assert that a filter gives the size that it says, in range, each time alike."""
+    import torch
+
+    from pixweave.engine.run import open_run
+
+    recipe = tiny_recipe(plugins, filters=[{"use": name, **settings}])
+    run = open_run(recipe)
+    (live,) = run.filters.values()
+    width, height = recipe.shown_size
+    for channels in (3, 4):
+        image = torch.rand(2, channels, 24, 24, generator=run.rng("test"))
+        before = image.clone()
+        out = live(image)
+        assert out.shape == (2, channels, height, width), f"'{name}' gives {tuple(out.shape)}"
+        assert out.dtype == torch.float32, f"'{name}' gives {out.dtype}, not float32"
+        assert out.min() >= 0, f"'{name}' goes below 0"
+        assert out.max() <= 1, f"'{name}' goes above 1"
+        assert torch.equal(out, live(image)), f"'{name}' is not reproducible"
+        assert torch.equal(image, before), f"'{name}' writes into the picture that it is given"
+
+
+def check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
+    """Assert that files appear whole, and none after `abort`."""
+    import tempfile
+
+    from pixweave.engine.loop import generate
+    from pixweave.engine.run import open_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = tiny_recipe(plugins, export=[{"use": name, **settings}])
+        run = open_run(recipe, folder)
+        (aborted,) = run.exporters()
+        aborted.write(next(generate(run)))
+        aborted.abort()
+        assert not list(Path(folder).iterdir()), f"'{name}' leaves something behind after abort()"
+        (exporter,) = run.exporters()
+        for frame in generate(open_run(recipe, folder)):
+            exporter.write(frame)
+        paths = exporter.close()
+        assert paths, f"'{name}' wrote nothing"
+        assert all(Path(path).exists() for path in paths), (
+            f"'{name}' names a file that is not there"
+        )

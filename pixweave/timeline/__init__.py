@@ -1,0 +1,1 @@
+"""Numbers over time: moments, keyframes, expressions. Imports nothing but errors."""

@@ -1,0 +1,166 @@
+"""Keyframes: numbers at times, and the eases between them."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pixweave.errors import did_you_mean
+from pixweave.timeline.expressions import Wrong
+
+EASES: dict[str, Callable[[float], float]] = {
+    "linear": lambda x: x,
+    "hold": lambda x: 0.0,
+    "smooth": lambda x: x * x * (3 - 2 * x),
+    "in": lambda x: x * x,
+    "out": lambda x: x * (2 - x),
+}
+KEY = r"(?:\d+|\d+(?:\.\d+)?(?:s|ms|%)|start|end)"
+_TIME = re.compile(r"(\d+(?:\.\d+)?)(s|ms|%)?")
+
+
+@dataclass(frozen=True)
+class Key:
+    """One keyframe: a time in its unit (frame, `s`, `%`), a number, how it leaves for the next."""
+
+    written: str
+    time: float
+    unit: str
+    value: float
+    ease: str | None = None
+
+    def step(self, steps: int, fps: float) -> float:
+        """The step at which the key lies."""
+        if self.unit == "s":
+            return self.time * fps
+        return self.time / 100 * (steps - 1) if self.unit == "%" else self.time
+
+
+@dataclass(frozen=True)
+class Keyframes:
+    """Numbers at times, an ease between them; before the first and after the last they hold."""
+
+    keys: tuple[Key, ...]
+    ease: str = "linear"
+
+    def placed(self, steps: int, fps: float) -> list[tuple[float, Key]]:
+        """The keys in the order of time; `Wrong` when two fall on the same step."""
+        found = sorted(((k.step(steps, fps), k) for k in self.keys), key=lambda pair: pair[0])
+        for (a, first), (b, second) in pairwise(found):
+            if abs(a - b) < 1e-9 and steps > 1:
+                raise Wrong(
+                    f"has two keys at step {a:g}: '{first.written}' and '{second.written}'",
+                    "remove one",
+                )
+        return found
+
+    def at(self, now: float, steps: int, fps: float) -> float:
+        """The number at step `now`."""
+        found = self.placed(steps, fps)
+        i = bisect_right([step for step, _ in found], now)
+        if steps == 1:  # all percentages fall together: the first is the start
+            return found[0][1].value
+        if i == 0 or i == len(found):
+            return found[max(i - 1, 0)][1].value
+        (a, first), (b, second) = found[i - 1], found[i]
+        x = EASES[first.ease or self.ease]((now - a) / (b - a))
+        return first.value + (second.value - first.value) * x
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """What was written, as plain data."""
+        raw: dict[str, Any] = {
+            k.written: {"value": k.value, "ease": k.ease} if k.ease else k.value for k in self.keys
+        }
+        return raw if self.ease == "linear" else {**raw, "ease": self.ease}
+
+
+def is_keyframes(keys: Iterable[str]) -> bool:
+    """Whether a mapping with these keys reads as keyframes."""
+    return any(re.fullmatch(KEY, str(key)) for key in keys)
+
+
+def number(raw: Any) -> float:
+    """A finite number, or `Wrong`."""
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        raise Wrong(f"must be a number, keyframes or an expression, not {_shown(raw)}")
+    if not math.isfinite(raw) or abs(raw) > 1e300:
+        raise Wrong(f"must be a finite number, not {raw}")
+    return raw
+
+
+def _shown(raw: Any) -> str:
+    if raw is None:
+        return "nothing"
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    if isinstance(raw, str):
+        return f"'{raw}'"
+    return f"a {'list' if isinstance(raw, (list, tuple)) else type(raw).__name__}"
+
+
+def read(raw: Mapping[Any, Any]) -> Keyframes:
+    """The keyframes that a mapping such as `{0: 1, 50%: 0.5, end: 0, ease: smooth}` holds."""
+    ease = _ease(raw.get("ease", "linear"))
+    keys = tuple(_key(str(k), v) for k, v in raw.items() if k != "ease")
+    if not keys:
+        raise Wrong("has no keyframes", "write them like {0: 1, 50%: 0.5, end: 0}")
+    return Keyframes(keys, ease)
+
+
+def _ease(raw: Any) -> str:
+    if raw not in EASES:
+        raise Wrong(f"has an ease '{raw}', which is not known", did_you_mean(str(raw), EASES))
+    return str(raw)
+
+
+def _key(written: str, raw: Any) -> Key:
+    ease = None
+    if isinstance(raw, Mapping):
+        if extra := sorted(set(raw) - {"value", "ease"}):
+            raise Wrong(f"has '{extra[0]}' at key '{written}'", "a key holds 'value' and 'ease'")
+        ease = _ease(raw["ease"]) if "ease" in raw else None
+        raw = raw.get("value")
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        raise Wrong(f"must have a number at key '{written}', not {_shown(raw)}")
+    time, unit = _time(written)
+    return Key(written, time, unit, number(raw), ease)
+
+
+def read_time(raw: Any) -> str:
+    """A time as it was written: a step (12), seconds (2s, 500ms), a percentage, start or end."""
+    written = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
+    if not re.fullmatch(KEY, written):
+        raise Wrong(
+            f"must be a time, not {f'{raw:g}' if isinstance(raw, float) else _shown(raw)}",
+            "write a step (12), seconds (2s, 500ms), a percentage (50%), start or end",
+        )
+    if written.endswith("%") and float(written[:-1]) > 100:
+        raise Wrong(f"must be a time between 0% and 100%, not {written}")
+    return written
+
+
+def place(written: str, steps: int, fps: float) -> float:
+    """The step at which a time lies."""
+    time, unit = _time(written)
+    return Key(written, time, unit, 0.0).step(steps, fps)
+
+
+def _time(written: str) -> tuple[float, str]:
+    if written in ("start", "end"):
+        return (0.0 if written == "start" else 100.0), "%"
+    match = _TIME.fullmatch(written)
+    if not match or (not match[2] and "." in written):
+        raise Wrong(
+            f"has a key '{written}'",
+            "keys are a frame (12), seconds (2s, 500ms), a percentage (50%), start or end",
+        )
+    number, unit = float(match[1]), match[2] or ""
+    if unit == "%" and number > 100:
+        raise Wrong(f"has a key '{written}'", "a percentage lies between 0% and 100%")
+    return (number / 1000, "s") if unit == "ms" else (number, unit)

@@ -1,0 +1,266 @@
+"""Train: from a plan to a model file, step by step, resumable at any of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixweave.engine.device import choose_device
+from pixweave.errors import RunError
+from pixweave.pipeline.runner import Event, Memory
+from pixweave.protocols import Training
+from pixweave.train.dataset import Dataset, Stopped, open_dataset
+from pixweave.train.plan import Plan, TrainRun
+from pixweave.train.work_folder import Work
+
+CHECKPOINTS = 20
+"""How many checkpoints there are in the course of a training, besides those by the clock."""
+
+MOST_SECONDS = 600.0
+"""The longest time between two checkpoints."""
+
+SHARE = 0.2
+"""Most of the time that checkpoints before the last may take."""
+
+LINES = 500
+"""About how many lines the log has in the end; at least one every 50 steps."""
+
+
+def train(
+    plan: Plan,
+    tell: Callable[[Event], None] = lambda event: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> str:
+    """Do the training, and give how it ended: done, paused (`minutes` are over) or interrupted.
+
+    `tell` hears of everything: preparing, warning, building, started, step, measured, saved and
+    result. `stop` is asked after each step; what was done is then in the checkpoint, and the same
+    plan goes on from there. The model is written when the training is done or paused. Raises
+    MissingError, RecipeError, RunError, OutOfMemoryError, or what the trainer raised.
+    """
+    return _Loop(plan, tell, stop).run()
+
+
+class _Loop:
+    def __init__(self, plan: Plan, tell: Callable[[Event], None], stop: Callable[[], bool]) -> None:
+        self.plan, self.stop = plan, stop
+        self.say = lambda kind, **data: tell(Event(kind, data))
+        self.every = max(1, plan.steps // CHECKPOINTS)
+        self.log_every = max(1, min(50, plan.steps // LINES))
+        self.done = 0
+        self.measured: Mapping[str, float] = {}
+        self.measured_at = -1
+        self.sums = _Sums(getattr(plan.settings, "batch", None))
+
+    def run(self) -> str:
+        device = choose_device(self.plan.device)
+        self.work = Work(self.plan)
+        try:
+            dataset = self._open()
+        except Stopped:
+            return self._finish("interrupted", ())
+        state = self.work.open(dataset)
+        self.say("building", trainer=self.plan.trainer, pictures=len(dataset))
+        self.training = self._build(dataset, device, state)
+        self.held = len(dataset.held) > 0
+        self.say(
+            "started",
+            step=self.done,
+            steps=self.plan.steps,
+            device=str(device),
+            pictures=len(dataset),
+            held=len(dataset.held),
+            work=str(self.plan.work),
+        )
+        status = self._steps()
+        if status == "interrupted":
+            self._checkpoint(full=False)
+            return self._finish(status, ())
+        if self.measured_at != self.done:
+            self._checkpoint()
+        return self._finish(status, self._save())
+
+    def _open(self) -> Dataset:
+        plan = self.plan
+        return open_dataset(
+            plan.data,
+            plan.side,
+            plan.seed,
+            plan.work,
+            lambda done, total: self.say("preparing", done=done, total=total),
+            lambda message: self.say("warning", message=message),
+            self.stop,
+        )
+
+    def _build(
+        self, dataset: Dataset, device: torch.device, state: Mapping[str, Any] | None
+    ) -> Training:
+        plan = self.plan
+        run = TrainRun(
+            dataset,
+            device,
+            plan.seed,
+            plan.steps,
+            self.work.cache,
+            plan.out,
+            lambda message: self.say("warning", message=message),
+        )
+        torch.manual_seed(_mixed(plan.seed, "build"))
+        with self._blame():
+            training: Training = plan.settings.build(run)  # type: ignore[arg-type]
+            if state is not None:
+                training.load_state_dict(state["training"])
+                self.done = int(state["step"])
+        return training
+
+    def _steps(self) -> str:
+        began = saved = time.monotonic()
+        cost = 0.0
+        while self.done < self.plan.steps:
+            metrics = self._step()
+            now = time.monotonic()
+            self.say(
+                "step",
+                step=self.done,
+                steps=self.plan.steps,
+                metrics=metrics,
+                seconds=round(now - began, 3),
+            )
+            if self.done == self.plan.steps:
+                break
+            if self.stop():
+                return "interrupted"
+            if self.plan.minutes is not None and now - began >= self.plan.minutes * 60:
+                return "paused"
+            regular = self.done % self.every == 0 and now - saved >= cost / SHARE
+            if regular or now - saved >= MOST_SECONDS:
+                self._checkpoint()
+                saved = time.monotonic()
+                cost = saved - now
+            elif self.done % self.log_every == 0:
+                self._log()
+        return "done"
+
+    def _step(self) -> dict[str, float]:
+        began = time.monotonic()
+        torch.manual_seed(_mixed(self.plan.seed, self.done))
+        with self._blame():
+            metrics = {name: float(v) for name, v in self.training.step(self.done).items()}
+        self.done += 1
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise RunError(
+                    f"'{name}' became {value} at step {self.done}; lower the learning rate. "
+                    f"The last checkpoint in '{self.plan.work}' is from before"
+                )
+        self.sums.add(metrics, time.monotonic() - began)
+        return metrics
+
+    def _checkpoint(self, full: bool = True) -> None:
+        """Write the checkpoint; a full one also measures, and shows samples."""
+        more: dict[str, Any] = {}
+        if full:
+            with self._blame():
+                samples = self.training.samples()
+                measured = self.training.measure() if self.held else {}
+            self.measured = {name: float(value) for name, value in measured.items()}
+            self.measured_at = self.done
+            if samples is not None and len(samples):
+                more["samples"] = str(self.work.write_samples(self.done, samples))
+            self.say("measured", step=self.done, measures=dict(self.measured), **more)
+        self._log(full)
+        with self._blame():
+            state = self.training.state_dict()
+        self.work.save({"step": self.done, "training": state})
+
+    def _log(self, full: bool = False) -> None:
+        """Write a line about the steps since the last one, and what was measured."""
+        line = self.sums.take()
+        if full:
+            line["measures"] = dict(self.measured)
+        if line:
+            self.work.write_line({"step": self.done, **line})
+
+    def _save(self) -> list[Path]:
+        """Write the model and its companions beside their names first, the model last."""
+        out = self.plan.out
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            with self._blame():
+                self.training.save(Path(folder) / out.name)
+            made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
+            if not made or made[-1].name != out.name:
+                raise RunError(f"trainer '{self.plan.trainer}' wrote no '{out.name}'")
+            for path in made:
+                shutil.move(path, out.parent / path.name)
+        return [out, *(out.parent / path.name for path in made[:-1])]
+
+    @contextlib.contextmanager
+    def _blame(self) -> Iterator[None]:
+        """Errors of the trainer name it; a full device says what helps."""
+        try:
+            with Memory(_REMEDY):
+                yield
+        except Exception as error:
+            error.add_note(f"in trainer '{self.plan.trainer}' (plugin {self.plan.plugin})")
+            raise
+
+    def _finish(self, status: str, outputs: list[Path] | tuple[()]) -> str:
+        for path in outputs:
+            self.say("saved", path=str(path))
+        self.say(
+            "result",
+            ok=True,
+            status=status,
+            outputs=[str(path) for path in outputs],
+            work=str(self.plan.work),
+            steps_done=self.done,
+            steps=self.plan.steps,
+            measures=dict(self.measured),
+        )
+        return status
+
+
+class _Sums:
+    """Means of the metrics since the last line of the log."""
+
+    def __init__(self, batch: int | None) -> None:
+        self.batch = batch
+        self.totals: dict[str, tuple[float, int]] = {}
+        self.steps, self.seconds = 0, 0.0
+
+    def add(self, metrics: Mapping[str, float], seconds: float) -> None:
+        """Note a step; not every step has every metric."""
+        self.steps, self.seconds = self.steps + 1, self.seconds + seconds
+        for name, value in metrics.items():
+            total, count = self.totals.get(name, (0.0, 0))
+            self.totals[name] = total + value, count + 1
+
+    def take(self) -> dict[str, Any]:
+        """The line of the log about the steps noted, which are then forgotten; {} if none."""
+        if not self.steps:
+            return {}
+        means = {name: total / count for name, (total, count) in self.totals.items()}
+        line: dict[str, Any] = {"metrics": means, "seconds": round(self.seconds, 3)}
+        if self.batch:
+            pictures = self.steps * self.batch
+            line["pictures_per_second"] = round(pictures / max(self.seconds, 1e-9), 1)
+        self.totals, self.steps, self.seconds = {}, 0, 0.0
+        return line
+
+
+def _mixed(seed: int, name: str | int) -> int:
+    """A seed for one purpose or one step."""
+    text = f"{seed}/train/{name}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+
+
+_REMEDY = "try a smaller 'batch' or 'size'"

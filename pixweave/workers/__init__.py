@@ -1,0 +1,1 @@
+"""Work in pieces that worker processes share out."""

@@ -1,0 +1,128 @@
+"""What the installed open_clip knows by name, read from its files: importing it imports torch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from pixweave import Complaint
+from pixweave.errors import did_you_mean
+from pixweave.recipe.paths import nearest, resolve
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+RANDOM = "random"
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def complaints(model: str, pretrained: str | None) -> Iterator[Complaint]:
+    """What is wrong with the two settings, as far as files and names can tell."""
+    if model.startswith((HUB, FOLDER)):
+        yield from _of_a_bundle(model, pretrained)
+        return
+    known = architectures()
+    name = model.replace("/", "-")
+    if known and name not in known:
+        yield Complaint("model", f"open_clip has no architecture '{model}'", near(name, known))
+    elif pretrained is None:
+        hint = "set pretrained to " + _choice(name)
+        yield Complaint("pretrained", f"'{model}' needs weights", hint)
+    elif is_file_name(pretrained):
+        path = resolve(pretrained)
+        if not path.is_file():
+            yield Complaint("pretrained", f"the file '{pretrained}' is not there", nearest(path))
+    elif not (pretrained == RANDOM or _is_tag(name, pretrained) or resolve(pretrained).is_file()):
+        hint = near(pretrained, tags(name) or []) or "give a file"
+        yield Complaint("pretrained", f"'{model}' has no weights '{pretrained}'", hint)
+
+
+def _of_a_bundle(model: str, pretrained: str | None) -> Iterator[Complaint]:
+    prefix, _, name = model.partition(":")
+    if not name:
+        yield Complaint("model", f"nothing is named after '{prefix}:'", f"write {prefix}:NAME")
+    elif prefix + ":" == FOLDER and not (bundle_folder(model) / "open_clip_config.json").is_file():
+        yield Complaint("model", f"the folder '{name}' holds no open_clip_config.json",
+                        "name a folder as open_clip's push_to_hf_hub saves it")
+    if pretrained is not None:
+        yield Complaint("pretrained", f"is not used: '{model}' brings its own weights", "remove it")
+
+
+def bundle_folder(model: str) -> Path:
+    """The folder of a `local-dir:` model, relative to the recipe that names it."""
+    folder = getattr(model, "folder", Path())
+    return Path(folder) / Path(str(model)[len(FOLDER) :]).expanduser()
+
+
+def is_file_name(pretrained: str) -> bool:
+    """Whether it looks like the name of a file and not of a tag."""
+    return "/" in pretrained or "\\" in pretrained or Path(pretrained).suffix.lower() in SUFFIXES
+
+
+def near(name: str, known: list[str]) -> str:
+    """The nearest known name; where none is near, some of them."""
+    hint = did_you_mean(name, known)
+    if hint.startswith("did") or len(known) <= 8:
+        return hint
+    return f"for example {', '.join(known[:3])}; open_clip has {len(known)} of them"
+
+
+def _choice(name: str) -> str:
+    known = tags(name) or []
+    others = f" or another of {len(known)}" if len(known) > 3 else ""
+    return f"a file or a tag: {', '.join(known[:3])}{others}" if known else "a file"
+
+
+def _is_tag(name: str, word: str) -> bool:
+    known = tags(name)
+    return known is None or word.lower().replace("-", "_") in known
+
+
+@cache
+def _folder() -> Path | None:
+    spec = find_spec("open_clip")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(places[0]) if places else None
+
+
+@cache
+def architectures() -> list[str]:
+    """The architectures that come with the library; empty when it is not installed."""
+    folder = _folder()
+    return sorted(path.stem for path in (folder / "model_configs").glob("*.json")) if folder else []
+
+
+def tags(name: str) -> list[str] | None:
+    """The published weights of an architecture; None when its file does not tell."""
+    try:
+        table = _tables()
+    except (OSError, SyntaxError):
+        return None
+    base = name.removesuffix("-quickgelu")
+    if base in table:
+        return table[base]
+    return [] if table else None
+
+
+@cache
+def _tables() -> dict[str, list[str]]:
+    """Names of models to names of weights, from the literals of open_clip/pretrained.py."""
+    folder = _folder()
+    if folder is None:
+        return {}
+    tree = ast.parse((folder / "pretrained.py").read_text("utf-8"))
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    top = values.get("_PRETRAINED")
+    if not isinstance(top, ast.Dict):
+        return {}
+    found: dict[str, list[str]] = {}
+    for key, value in zip(top.keys, top.values, strict=True):
+        listed = values.get(value.id) if isinstance(value, ast.Name) else value
+        if isinstance(key, ast.Constant) and isinstance(listed, ast.Call):
+            found[str(key.value)] = [word.arg for word in listed.keywords if word.arg]
+    return found

@@ -1,0 +1,95 @@
+"""What the latents begin as: a name of the setting `start` -> a function that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from pixweave.engine.run import Run
+    from pixweave_vqgan.vqgan_model import VQModel
+
+Start = Callable[["Run", "VQModel", int, int], Tensor]
+"""Gives latents `[1,D,rows,columns]` on the run's device: `start(run, model, rows, columns)`."""
+
+STREAM = "generator/start"
+
+
+def codes(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+    """A random code at each place."""
+    drawn = torch.randint(len(model.codebook), (1, rows, columns), generator=run.rng(STREAM))
+    return model.look_up(drawn.to(run.device))
+
+
+def one(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+    """One random code everywhere."""
+    drawn = torch.randint(len(model.codebook), (1, 1, 1), generator=run.rng(STREAM))
+    return model.look_up(drawn.expand(1, rows, columns).to(run.device))
+
+
+def noise(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+    """Latents around the mean of the codes, with the deviation that the codes have."""
+    book = model.codebook
+    drawn = torch.randn((1, book.shape[1], rows, columns), generator=run.rng(STREAM))
+    mean, spread = (each[:, None, None] for each in (book.mean(0), book.std(0)))
+    return mean + drawn.to(run.device) * spread
+
+
+def sampled(
+    wishes: list[tuple[str, float]], run: Run, model: VQModel, rows: int, columns: int
+) -> Tensor:
+    """The codes nearest to a picture that `tiny-dalle` makes for texts with their weights."""
+    from pixweave_dalle.sample_start import first_picture
+
+    picture = first_picture(wishes, run.rng(STREAM), run.device)
+    size = rows * model.factor, columns * model.factor
+    picture = F.interpolate(picture, size=size, mode="bicubic", antialias=True)
+    with torch.no_grad():
+        return model.snap(model.encode(picture.clamp(0, 1)))
+
+
+def encoded(picture: Callable[[int, int, torch.Generator], Tensor]) -> Start:
+    """What the encoder makes of a picture `[1,3,height,width]`, 0..1, drawn at random."""
+
+    def start(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+        height, width = rows * model.factor, columns * model.factor
+        drawn = picture(height, width, run.rng(STREAM))
+        with torch.no_grad():
+            return model.encode(drawn.to(run.device))
+
+    return start
+
+
+def snow(height: int, width: int, rng: torch.Generator) -> Tensor:
+    """A random colour at every pixel."""
+    return torch.rand((1, 3, height, width), generator=rng)
+
+
+def gradient(height: int, width: int, rng: torch.Generator) -> Tensor:
+    """Four random colours in the corners, and what lies between them."""
+    corners = torch.rand((1, 3, 2, 2), generator=rng)
+    return F.interpolate(corners, (height, width), mode="bilinear", align_corners=True)
+
+
+def clouds(height: int, width: int, rng: torch.Generator) -> Tensor:
+    """Soft patches of colour of every size: each octave twice as fine and half as strong."""
+    total, strength, side = torch.full((1, 3, height, width), 0.5), 0.5, 2
+    while side <= min(height, width) // 4:
+        grid = torch.rand((1, 3, side, side), generator=rng) - 0.5
+        total += strength * F.interpolate(grid, (height, width), mode="bicubic")
+        strength, side = strength / 2, side * 2
+    return total.clamp(0, 1)
+
+
+STARTS: dict[str, Start] = {
+    "codes": codes,
+    "one": one,
+    "noise": noise,
+    "snow": encoded(snow),
+    "gradient": encoded(gradient),
+    "clouds": encoded(clouds),
+}

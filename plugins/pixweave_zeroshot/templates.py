@@ -1,0 +1,68 @@
+"""Templates and other published lists of words, and files of them. Nothing here imports torch.
+
+The lists are OpenAI's (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb;
+MIT): 80 templates, the 7 of them that do best, and names of the classes edited by hand. open_clip
+ships them in a module that imports nothing, which is run by itself: all of it takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from pixweave.errors import MissingError
+from pixweave.timeline.expressions import Wrong
+
+RAW = ("{}",)
+MOST = 10_000_000
+"""Bytes of a file of labels or templates; more is a mistake."""
+
+
+def templates(name: str) -> tuple[str, ...]:
+    """The templates of a set: `raw`, `simple` or `imagenet`."""
+    if name == "raw":
+        return RAW
+    listed = _published().SIMPLE_IMAGENET_TEMPLATES
+    if name == "imagenet":
+        listed = _published().OPENAI_IMAGENET_TEMPLATES
+    return tuple(template("{}") for template in listed)
+
+
+def everyday(count: int = 100) -> tuple[str, ...]:
+    """Captions of `count` classes of ImageNet, spread over its tree: animals, things, places."""
+    names = _published().IMAGENET_CLASSNAMES
+    return tuple(f"a photo of a {name}." for name in names[:: max(1, len(names) // count)][:count])
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a text file without empty ones; Wrong says what is wrong with the file."""
+    try:
+        if path.stat().st_size > MOST:
+            raise Wrong("is too large for a list of texts")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise Wrong(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Wrong("is not UTF-8 text") from None
+    found = [line.strip() for line in text.splitlines() if line.strip()]
+    if not found:
+        raise Wrong("holds no line of text")
+    return found
+
+
+@cache
+def _published() -> ModuleType:
+    package = importlib.util.find_spec("open_clip")  # finds it without importing it
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        path = Path(folder) / "zero_shot_metadata.py"
+        spec = importlib.util.spec_from_file_location("pixweave_zeroshot_lists", path)
+        if spec is not None and spec.loader is not None and path.is_file():
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise MissingError(
+        "the published templates are not here: they come with open_clip; "
+        "pip install open_clip_torch, or give templates of your own"
+    )
