@@ -26,7 +26,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "training"))
 from emoji import load_emoji
-from evaluate import Bench, article, encode_pictures, top
+from evaluate import Context, article, encode_pictures, top
 from pixweave_tiny.clip_model import load_tiny_clip
 from words import COLOURS, SHAPES
 
@@ -44,57 +44,73 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
         os.environ["PIXWEAVE_HOME"] = str(folder / "home")
-        bench = Bench(load_tiny_clip(), load_emoji(asked.font, asked.emojibase), asked.seed)
-        found = {**emoji_names(bench, folder), **coloured_shapes(bench, folder),
-                 **retrieval(bench, folder, asked.count)}  # fmt: skip
+        bench = Context(load_tiny_clip(), load_emoji(asked.font, asked.emojibase), asked.seed)
+        found = {
+            **emoji_names(bench, folder),
+            **coloured_shapes(bench, folder),
+            **retrieval(bench, folder, asked.count),
+        }
     print(json.dumps({"seed": asked.seed, **found}, indent=1))
 
 
-def emoji_names(bench: Bench, folder: Path) -> dict[str, Any]:
+def emoji_names(bench: Context, folder: Path) -> dict[str, Any]:
     """Every emoji once, against the names of all."""
-    pictures = [bench.sets["seen"].emoji_picture(np.random.default_rng((bench.seed, i)), one, 1)
-                for i, one in enumerate(bench.emoji)]  # fmt: skip
+    pictures = [
+        bench.sets["seen"].emoji_picture(np.random.default_rng((bench.seed, i)), one, 1)
+        for i, one in enumerate(bench.emoji)
+    ]
     scores = encode_pictures(bench.model, pictures) @ bench.texts(bench.names).T
     right = [{article(name) for name in one.names} for one in bench.emoji]
     labels = list(dict.fromkeys(article(name) for name in bench.names))
     return named("emoji names", folder / "emoji", pictures, labels, right, scores, bench.same)
 
 
-def coloured_shapes(bench: Bench, folder: Path) -> dict[str, Any]:
+def coloured_shapes(bench: Context, folder: Path) -> dict[str, Any]:
     """Every colour of every shape once, against all of them."""
     pairs = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     rngs = [np.random.default_rng((bench.seed, 5, i)) for i in range(len(pairs))]
-    pictures = [bench.sets["seen"].shape_picture(rng, shape, colour, 1)
-                for rng, (colour, shape) in zip(rngs, pairs, strict=True)]  # fmt: skip
+    pictures = [
+        bench.sets["seen"].shape_picture(rng, shape, colour, 1)
+        for rng, (colour, shape) in zip(rngs, pairs, strict=True)
+    ]
     nouns = [" ".join(pair) for pair in pairs]
     scores = encode_pictures(bench.model, pictures) @ bench.texts(nouns).T
     labels = [article(noun) for noun in nouns]
     truth = torch.eye(len(pairs)) > 0
-    return named("colour x shape", folder / "shapes", pictures, labels, [{x} for x in labels],
-                 scores, truth)  # fmt: skip
+    return named(
+        "colour x shape", folder / "shapes", pictures, labels, [{x} for x in labels], scores, truth
+    )
 
 
 def named(
-    key: str, folder: Path, pictures: Sequence[Any], labels: list[str], right: list[set[str]],
-    scores: torch.Tensor, truth: torch.Tensor,
-) -> dict[str, Any]:  # fmt: skip
+    key: str,
+    folder: Path,
+    pictures: Sequence[Any],
+    labels: list[str],
+    right: list[set[str]],
+    scores: torch.Tensor,
+    truth: torch.Tensor,
+) -> dict[str, Any]:
     """Top-1 and top-5 of both ways, and in how many pictures their first labels agree."""
     paths = drawn(pictures, folder)
     (folder / "labels.txt").write_text("\n".join(labels), "utf-8")
     words = ["classify", folder, "--labels-file", folder / "labels.txt", "-k", "5", "-q"]
-    rows = {Path(row["path"]).name: [one["label"] for one in row["top"]]
-            for row in command(*words, "--format", "jsonl")}  # fmt: skip
+    rows = {
+        Path(row["path"]).name: [one["label"] for one in row["top"]]
+        for row in command(*words, "--format", "jsonl")
+    }
     best = [rows[path.name] for path in paths]
     made: dict[str, Any] = {}
     for count in (1, 5):
         hits = [bool(set(mine[:count]) & ok) for mine, ok in zip(best, right, strict=True)]
         made[f"{key} top{count}, {len(pictures)} of {len(labels)}"] = {
-            "evaluate.py": top(scores, truth, count), "commands": round(float(np.mean(hits)), 3)
-        }  # fmt: skip
+            "evaluate.py": top(scores, truth, count),
+            "commands": round(float(np.mean(hits)), 3),
+        }
     return made
 
 
-def retrieval(bench: Bench, folder: Path, count: int) -> dict[str, Any]:
+def retrieval(bench: Context, folder: Path, count: int) -> dict[str, Any]:
     """Find a picture by a caption of it, and by one that is true of it."""
     pictures = [bench.sets["seen"].render(bench.seed, i, 1) for i in range(count)]
     said = [picture.captions[0] for picture in pictures]
@@ -115,11 +131,14 @@ def retrieval(bench: Bench, folder: Path, count: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for what, truth in (("its own", torch.eye(count) > 0), ("any it is true of", true)):
         for rank in (1, 5):
-            hits = [bool(truth[i, found[" ".join(text.split())][:rank]].any())
-                    for i, text in enumerate(texts)]  # fmt: skip
+            hits = [
+                bool(truth[i, found[" ".join(text.split())][:rank]].any())
+                for i, text in enumerate(texts)
+            ]
             made[f"text to image R@{rank} of {count}, {what}"] = {
-                "evaluate.py": top(scores, truth, rank), "commands": round(float(np.mean(hits)), 3)
-            }  # fmt: skip
+                "evaluate.py": top(scores, truth, rank),
+                "commands": round(float(np.mean(hits)), 3),
+            }
     return made
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from pixweave import Plugins, generate, load_text, open_run
-from pixweave.media import images
+from pixweave.media import atomic_write, images
 
 PROMPTS = ("a sunset over the sea", "a red heart", "a green apple", "a mushroom")
 GENERATORS = {
@@ -67,7 +67,7 @@ def main() -> None:
         for name, generator in GENERATORS.items()
         for prompt in PROMPTS
     }
-    with images.whole(path) as part:
+    with atomic_write.whole(path) as part:
         sheet = lay_out(pictures).quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
         sheet.save(part, "PNG", optimize=True)
 

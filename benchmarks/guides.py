@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixweave.train.dataset import open_dataset
-from pixweave.train.plan import TrainRun
+from pixweave.train.plan import TrainContext
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -114,7 +114,7 @@ def steps_within(
     """Do the steps, or as many as the CPU-seconds allow; return what they took."""
     torch.manual_seed(0)
     device = torch.device("cpu")
-    run = TrainRun(dataset, device, 0, steps, args.out, args.out / "none", print)
+    run = TrainContext(dataset, device, 0, steps, args.out, args.out / "none", print)
     training = ClipTraining(clip, run)
     for _ in range(3):  # the first ones read the data from the disk
         training.step(0)

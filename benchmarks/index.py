@@ -87,8 +87,10 @@ def stopping(folder: Path, at: Path, count: int) -> None:
     """Ctrl-C at a third, then the rest."""
     running = subprocess.Popen(
         [sys.executable, "-m", "pixweave", *words(folder, at)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     assert running.stdout is not None
     for line in running.stdout:
         told = json.loads(line)
@@ -100,8 +102,10 @@ def stopping(folder: Path, at: Path, count: int) -> None:
     code, took = running.wait(), time.perf_counter() - began
     running.stdout.close()
     kept = rows(at)
-    print(f"Ctrl-C after {told['encoded']}: exit {code} in {took:.2f} s, {kept} kept of "
-          f"{last['encoded']} encoded")  # fmt: skip
+    print(
+        f"Ctrl-C after {told['encoded']}: exit {code} in {took:.2f} s, {kept} kept of "
+        f"{last['encoded']} encoded"
+    )
     assert code == 130
     assert took < 2
     assert kept >= 0.95 * last["encoded"]
@@ -177,8 +181,10 @@ def killing(folder: Path, at: Path, kills: int) -> None:
     for _ in range(kills):
         running = subprocess.Popen(
             [sys.executable, "-c", QUICK, *words(folder, at), "--batch", "16"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         assert running.stdout is not None
         until = rng.randrange(1, 6)
         told = {"committed": 0, "unchanged": 0}

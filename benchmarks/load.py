@@ -1,6 +1,6 @@
 """How long do the shipped models take to load, once torch is there?
 
-    python benchmarks/load.py
+python benchmarks/load.py
 """
 
 from __future__ import annotations

@@ -131,8 +131,9 @@ def answer_each(work: dict[str, Callable[[], Any]]) -> None:
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
         work[line.strip()]()
-        say({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu,
-             "peak_mb": rss()})  # fmt: skip
+        say(
+            {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak_mb": rss()}
+        )
 
 
 def rss() -> float:
@@ -170,8 +171,10 @@ def compare_towers() -> dict[str, float]:
         loss = ((vectors - reference.target).norm(dim=-1) / 2).arcsin().square().mean()
         results.append((vectors.detach(), torch.autograd.grad(loss, crops)[0]))
     (vectors, gradient), (their_vectors, their_gradient) = results
-    return {"tower_output": apart(vectors, their_vectors),
-            "tower_gradient": apart(gradient, their_gradient)}  # fmt: skip
+    return {
+        "tower_output": apart(vectors, their_vectors),
+        "tower_gradient": apart(gradient, their_gradient),
+    }
 
 
 def compare_samplers() -> dict[str, float]:
@@ -194,9 +197,12 @@ def compare_samplers() -> dict[str, float]:
     pixels = torch.linalg.inv(to_unit) @ plan.warps @ to_unit  # crop pixel -> picture pixel
     ours = crops.cut(image, plan, 224)
     theirs = warp_perspective(
-        image.expand(CROPS, -1, -1, -1), torch.linalg.inv(pixels), (224, 224),
-        padding_mode="border", align_corners=True,
-    )  # fmt: skip
+        image.expand(CROPS, -1, -1, -1),
+        torch.linalg.inv(pixels),
+        (224, 224),
+        padding_mode="border",
+        align_corners=True,
+    )
     noise = torch.randn(ours.shape, generator=rng)
     gradients = [torch.autograd.grad(t, image, noise)[0] for t in (ours, theirs)]
     return {"sampler_output": apart(ours, theirs), "sampler_gradient": apart(*gradients)}

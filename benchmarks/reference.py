@@ -81,9 +81,14 @@ class Reference:
     """A picture of `side` pixels, `cells` x `cells` colours, pulled to a prompt by Adam."""
 
     def __init__(
-        self, model: Any, tokens: Tensor, side: int, cells: int, crops: int,
+        self,
+        model: Any,
+        tokens: Tensor,
+        side: int,
+        cells: int,
+        crops: int,
         dtype: torch.dtype = torch.float32,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.dtype, self.side = model, dtype, side
         with torch.no_grad():
             self.target = F.normalize(model.encode_text(tokens).float(), dim=-1)

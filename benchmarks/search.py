@@ -30,9 +30,9 @@ import numpy as np
 from PIL import Image
 
 from pixweave import Plugins
-from pixweave.embedding.embedder import open_encoder
+from pixweave.embedding.embedder import open_embedder
 from pixweave.embedding.text_embedding_cache import keep
-from pixweave.loading import Found, Picture, find_pictures, read_all
+from pixweave.loading import DecodedImage, ImageFile, find_images, read_images
 from pixweave.search import Query, Term, open_index
 
 
@@ -66,10 +66,21 @@ def naming(folder: Path, count: int) -> None:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         with open_index(folder / str(some), "tiny", make=True, plugins=Plugins.discover()) as index:
             fill(index, vectors)
-        words = [sys.executable, "-m", "pixweave", "classify", "--index", str(folder / str(some)),
-                 "--labels", "a cat,a dog,a house", "-q"]  # fmt: skip
-        print(f"classify an index of {some}, whole command:", timed(partial(
-            subprocess.run, words, check=True, capture_output=True), 5))  # fmt: skip
+        words = [
+            sys.executable,
+            "-m",
+            "pixweave",
+            "classify",
+            "--index",
+            str(folder / str(some)),
+            "--labels",
+            "a cat,a dog,a house",
+            "-q",
+        ]
+        print(
+            f"classify an index of {some}, whole command:",
+            timed(partial(subprocess.run, words, check=True, capture_output=True), 5),
+        )
 
 
 def small(folder: Path, count: int) -> None:
@@ -80,8 +91,10 @@ def small(folder: Path, count: int) -> None:
     for i in range(count):
         coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(coarse).resize((256, 256)).save(folder / f"{i:05}.jpg")
-    for words in (["index", folder, "--index", folder / "index", "-q"],
-                  ["classify", folder, "--labels", "a cat,a dog,a house", "-q"]):  # fmt: skip
+    for words in (
+        ["index", folder, "--index", folder / "index", "-q"],
+        ["classify", folder, "--labels", "a cat,a dog,a house", "-q"],
+    ):
         began = time.perf_counter()
         whole = [sys.executable, "-m", "pixweave", *map(str, words)]
         subprocess.run(whole, check=True, capture_output=True)
@@ -90,15 +103,18 @@ def small(folder: Path, count: int) -> None:
 
 def fill(index: Any, vectors: np.ndarray[Any, Any]) -> Any:
     """Put vectors into an empty index, each with a file of its own; gives their model."""
-    model = index.store.model(index.encoder.identity, "crop/64/bicubic/ffffff/1",
-                              vectors.shape[1], '{"use": "tiny"}')  # fmt: skip
+    model = index.store.model(
+        index.encoder.identity, "crop/64/bicubic/ffffff/1", vectors.shape[1], '{"use": "tiny"}'
+    )
     halves = vectors.astype(np.float16)
     with index.store.writing() as db:
         for i in range(len(vectors)):
             db.execute("INSERT INTO contents VALUES(?,?,9,9,'png',1)", (i + 1, b"%d" % i))
             db.execute("INSERT INTO files VALUES(?,?,1,1,?,NULL)", (i + 1, f"/p/{i}", i + 1))
-            db.execute("INSERT INTO vectors VALUES(?,?,?,0,?)",
-                       (i + 1, model.id, i + 1, halves[i].tobytes()))  # fmt: skip
+            db.execute(
+                "INSERT INTO vectors VALUES(?,?,?,0,?)",
+                (i + 1, model.id, i + 1, halves[i].tobytes()),
+            )
     return model
 
 
@@ -121,8 +137,10 @@ def searching(folder: Path, count: int, dim: int) -> None:
         product = timed(lambda: index.matrix().vectors @ goal)
         print(f"search: {exact}; of that the product: {product}")
     words = [sys.executable, "-m", "pixweave", "search", "q", "--index", str(at)]
-    print("whole command, text vector known:", timed(lambda: subprocess.run(
-        words, check=True, capture_output=True), 5))  # fmt: skip
+    print(
+        "whole command, text vector known:",
+        timed(lambda: subprocess.run(words, check=True, capture_output=True), 5),
+    )
     db = sqlite3.connect(folder / "rclip.sqlite")
     db.execute("CREATE TABLE images(id INTEGER PRIMARY KEY, filepath TEXT, vector BLOB)")
     rows = ((i, f"/p/{i}", vectors[i].tobytes()) for i in range(count))
@@ -155,14 +173,17 @@ def reading(folder: Path, count: int, threads: int) -> None:
         Image.fromarray(big.clip(0, 255).astype(np.uint8)).save(photos / f"{i}.jpg", quality=88)
     size = sum(p.stat().st_size for p in photos.iterdir()) / count / 1e6
     small = {"use": "open_clip", "model": "ViT-B-32", "pretrained": "random"}
-    encoder = open_encoder(Plugins.discover(), small, precision="float32")
+    encoder = open_embedder(Plugins.discover(), small, precision="float32")
     print(f"{count} photographs of 12 MP, {size:.1f} MB; {encoder.info}, {threads} thread(s)")
     look = encoder.look()
 
     def ours() -> list[Any]:
-        found = (one for one in find_pictures([photos]) if isinstance(one, Found))
-        return [got.pixels for _, got in read_all(found, look, workers=threads)
-                if isinstance(got, Picture)]  # fmt: skip
+        found = (one for one in find_images([photos]) if isinstance(one, ImageFile))
+        return [
+            got.pixels
+            for _, got in read_images(found, look, workers=threads)
+            if isinstance(got, DecodedImage)
+        ]
 
     def theirs() -> list[Any]:
         with ThreadPoolExecutor(threads) as pool:
@@ -177,8 +198,10 @@ def reading(folder: Path, count: int, threads: int) -> None:
         for start in range(0, count, 8):
             encoder.encode_pictures(stacked[start : start + 8])
         end = time.perf_counter()
-        print(f"{name}: reading {count / (middle - began):.1f}, with encoding "
-              f"{count / (end - began):.1f} pictures/s")  # fmt: skip
+        print(
+            f"{name}: reading {count / (middle - began):.1f}, with encoding "
+            f"{count / (end - began):.1f} pictures/s"
+        )
 
 
 def as_rclip_reads(path: Path) -> Any:

@@ -48,8 +48,13 @@ def searching(folder: Path, count: int) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     store = db.DB(folder / "rclip.sqlite")
     for i, vector in enumerate(vectors):
-        image = {"filepath": f"/p/{i}", "modified_at": 1.0, "size": 1, "hash": str(i),
-                 "vector": vector.tobytes()}  # fmt: skip
+        image = {
+            "filepath": f"/p/{i}",
+            "modified_at": 1.0,
+            "size": 1,
+            "hash": str(i),
+            "vector": vector.tobytes(),
+        }
         store.upsert_image(image, commit=False)
     store.commit()
     seeing = GivenText()

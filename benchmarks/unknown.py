@@ -38,15 +38,19 @@ def main() -> None:
     asked = options.parse_args()
     torch.set_grad_enabled(False)
     emoji = load_emoji(asked.font, asked.emojibase)
-    drawn = [Renderer(emoji).emoji_picture(np.random.default_rng((asked.seed, i)), one, 1)
-             for i, one in enumerate(emoji)]  # fmt: skip
+    drawn = [
+        Renderer(emoji).emoji_picture(np.random.default_rng((asked.seed, i)), one, 1)
+        for i, one in enumerate(emoji)
+    ]
     vectors = encode_pictures(load_tiny_clip(), drawn)
     found: dict[str, Any] = {}
     for length in (10, 100, 500):
-        rows = [one_list(emoji, vectors, length, (asked.seed, length, i))
-                for i in range(asked.lists)]  # fmt: skip
-        found[f"{length} labels"] = {key: round(float(np.mean([row[key] for row in rows])), 3)
-                                     for key in rows[0]}  # fmt: skip
+        rows = [
+            one_list(emoji, vectors, length, (asked.seed, length, i)) for i in range(asked.lists)
+        ]
+        found[f"{length} labels"] = {
+            key: round(float(np.mean([row[key] for row in rows])), 3) for key in rows[0]
+        }
     print(json.dumps({"seed": asked.seed, "lists": asked.lists, **found}, indent=1))
 
 
@@ -58,8 +62,10 @@ def one_list(emoji: Any, vectors: torch.Tensor, length: int, seed: Any) -> dict[
     outside = [i for i in order[length:] if not names & set(emoji[i].names)][:length]
     labels = list(dict.fromkeys(article(emoji[i].names[0]) for i in inside))
     classifier: Any = pixweave.zero_shot(labels, device="cpu", unknown_below=0.5).classifier
-    yes, no = (classifier.judge(vectors[torch.as_tensor(np.array(part))]).known.numpy()
-               for part in (inside, outside))  # fmt: skip
+    yes, no = (
+        classifier.judge(vectors[torch.as_tensor(np.array(part))]).known.numpy()
+        for part in (inside, outside)
+    )
     pairs = yes[:, None] - no[None, :]
     row = {"AUROC": float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())}
     for bound in (0.5, 0.9, 0.99):

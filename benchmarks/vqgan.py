@@ -34,11 +34,18 @@ PARAMS: dict[str, Any] = {
     "embed_dim": 256,
     "n_embed": 16384,
     "ddconfig": {
-        "double_z": False, "z_channels": 256, "resolution": 256, "in_channels": 3, "out_ch": 3,
-        "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "attn_resolutions": [16],
+        "double_z": False,
+        "z_channels": 256,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 128,
+        "ch_mult": [1, 1, 2, 2, 4],
+        "num_res_blocks": 2,
+        "attn_resolutions": [16],
         "dropout": 0.0,
     },
-}  # fmt: skip
+}
 FILE = "PIXWEAVE_BENCHMARK_VQGAN"
 
 

@@ -1,54 +1,96 @@
-"""pixweave: pictures and animation driven by meaning, from YAML recipes and plugins.
+"""pixweave: images and animations from text prompts, from YAML recipes and plugins.
 
-Importing this package never imports torch; `open_run` and what follows it does.
+Importing this package imports nothing heavy: each name below is imported when it is first used.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from pixweave.component import Complaint, Component, Field
-from pixweave.errors import (
-    Mark,
-    MissingError,
-    OutOfMemoryError,
-    PixweaveError,
-    PluginError,
-    Problem,
-    RecipeError,
-    RunError,
-)
-from pixweave.hookspecs import hookimpl
-from pixweave.plugins import Plugins
-
 if TYPE_CHECKING:
-    from pixweave.classification.classify_images import zero_shot
+    from pixweave.classification.zero_shot import zero_shot
+    from pixweave.component import BuildContext, Component, Field, Part, PartOf, RecipeInfo
     from pixweave.engine.loop import generate
     from pixweave.engine.run import Run, open_run
-    from pixweave.engine.tensor_generator import Drawing
+    from pixweave.engine.tensor_generator import TensorGenerator
+    from pixweave.errors import (
+        InvalidValue,
+        Issue,
+        Mark,
+        MissingError,
+        OutOfMemoryError,
+        PixweaveError,
+        PluginError,
+        RecipeError,
+        RunError,
+    )
+    from pixweave.events import Event, Frame
+    from pixweave.hookspecs import hookimpl
     from pixweave.pipeline.runner import perform
-    from pixweave.recipe import InputFile, Recipe, Value, load, load_text, over_time
+    from pixweave.plugins import Plugins
+    from pixweave.protocols import Scores, View
+    from pixweave.recipe import InputFile, Recipe, load, load_text
+    from pixweave.timeline.values import Moment, Value, over_time
+
+    Complaint = Problem = Issue
+    Drawing = TensorGenerator
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "pixweave.classification.zero_shot": ("zero_shot",),
+    "pixweave.component": ("BuildContext", "Component", "Field", "Part", "PartOf", "RecipeInfo"),
+    "pixweave.engine.loop": ("generate",),
+    "pixweave.engine.run": ("Run", "open_run"),
+    "pixweave.engine.tensor_generator": ("TensorGenerator",),
+    "pixweave.errors": (
+        *("InvalidValue", "Issue", "Mark", "MissingError", "OutOfMemoryError"),
+        *("PixweaveError", "PluginError", "RecipeError", "RunError"),
+    ),
+    "pixweave.events": ("Event", "Frame"),
+    "pixweave.hookspecs": ("hookimpl",),
+    "pixweave.pipeline.runner": ("perform",),
+    "pixweave.plugins": ("Plugins",),
+    "pixweave.protocols": ("Scores", "View"),
+    "pixweave.recipe": ("InputFile", "Recipe", "load", "load_text"),
+    "pixweave.timeline.values": ("Moment", "Value", "over_time"),
+}
+_EARLIER = {"Complaint": "Issue", "Problem": "Issue", "Drawing": "TensorGenerator"}
+"""Names that plugins may still import, and what they are called now."""
+
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
 __all__ = [
+    "BuildContext",
     "Complaint",
     "Component",
     "Drawing",
+    "Event",
     "Field",
+    "Frame",
     "InputFile",
+    "InvalidValue",
+    "Issue",
     "Mark",
     "MissingError",
+    "Moment",
     "OutOfMemoryError",
+    "Part",
+    "PartOf",
     "PixweaveError",
     "PluginError",
     "Plugins",
     "Problem",
     "Recipe",
     "RecipeError",
+    "RecipeInfo",
     "Run",
     "RunError",
+    "Scores",
+    "TensorGenerator",
     "Value",
+    "View",
     "__version__",
     "generate",
     "hookimpl",
@@ -60,23 +102,16 @@ __all__ = [
     "zero_shot",
 ]
 
-_LATER = {
-    "Drawing": "pixweave.engine.tensor_generator",
-    "zero_shot": "pixweave.classification.classify_images",
-    "generate": "pixweave.engine.loop",
-    "perform": "pixweave.pipeline.runner",
-    "Run": "pixweave.engine.run",
-    "open_run": "pixweave.engine.run",
-    **dict.fromkeys(
-        ("InputFile", "Recipe", "Value", "load", "load_text", "over_time"), "pixweave.recipe"
-    ),
-}
-
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch, or is slow to import, when it is first asked for."""
-    if name in _LATER:
-        import importlib
+    """Import a public name when it is first used, and keep it."""
+    known = _EARLIER.get(name, name)
+    if known not in _MODULE_OF:
+        raise AttributeError(f"module 'pixweave' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_MODULE_OF[known]), known)
+    globals()[name] = value
+    return value
 
-        return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module 'pixweave' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

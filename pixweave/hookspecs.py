@@ -37,6 +37,16 @@ def register_augmentations() -> Offers:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_codecs() -> Offers:  # type: ignore[empty-body]
+    """What turns pictures into codes and back: image tokenizers such as VQGAN."""
+
+
+@hookspec
+def register_samplers() -> Offers:  # type: ignore[empty-body]
+    """What draws a picture for texts in one go: models that sample, such as DALL-E."""
+
+
+@hookspec
 def register_classifiers() -> Offers:  # type: ignore[empty-body]
     """What names pictures: a score for each label of a list."""
 
@@ -54,6 +64,11 @@ def register_searchers() -> Offers:  # type: ignore[empty-body]
 @hookspec
 def register_exporters() -> Offers:  # type: ignore[empty-body]
     """What writes the result: pictures and films."""
+
+
+@hookspec
+def register_stages() -> Offers:  # type: ignore[empty-body]
+    """What a recipe can do in turn: draw, rank, classify, index, search, or something new."""
 
 
 @hookspec

@@ -16,10 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import pluggy
+from pydantic import ValidationError
 
 from pixweave import hookspecs
 from pixweave.component import Component
-from pixweave.errors import PluginError, did_you_mean
+from pixweave.errors import PluginError, RunError, did_you_mean, indefinite, nearest_name
 
 HOOKS = {
     name.removeprefix("register_").removesuffix("es" if name.endswith("sses") else "s"): name
@@ -32,7 +33,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class Offer:
+class RegisteredComponent:
     """One component and the plugin that it came from."""
 
     kind: str
@@ -49,7 +50,7 @@ class Plugin:
     origin: str
     """`bundled`, the name of the installed package, or the file it was read from."""
     version: str = ""
-    offers: list[Offer] = field(default_factory=list)
+    offers: list[RegisteredComponent] = field(default_factory=list)
     broken: str = ""
     heavy: bool = False
     """True when importing the module imported torch, which slows every list down."""
@@ -85,8 +86,12 @@ class Plugins:
                     f"the plugin '{name}' is an object of this process, which a worker has not; "
                     "put it into a file, and its folder into --plugins-dir"
                 )
-        return {"folders": self._folders, "without": list(self.without), "added": self._added,
-                "entry_points": self._entry_points}  # fmt: skip
+        return {
+            "folders": self._folders,
+            "without": list(self.without),
+            "added": self._added,
+            "entry_points": self._entry_points,
+        }
 
     @classmethod
     def discover(
@@ -117,11 +122,7 @@ class Plugins:
                 f"{self.loaded[name].origin}; rename one or use --without {name}"
             )
         _check_hooks(module, name)
-        try:
-            self._pm.register(module, name)
-        except pluggy.PluginValidationError as error:
-            self._pm.unregister(name=name)  # pluggy keeps a half-registered plugin
-            raise PluginError(_wrong_argument(error, name)) from None
+        self._pm.register(module, name)
         try:
             plugin.offers = list(self._offers_of(module, name))
         except Exception:
@@ -132,11 +133,11 @@ class Plugins:
             self._added[name] = _place(module)
         return plugin
 
-    def offers(self, kind: str) -> dict[str, Offer]:
+    def offers(self, kind: str) -> dict[str, RegisteredComponent]:
         """All components of a kind by name; a name that two plugins claim is left out."""
         return {name: claims[0] for name, claims in self._claims(kind).items() if len(claims) == 1}
 
-    def find(self, kind: str, name: str) -> Offer:
+    def find(self, kind: str, name: str) -> RegisteredComponent:
         """The component of that name, or `plugin/name`; LookupError(message, hint) if none."""
         claims = self._claims(kind)
         if "/" in name:
@@ -153,11 +154,31 @@ class Plugins:
             raise LookupError(message, f"write '{found[0].plugin}/{name}', or use --without")
         raise LookupError(f"{kind} '{name}' is not known", self._hint(kind, name, claims))
 
-    def exporter_for(self, suffix: str) -> Offer:
+    def component(self, kind: str, entry: Mapping[str, Any]) -> Component:
+        """A component of a kind that recipes do not have, from `use` and its settings.
+
+        Raises PluginError where there is none of that name, RunError where a setting is wrong.
+        """
+        try:
+            offer = self.find(kind, entry["use"])
+        except LookupError as error:
+            message, hint = (*error.args, "")[:2]
+            raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
+        try:
+            return offer.component(**{k: v for k, v in entry.items() if k != "use"})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise RunError(
+                f"'{name}' of {kind} '{offer.name}' is wrong: {first['msg'].lower()}; "
+                f"see `pixweave show {offer.name}`"
+            ) from None
+
+    def exporter_for(self, suffix: str) -> RegisteredComponent:
         """The exporter that writes files with that ending; LookupError(message, hint) if none."""
-        known: dict[str, Offer] = {}
+        known: dict[str, RegisteredComponent] = {}
         for offer in self.offers("exporter").values():
-            for ending in getattr(offer.component, "suffixes", ()):
+            for ending in offer.component.suffixes:
                 known.setdefault(ending, offer)
         if suffix in known:
             return known[suffix]
@@ -168,23 +189,23 @@ class Plugins:
         """Name of each broken plugin -> the reason."""
         return {p.name: p.broken for p in self.loaded.values() if p.broken}
 
-    def _claims(self, kind: str) -> dict[str, list[Offer]]:
-        claims: dict[str, list[Offer]] = {}
+    def _claims(self, kind: str) -> dict[str, list[RegisteredComponent]]:
+        claims: dict[str, list[RegisteredComponent]] = {}
         for plugin in self.loaded.values():
             for offer in plugin.offers:
                 if offer.kind == kind:
                     claims.setdefault(offer.name, []).append(offer)
         return claims
 
-    def _hint(self, kind: str, name: str, claims: dict[str, list[Offer]]) -> str:
+    def _hint(self, kind: str, name: str, claims: dict[str, list[RegisteredComponent]]) -> str:
         for other in HOOKS:
             if other != kind and name in self._claims(other):
-                return f"it is {_a(other)}, not {_a(kind)}"
+                return f"it is {indefinite(other)}, not {indefinite(kind)}"
         for plugin, reason in self.broken.items():
             if name in plugin:
                 return f"the plugin '{plugin}' failed to load: {reason}"
         hint = did_you_mean(name, claims)
-        if self.broken and not hint.startswith("did you mean"):
+        if self.broken and nearest_name(name, claims) is None:
             hint += f" (broken plugins: {', '.join(self.broken)}; see `pixweave plugins`)"
         return hint
 
@@ -205,7 +226,7 @@ class Plugins:
         plugin.version = version
         plugin.heavy = not had_torch and "torch" in sys.modules
 
-    def _offers_of(self, module: Any, plugin: str) -> Iterator[Offer]:
+    def _offers_of(self, module: Any, plugin: str) -> Iterator[RegisteredComponent]:
         for kind, hook in HOOKS.items():
             function = getattr(module, hook, None)
             if function is None:
@@ -214,13 +235,13 @@ class Plugins:
             if not isinstance(returned, dict):
                 raise PluginError(
                     f"{hook}() of plugin '{plugin}' must return {{name: Component}}, "
-                    f"it returned {_a(type(returned).__name__)}"
+                    f"it returned {indefinite(type(returned).__name__)}"
                 )
             for name, component in returned.items():
                 made = _checked(name, component, hook, plugin)
                 if kind == "trainer":
                     _check_trainer(made, f"{hook}() of plugin '{plugin}'")
-                yield Offer(kind, name, made, plugin)
+                yield RegisteredComponent(kind, name, made, plugin)
 
 
 def _place(module: Any) -> str:
@@ -241,8 +262,9 @@ def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Componen
     if not (component.__doc__ or "").strip():
         raise PluginError(f"{said}: {component.__name__} has no docstring; say what it does")
     if component.build is Component.build:
-        near = did_you_mean("build", [k for k in vars(component) if callable(vars(component)[k])])
-        hint = f" ({near})" if near.startswith("did") else ""
+        methods = [name for name, value in vars(component).items() if callable(value)]
+        near = nearest_name("build", methods)
+        hint = f"; rename '{near}' to 'build'" if near else ""
         raise PluginError(f"{said}: {component.__name__} has no build(self, run){hint}")
     if list(inspect.signature(component.build).parameters) != ["self", "run"]:
         raise PluginError(f"{said}: {component.__name__}.build must take exactly (self, run)")
@@ -261,7 +283,7 @@ def _check_trainer(component: type[Component], said: str) -> None:
         raise PluginError(
             f"{said}: {component.__name__} has a setting '{reserved}', which every trainer has"
         )
-    if not str(getattr(component, "suffix", "")).startswith("."):
+    if not component.suffix.startswith("."):
         raise PluginError(
             f"{said}: {component.__name__} has no `suffix: ClassVar[str]`, the ending of its files"
         )
@@ -280,17 +302,12 @@ def _check_hooks(module: Any, plugin: str) -> None:
             if name not in HOOKS.values():
                 hint = did_you_mean(name, HOOKS.values())
                 raise PluginError(f"plugin '{plugin}' has an unknown hook {name}(); {hint}")
+            if arguments := list(inspect.signature(value).parameters):
+                names = ", ".join(arguments)
+                raise PluginError(f"{name}({names}) of plugin '{plugin}' must take no argument")
     if not marked:
         hooks = ", ".join(HOOKS.values())
         raise PluginError(f"plugin '{plugin}' has no hook; a plugin has one or more of {hooks}")
-
-
-def _wrong_argument(error: pluggy.PluginValidationError, plugin: str) -> str:
-    found = re.search(r"hook '(\w+)'.*Argument[^{]*(\{[^}]*\})", str(error), re.DOTALL)
-    if found:
-        names = ", ".join(re.findall(r"'(\w+)'", found[2]))
-        return f"{found[1]}({names}) of plugin '{plugin}' must take no argument"
-    return f"plugin '{plugin}': {error}"
 
 
 def _reason(error: BaseException) -> str:
@@ -338,7 +355,3 @@ def _origin(point: importlib.metadata.EntryPoint) -> str:
 
 def _version(point: importlib.metadata.EntryPoint) -> str:
     return point.dist.version if point.dist else ""
-
-
-def _a(word: str) -> str:
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pixweave.search import SearchRun
+    from pixweave.search import SearchContext
 
     Array = np.ndarray[Any, Any]
 
@@ -40,7 +40,7 @@ class Ann(Component):
 
 
 class _Ann:
-    def __init__(self, settings: Ann, run: SearchRun) -> None:
+    def __init__(self, settings: Ann, run: SearchContext) -> None:
         try:
             from usearch.index import Index
         except ImportError:
@@ -118,14 +118,15 @@ class _Ann:
 
     def _save(self, head: Path, rows: int) -> None:
         """A new file, then the json that names it: a save that is cut short harms nothing."""
-        from pixweave.media.images import write_whole
+        from pixweave.media.atomic_write import write_whole
 
         name = f"{head.name.removesuffix('.json')}-{os.urandom(4).hex()}.graph"
         file = head.with_name(name)
         with contextlib.suppress(OSError):
             self.graph.save(file)
-            write_whole(head, json.dumps({"file": name, "rows": rows,
-                                          "links": self.settings.links}))  # fmt: skip
+            write_whole(
+                head, json.dumps({"file": name, "rows": rows, "links": self.settings.links})
+            )
             for old in head.parent.glob(f"{head.name.removesuffix('.json')}-*.graph"):
                 if old != file:
                     old.unlink()

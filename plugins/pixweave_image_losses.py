@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixweave import Complaint, Component, Field, hookimpl, over_time
+from pixweave import Component, Field, Issue, hookimpl, over_time
 from pixweave.media.palettes import Palette
 from pixweave.recipe import Value
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pixweave.engine.run import Run
-    from pixweave.engine.view import View
-    from pixweave.recipe import Recipe
+    from pixweave.component import BuildContext, RecipeInfo
+    from pixweave.protocols import View
 
 
 class Smoothness(Component):
@@ -38,7 +37,7 @@ class Smoothness(Component):
         description="long side in pixels to which the picture is shrunk first, if it is larger",
     )
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
         import torch.nn.functional as F
 
@@ -66,7 +65,7 @@ class Saturation(Component):
 
     amount: Value = over_time(0.35, ge=0, le=1, description="how colourful is colourful enough")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
 
         def loss(view: View) -> Tensor:
@@ -88,7 +87,7 @@ class PaletteLoss(Component):
 
     colors: Palette = Field(description="a named set, a .gpl, .hex or picture file, or a list")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
         import torch
 
@@ -107,13 +106,13 @@ class Coverage(Component):
 
     amount: Value = over_time(0.4, ge=0, le=1, description="opaque part of the picture")
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """Only a picture with transparency can have less of it."""
         if not getattr(recipe.generator.settings, "alpha", False):
             message = f"generator '{recipe.generator.use}' makes no transparency here"
-            yield Complaint("use", message, "set generator.alpha to true, or leave this loss out")
+            yield Issue("use", message, "set generator.alpha to true, or leave this loss out")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
 
         def loss(view: View) -> Tensor:
@@ -130,7 +129,7 @@ class Symmetry(Component):
         description="x: left and right alike; y: top and bottom; diagonal: square pictures only",
     )
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
 
         def loss(view: View) -> Tensor:

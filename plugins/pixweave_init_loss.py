@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
-from pixweave import Complaint, Component, Field, hookimpl
+from pixweave import Component, Field, Issue, hookimpl
+from pixweave.media.fit_modes import FITS, Fit
 from pixweave.recipe import PictureFile
-from pixweave.recipe.image_inputs import FITS, Fit, Mask
+from pixweave.recipe.image_inputs import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
-    from pixweave.engine.run import Run
-    from pixweave.engine.view import View
-    from pixweave.recipe import Recipe
+    from pixweave.component import BuildContext, RecipeInfo
+    from pixweave.protocols import View
 
 ONLY = {"grid": "pixels", "perceptors": "perceptual"}
 """Settings that mean something with one value of `by` alone."""
@@ -65,36 +65,36 @@ class Stay(Component):
             raise ValueError("fit belongs to an image, and there is none")
         return self
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """There must be something to stay near, and what measures it."""
         from pixweave.errors import did_you_mean
 
         generator = recipe.generator
         if self.image is None and recipe.start_from is None:
-            yield Complaint(
+            yield Issue(
                 "use",
                 "there is nothing to stay near: the recipe starts from no picture",
                 "add 'start_from: photo.png', or give this loss an image",
             )
         if self.by == "latent" and not {"latent", "start_from"} <= generator.settings.can:
             message = f"generator '{generator.use}' has no latent to compare"
-            yield Complaint("by", message, "use 'by: pixels' or 'by: perceptual'")
+            yield Issue("by", message, "use 'by: pixels' or 'by: perceptual'")
         known = [part.id for part in recipe.perceptors]
         for name in self.perceptors or ():
             if name not in known:
                 message = f"the recipe has no perceptor with the id '{name}'"
-                yield Complaint("perceptors", message, did_you_mean(name, known))
+                yield Issue("perceptors", message, did_you_mean(name, known))
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view."""
         return {"pixels": self._pixels, "latent": self._latent, "perceptual": self._perceptual}[
             self.by
         ](run)
 
-    def _reference(self, run: Run) -> Tensor:
+    def _reference(self, run: BuildContext) -> Tensor:
         """The picture to stay near, with as many channels as the generator's."""
-        from pixweave.engine.canvas import flatten, lay
         from pixweave.media import images
+        from pixweave.media.compositing import flatten, lay
 
         if self.image is None:
             assert run.canvas.start is not None
@@ -103,9 +103,11 @@ class Stay(Component):
         laid = lay(picture, run.size, self.fit or "cover")
         return flatten(laid, None, run.generator.image().shape[1] == 4)
 
-    def _pixels(self, run: Run) -> Callable[[View], Tensor]:
+    def _pixels(self, run: BuildContext) -> Callable[[View], Tensor]:
+        from pixweave.engine.masks import draw_mask
+
         reference = _premultiplied(self._reference(run))
-        region = self.mask.region(run) if self.mask else None
+        region = draw_mask(self.mask, run.size, run.device) if self.mask else None
 
         def loss(view: View) -> Tensor:
             shape = view.raw.shape[-2:]
@@ -124,7 +126,7 @@ class Stay(Component):
 
         return loss
 
-    def _latent(self, run: Run) -> Callable[[View], Tensor]:
+    def _latent(self, run: BuildContext) -> Callable[[View], Tensor]:
         import torch
 
         generator: Any = run.generator
@@ -140,20 +142,21 @@ class Stay(Component):
 
         return loss
 
-    def _perceptual(self, run: Run) -> Callable[[View], Tensor]:
+    def _perceptual(self, run: BuildContext) -> Callable[[View], Tensor]:
         import torch
 
         from pixweave.embedding.similarity import distance, shares
+        from pixweave.engine.masks import draw_mask
 
         reference = self._reference(run)
-        region = self.mask.region(run) if self.mask else None
+        region = draw_mask(self.mask, run.size, run.device) if self.mask else None
         names = self.perceptors or tuple(run.perceptors)
 
         def loss(view: View) -> Tensor:
             other = view.of(reference)
             here, there = (v.within(region) if region else v for v in (view, other))
             total = view.image.new_zeros(())
-            for name, share in shares(run, names, view.moment).items():
+            for name, share in shares(run.recipe.perceptors, names, view.moment).items():
                 with torch.no_grad():
                     target = there.embedding(name).float()
                 total = total + share * distance(here.embedding(name), target).mean()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from torch import Generator as Rng
     from torch import Tensor
 
-    from pixweave.engine.run import Run
+    from pixweave import Moment
+    from pixweave.component import BuildContext
 
 
 class Jitter(Component):
@@ -26,11 +27,12 @@ class Jitter(Component):
     contrast: float = Field(0.0, ge=0, le=1, description="contrast factor is 1 +- this")
     chance: float = Field(0.8, ge=0, le=1, description="probability that a crop is changed")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of crops and a random stream."""
-        from kornia import enhance
+        if self.contrast or self.brightness:
+            from kornia import enhance  # a third of a second, which hue and saturation need not
 
-        def augment(crops: Tensor, rng: Rng) -> Tensor:
+        def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
             drawn = _chosen(crops, self.chance, rng)
 
             def factor(amount: float) -> Tensor:
@@ -55,11 +57,11 @@ class Noise(Component):
 
     amount: float = Field(0.1, ge=0, le=1, description="largest standard deviation")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of crops and a random stream."""
         import torch
 
-        def augment(crops: Tensor, rng: Rng) -> Tensor:
+        def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
             strength = self.amount * _uniform(crops, rng).view(-1, 1, 1, 1)
             noise = torch.randn(crops.shape, generator=rng).to(crops)
             return torch.addcmul(crops, noise, strength)
@@ -74,11 +76,11 @@ class Erase(Component):
     ratio: tuple[float, float] = Field((0.4, 2.5), description="width over height, least and most")
     chance: float = Field(0.5, ge=0, le=1, description="probability that a crop is changed")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of crops and a random stream."""
         from kornia.geometry.bbox import bbox_generator, bbox_to_mask
 
-        def augment(crops: Tensor, rng: Rng) -> Tensor:
+        def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
             side = crops.shape[-1]
             low, high = self.area
             area = (low + (high - low) * _uniform(crops, rng)) * side**2
@@ -102,7 +104,7 @@ class Blur(Component):
     )
     chance: float = Field(0.5, ge=0, le=1, description="probability that a crop is changed")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of crops and a random stream."""
         import torch
         from kornia.filters import gaussian_blur2d
@@ -110,7 +112,7 @@ class Blur(Component):
         low, high = self.sigma
         reach = 2 * max(1, round(2.5 * high)) + 1
 
-        def augment(crops: Tensor, rng: Rng) -> Tensor:
+        def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
             sigma = low + (high - low) * _uniform(crops, rng)
             drawn = _chosen(crops, self.chance, rng).bool().view(-1, 1, 1, 1)
             blurred = gaussian_blur2d(crops, (reach, reach), torch.stack([sigma, sigma], 1))
@@ -140,10 +142,11 @@ def _turn_hue(crops: Tensor, turns: Tensor, saturation: Tensor) -> Tensor:
 
     import torch
 
-    axis = torch.full((len(crops), 3), 1 / math.sqrt(3), device=crops.device)
-    from kornia.geometry.conversions import axis_angle_to_rotation_matrix
-
-    matrix = axis_angle_to_rotation_matrix(axis * (2 * math.pi * turns)[:, None])
+    angle = 2 * math.pi * turns
+    # Rodrigues' formula about (1, 1, 1) / sqrt(3): each row is the one above it, moved on by one
+    mean, sine = (1 - angle.cos()) / 3, angle.sin() / math.sqrt(3)
+    row = torch.stack([mean + angle.cos(), mean - sine, mean + sine], 1)
+    matrix = torch.stack([row, row.roll(1, 1), row.roll(2, 1)], 1)
     grey = torch.full_like(matrix, 1 / 3)
     matrix = grey + saturation.view(-1, 1, 1) * (matrix - grey)
     return torch.einsum("nij,njhw->nihw", matrix, crops)

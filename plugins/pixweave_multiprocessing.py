@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave import Component, Field, hookimpl
 from pixweave.errors import RunError
-from pixweave.workers.tasks import Done, ExecutorRun, Unit, Workplace, attempt, died
+from pixweave.workers.tasks import (
+    ExecutorContext,
+    Task,
+    TaskResult,
+    WorkerSetup,
+    try_task,
+    worker_died,
+)
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -31,7 +38,7 @@ class Local(Component):
         0, ge=0, le=1024, description="threads of each; 0: the cores shared out evenly"
     )
     retries: int = Field(
-        2, ge=0, le=100, description="how often a unit is tried again whose worker died"
+        2, ge=0, le=100, description="how often a task is tried again whose worker died"
     )
 
     def build(self, run: Any) -> Any:
@@ -40,12 +47,12 @@ class Local(Component):
 
 
 class _Local:
-    def __init__(self, settings: Local, run: ExecutorRun) -> None:
-        from pixweave.loading.prefetch import cores
+    def __init__(self, settings: Local, run: ExecutorContext) -> None:
+        from pixweave.workers.tasks import available_cores
 
-        self.settings, self.workplace = settings, run.workplace
-        self.count = settings.workers or cores()
-        self.threads = settings.threads or max(1, cores() // self.count)
+        self.settings, self.setup = settings, run.setup
+        self.count = settings.workers or available_cores()
+        self.threads = settings.threads or max(1, available_cores() // self.count)
         self.ever = False
 
     @property
@@ -54,19 +61,19 @@ class _Local:
         return f"{_many(self.count, 'process')} of {_many(self.threads, 'thread')}"
 
     def run(
-        self, units: Iterable[Unit], stop: Callable[[], bool]
-    ) -> Generator[Done, None, None]:
+        self, tasks: Iterable[Task], stop: Callable[[], bool]
+    ) -> Generator[TaskResult, None, None]:
         """See `pixweave.protocols.Executor`."""
         from multiprocessing.connection import wait  # here: it takes as long as all plugins
 
-        again: deque[tuple[Unit, int]] = deque()
-        source = iter(units)
+        again: deque[tuple[Task, int]] = deque()
+        source = iter(tasks)
         free: list[_Worker] = []
         busy: dict[Connection, _Worker] = {}
         try:
             while not stop():
                 while len(busy) < self.count and (drawn := _next(again, source)):
-                    worker = free.pop() if free else _Worker(self.workplace, self.threads)
+                    worker = free.pop() if free else _Worker(self.setup, self.threads)
                     worker.give(*drawn)
                     busy[worker.line] = worker
                 if not busy:
@@ -85,45 +92,45 @@ class _Local:
                 if worker.alive:
                     worker.end()
 
-    def _heard(self, worker: _Worker, again: deque[tuple[Unit, int]]) -> Done | None:
-        """What came of its unit; None where it has only begun, or died and the unit is put back."""
+    def _heard(self, worker: _Worker, again: deque[tuple[Task, int]]) -> TaskResult | None:
+        """What came of its task; None where it only began, or died and the task is put back."""
         try:
             said = worker.line.recv()
         except (EOFError, OSError):
             how = worker.end(patience=5)
             if worker.tries <= self.settings.retries:
-                again.append((worker.unit, worker.tries))
+                again.append((worker.task, worker.tries))
                 return None
             if not self.ever:
                 raise RunError(
                     f"no worker process can be started ({how}); what it said is above. A script "
                     "that uses workers must have its work below `if __name__ == '__main__':`"
                 ) from None
-            return Done(worker.unit, None, died(worker.tries, how), worker.tries)
+            return TaskResult(worker.task, None, worker_died(worker.tries, how), worker.tries)
         if not worker.ready:
             self.ever = True
             worker.begin()
             return None
-        value, fault = said
-        return Done(worker.unit, value, fault, worker.tries)
+        value, error = said
+        return TaskResult(worker.task, value, error, worker.tries)
 
 
 class _Worker:
     """One process and the line to it."""
 
-    def __init__(self, workplace: Workplace, threads: int) -> None:
+    def __init__(self, setup: WorkerSetup, threads: int) -> None:
         import multiprocessing
 
         context = multiprocessing.get_context("spawn")
         self.line, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, workplace, threads), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, setup, threads), daemon=True)
         self.process.start()
         theirs.close()
         self.alive, self.ready = True, False
 
-    def give(self, unit: Unit, tries: int) -> None:
-        """A unit that was tried before so often; it is sent when the worker has begun."""
-        self.unit, self.tries = unit, tries + 1
+    def give(self, task: Task, tries: int) -> None:
+        """A task that was tried before so often; it is sent when the worker has begun."""
+        self.task, self.tries = task, tries + 1
         if self.ready:
             self._send()
 
@@ -134,7 +141,7 @@ class _Worker:
 
     def _send(self) -> None:
         with contextlib.suppress(OSError):  # dead: that is noticed when its line is read
-            self.line.send(self.unit)
+            self.line.send(self.task)
 
     def end(self, patience: float = 0) -> str:
         """End it, unless it ends by itself so soon; gives how it ended."""
@@ -156,25 +163,25 @@ class _Worker:
         return f"exit code {code}"
 
 
-def serve(line: Connection, workplace: Workplace, threads: int) -> None:
-    """Do the units that come, until the line is closed: a worker's whole life."""
+def serve(line: Connection, setup: WorkerSetup, threads: int) -> None:
+    """Do the tasks that come, until the line is closed: a worker's whole life."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who sent us decides
     os.dup2(2, 1)  # stdout is the caller's result
-    workplace.settle(threads)
+    setup.apply(threads)
     with contextlib.suppress(EOFError, OSError):  # who sent us is gone
         line.send("ready")
         while True:
-            line.send(attempt(line.recv()))
+            line.send(try_task(line.recv()))
 
 
-def _next(again: deque[tuple[Unit, int]], source: Iterator[Unit]) -> tuple[Unit, int] | None:
-    """The next unit, and how often it was tried; those whose worker died come first."""
+def _next(again: deque[tuple[Task, int]], source: Iterator[Task]) -> tuple[Task, int] | None:
+    """The next task, and how often it was tried; those whose worker died come first."""
     if again:
         return again.popleft()
-    unit = next(source, None)
-    return None if unit is None else (unit, 0)
+    task = next(source, None)
+    return None if task is None else (task, 0)
 
 
 def _many(count: int, what: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import model_validator
 
-from pixweave import Complaint, Component, Field, hookimpl
+from pixweave import Component, Field, Issue, hookimpl
 from pixweave.recipe import InputFile
 from pixweave.recipe.image_inputs import Mask
 
@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pixweave.engine.run import Run
-    from pixweave.engine.view import Gaze, View
-    from pixweave.protocols import Perceptor
-    from pixweave.recipe import Recipe
+    from pixweave.component import BuildContext, RecipeInfo
+    from pixweave.protocols import Perceptor, RegionView, View
 
 
 class Prompt(Component):
@@ -66,7 +64,7 @@ class Prompt(Component):
             raise ValueError("around belongs to a mask, and there is none")
         return self
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """Perceptors that it names must be there."""
         from pixweave.errors import did_you_mean
 
@@ -74,13 +72,14 @@ class Prompt(Component):
         for name in self.perceptors or ():
             if name not in known:
                 message = f"the recipe has no perceptor with the id '{name}'"
-                yield Complaint("perceptors", message, did_you_mean(name, known))
+                yield Issue("perceptors", message, did_you_mean(name, known))
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the view; targets are encoded here, once."""
         import torch
 
         from pixweave.embedding.similarity import contrast, distance, shares, unlike
+        from pixweave.engine.masks import draw_mask
 
         part, judges = run.part, self._judges(run)
         with torch.no_grad():
@@ -91,9 +90,10 @@ class Prompt(Component):
                 if self.contrast and (bank := getattr(judge, "bank", None))
             }
 
-        region = self.mask.region(run) if self.mask else None
+        region = draw_mask(self.mask, run.size, run.device) if self.mask else None
+        perceptors = run.recipe.perceptors
 
-        def apart(seen: Gaze, name: str) -> Tensor:
+        def apart(seen: RegionView, name: str) -> Tensor:
             embedding = seen.embedding(name)
             gap = judged = distance(embedding, targets[name])
             if name in banks and len(banks[name]):
@@ -106,15 +106,17 @@ class Prompt(Component):
 
         def loss(view: View) -> Tensor:
             seen = view.within(region, self.around) if region else view
-            parts = shares(run, judges, view.moment)
-            return torch.stack([parts[name] * apart(seen, name) for name in judges]).sum()
+            weights = shares(perceptors, judges, view.moment)
+            # a perceptor of weight 0 costs nothing: it encodes nothing
+            counted = [weight * apart(seen, name) for name, weight in weights.items() if weight]
+            return torch.stack(counted or [view.image.new_zeros(())]).sum()
 
         return loss
 
-    def _judges(self, run: Run) -> dict[str, Perceptor]:
+    def _judges(self, run: BuildContext) -> dict[str, Perceptor]:
         return {name: run.perceptors[name] for name in self.perceptors or run.perceptors}
 
-    def _target(self, perceptor: Perceptor, run: Run) -> Tensor:
+    def _target(self, perceptor: Perceptor, run: BuildContext) -> Tensor:
         from pixweave.embedding.similarity import embed_picture
 
         if self.text is not None:

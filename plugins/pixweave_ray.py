@@ -12,7 +12,14 @@ from typing import Any
 
 from pixweave import Component, Field, __version__, hookimpl
 from pixweave.errors import MissingError, RunError
-from pixweave.workers.tasks import Done, ExecutorRun, Unit, Workplace, attempt, died
+from pixweave.workers.tasks import (
+    ExecutorContext,
+    Task,
+    TaskResult,
+    WorkerSetup,
+    try_task,
+    worker_died,
+)
 
 TICK = 0.1
 """Seconds after which it looks whether it shall stop."""
@@ -46,7 +53,7 @@ class Ray(Component):
     cpus: float = Field(1, gt=0, le=1024, description="cores of each worker, and its threads")
     gpus: float = Field(0, ge=0, le=64, description="GPUs of each worker; 0.25: four share one")
     retries: int = Field(
-        2, ge=0, le=100, description="how often a unit is tried again whose worker died"
+        2, ge=0, le=100, description="how often a task is tried again whose worker died"
     )
 
     def build(self, run: Any) -> Any:
@@ -55,7 +62,7 @@ class Ray(Component):
 
 
 class _Ray:
-    def __init__(self, settings: Ray, run: ExecutorRun) -> None:
+    def __init__(self, settings: Ray, run: ExecutorContext) -> None:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         try:
@@ -65,21 +72,21 @@ class _Ray:
                 "executor 'ray' needs ray; install it with: pip install 'pixweave[ray]'"
             ) from None
         self.ray: Any = ray
-        self.settings, self.workplace = settings, run.workplace
+        self.settings, self.setup = settings, run.setup
         self.info = "workers of Ray"
 
     def run(
-        self, units: Iterable[Unit], stop: Callable[[], bool]
-    ) -> Generator[Done, None, None]:
+        self, tasks: Iterable[Task], stop: Callable[[], bool]
+    ) -> Generator[TaskResult, None, None]:
         """See `pixweave.protocols.Executor`."""
-        source = iter(units)
+        source = iter(tasks)
         first = next(source, None)
         if first is None:
             return
         mine = not self.ray.is_initialized()
         if mine:
             self._connect()
-        crew = _Crew(self.ray, self.settings, self.workplace)
+        crew = _Crew(self.ray, self.settings, self.setup)
         self.info = f"{crew.count} worker{'' if crew.count == 1 else 's'} of Ray"
         try:
             yield from crew.work(deque([(first, 0)]), source, stop)
@@ -109,8 +116,8 @@ class _Ray:
 class _Crew:
     """The actors of one run: those that begin, those that are free, those at work."""
 
-    def __init__(self, ray: Any, settings: Ray, workplace: Workplace) -> None:
-        self.ray, self.settings, self.workplace = ray, settings, workplace
+    def __init__(self, ray: Any, settings: Ray, setup: WorkerSetup) -> None:
+        self.ray, self.settings, self.setup = ray, settings, setup
         self.actor = ray.remote(num_cpus=settings.cpus, num_gpus=settings.gpus, max_restarts=0)(
             Worker
         )
@@ -118,7 +125,7 @@ class _Crew:
         self.count = settings.workers or self._room()
         self.starting: dict[Any, Any] = {}
         self.free: list[Any] = []
-        self.busy: dict[Any, tuple[Any, Unit, int]] = {}
+        self.busy: dict[Any, tuple[Any, Task, int]] = {}
         self.failures, self.since = 0, time.monotonic()
 
     def _room(self) -> int:
@@ -130,9 +137,9 @@ class _Crew:
         return max(1, room)
 
     def work(
-        self, again: deque[tuple[Unit, int]], source: Iterator[Unit], stop: Callable[[], bool]
-    ) -> Generator[Done, None, None]:
-        """What came of every unit, as it comes."""
+        self, again: deque[tuple[Task, int]], source: Iterator[Task], stop: Callable[[], bool]
+    ) -> Generator[TaskResult, None, None]:
+        """What came of every task, as it comes."""
         while not stop():
             drawn = again.popleft() if again else _new(source)
             while drawn and self.free:
@@ -148,14 +155,14 @@ class _Crew:
             yield from self._listen(again)
 
     def _start(self) -> None:
-        worker = self.actor.remote(self.workplace, self.threads, __version__)
+        worker = self.actor.remote(self.setup, self.threads, __version__)
         self.starting[worker.begin.remote()] = worker
 
-    def _give(self, unit: Unit, tries: int) -> None:
+    def _give(self, task: Task, tries: int) -> None:
         worker = self.free.pop()
-        self.busy[worker.do.remote(unit)] = (worker, unit, tries + 1)
+        self.busy[worker.do.remote(task)] = (worker, task, tries + 1)
 
-    def _listen(self, again: deque[tuple[Unit, int]]) -> Iterator[Done]:
+    def _listen(self, again: deque[tuple[Task, int]]) -> Iterator[TaskResult]:
         """Wait for a moment; what came in meanwhile."""
         waiting = [*self.busy, *self.starting]
         ready, _ = self.ray.wait(waiting, num_returns=len(waiting), timeout=TICK / 2)
@@ -167,18 +174,18 @@ class _Crew:
             if job in self.starting:
                 self._begun(job)
                 continue
-            worker, unit, tries = self.busy.pop(job)
+            worker, task, tries = self.busy.pop(job)
             try:
-                value, fault = self.ray.get(job)
+                value, reason = self.ray.get(job)
             except self.ray.exceptions.RayError as error:
                 self._end(worker)
                 if tries <= self.settings.retries:
-                    again.append((unit, tries))
+                    again.append((task, tries))
                 else:
-                    yield Done(unit, None, died(tries, _short(error)), tries)
+                    yield TaskResult(task, None, worker_died(tries, _short(error)), tries)
                 continue
             self.free.append(worker)
-            yield Done(unit, value, fault, tries)
+            yield TaskResult(task, value, reason, tries)
 
     def _begun(self, job: Any) -> None:
         """A worker has begun, or could not; RunError where none is left that can."""
@@ -223,9 +230,9 @@ class _Crew:
 class Worker:
     """The actor: one process somewhere, settled before anything heavy is imported."""
 
-    def __init__(self, workplace: Workplace, threads: int, version: str) -> None:
+    def __init__(self, setup: WorkerSetup, threads: int, version: str) -> None:
         self.version = version
-        workplace.settle(threads)
+        setup.apply(threads)
 
     def begin(self) -> str:
         """'' when it is ready, or why it is not fit."""
@@ -233,9 +240,9 @@ class Worker:
             return f"it has pixweave {__version__}, and {self.version} sent the work"
         return ""
 
-    def do(self, unit: Unit) -> tuple[Any, str]:
-        """Its value, or its fault."""
-        return attempt(unit)
+    def do(self, task: Task) -> tuple[Any, str]:
+        """Its value, or its error."""
+        return try_task(task)
 
 
 def _knock(address: str | None) -> None:
@@ -247,9 +254,9 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), 5).close()
 
 
-def _new(source: Iterator[Unit]) -> tuple[Unit, int] | None:
-    unit = next(source, None)
-    return None if unit is None else (unit, 0)
+def _new(source: Iterator[Task]) -> tuple[Task, int] | None:
+    task = next(source, None)
+    return None if task is None else (task, 0)
 
 
 def _short(error: Exception) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pixweave import Complaint, Component, Field, hookimpl
+from pixweave import Component, Field, Issue, hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from pixweave.engine.run import Run
-    from pixweave.recipe import Recipe
+    from pixweave import BuildContext, Moment, RecipeInfo
 
 LOBES = 3
 MOST_PIXELS = 64_000_000
@@ -22,6 +21,8 @@ MOST_PIXELS = 64_000_000
 
 class _Enlarge(Component):
     """What both share."""
+
+    can: ClassVar[frozenset[str]] = frozenset({"stateless"})
 
     scale: float = Field(
         2.0, gt=0, le=16, description="how much larger it gets; below 1 it shrinks"
@@ -32,11 +33,11 @@ class _Enlarge(Component):
         width, height = (max(1, round(side * self.scale)) for side in size)
         return width, height
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """The picture must stay of a size that files can have."""
         width, height = recipe.shown_size
         if width * height > MOST_PIXELS:
-            yield Complaint("scale", f"{width}x{height} pixels are too many", "set a smaller scale")
+            yield Issue("scale", f"{width}x{height} pixels are too many", "set a smaller scale")
 
 
 class Crisp(_Enlarge):
@@ -44,10 +45,10 @@ class Crisp(_Enlarge):
 
     scale: int = Field(2, ge=1, le=64, description="side of the squares in pixels")
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the picture."""
 
-        def enlarge(image: Tensor) -> Tensor:
+        def enlarge(image: Tensor, moment: Moment) -> Tensor:
             return image.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
 
         return enlarge
@@ -60,11 +61,11 @@ class Lanczos(_Enlarge):
     pixels lend no colour to their neighbours (Lanczos resampling, Duchon 1979; alpha as in Pillow).
     """
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """A function of the picture."""
         import torch
 
-        def resample(image: Tensor) -> Tensor:
+        def resample(image: Tensor, moment: Moment) -> Tensor:
             height, width = image.shape[-2:]
             wide, high = self.output_size((width, height))
             across, down = weights(width, wide).to(image), weights(height, high).to(image)

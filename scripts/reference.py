@@ -1,22 +1,22 @@
-"""Write docs/reference.md from the code: verbs, parts, stages, palettes, hooks, exit codes."""
+"""Write docs/reference.md from the code: commands, parts, stages, palettes, hooks, exit codes."""
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from pixweave import Plugins, errors, hookspecs, protocols
+from pixweave import Plugins, component, errors, hookspecs, protocols
 from pixweave.cli import cli
 from pixweave.cli.plugins import example, settings
 from pixweave.media.palettes import SETS
-from pixweave.plugins import HOOKS, Offer
-from pixweave.recipe.section_reader import models
-from pixweave.recipe.sections import Crops, Optimizer
-from pixweave.recipe.stage_types import DOINGS
-from pixweave.recipe.top_level import Core
+from pixweave.plugins import HOOKS, RegisteredComponent
+from pixweave.recipe.section_reader import SECTIONS
+from pixweave.recipe.sections import CropSettings, OptimizerSettings
+from pixweave.recipe.top_level import GeneralSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 
@@ -30,23 +30,20 @@ def reference() -> str:
         for o in plugins.offers(kind).values()
         if plugins.loaded[o.plugin].origin == "bundled"
     ]
+    listed = [o for o in bundled if o.kind not in ("trainer", "stage")]
+    core = {
+        "recipe": GeneralSettings,
+        **SECTIONS,
+        "crops": CropSettings,
+        "optimizer": OptimizerSettings,
+    }
     sections = [
         "# Reference\n\nWritten by `python scripts/reference.py` from the code; do not edit.",
-        "## Verbs\n\n" + "\n\n".join(_verb(name, verb) for name, verb in cli.commands.items()),
-        "## Parts\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind != "trainer"),
+        "## Commands\n\n" + "\n\n".join(_command(*item) for item in cli.commands.items()),
+        "## Parts\n\n" + "\n\n".join(map(_part, listed)),
+        "## Stages\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "stage"),
         "## Trainers\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "trainer"),
-        "## Settings of the core\n\n"
-        + "\n\n".join(
-            _core(name, model)
-            for name, model in (
-                ("recipe", Core),
-                *models().items(),
-                ("crops", Crops),
-                ("optimizer", Optimizer),
-            )
-        ),
-        "## Stages of a recipe\n\n"
-        + "\n\n".join(_core(f"do: {do}", doing.model) for do, doing in DOINGS.items()),
+        "## Settings of the core\n\n" + "\n\n".join(_core(*item) for item in core.items()),
         "## Palettes\n\n"
         + "\n".join(
             f"- `{name}`: {' '.join('#' + bytes(c).hex() for c in colours)}"
@@ -58,6 +55,8 @@ def reference() -> str:
         )
         + "\n\nWhat `build(run)` must return:\n\n"
         + "\n".join(_protocol(kind) for kind in HOOKS),
+        "What `build(run)` is given, for most kinds:\n\n" + _members(component.BuildContext),
+        "What `check(recipe)` is given:\n\n" + _members(component.RecipeInfo),
         "## Errors and exit codes\n\n```\n"
         + (errors.__doc__ or "").partition("\n\n")[2].rstrip()
         + "\n```\n\n0 is success, 2 a wrong command line, 130 Ctrl-C and 143 SIGTERM.",
@@ -65,27 +64,27 @@ def reference() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def _verb(name: str, verb: click.Command) -> str:
-    verb._help_option = None  # click keeps the first that was made, perhaps with other names
+def _command(name: str, command: click.Command) -> str:
+    command._help_option = None  # click keeps the first that was made, perhaps with other names
     context = click.Context(
-        verb, info_name=f"pixweave {name}", help_option_names=["-h", "--help"]
+        command, info_name=f"pixweave {name}", help_option_names=["-h", "--help"]
     )
-    page = f"### pixweave {name}\n\n```\n{verb.get_help(context)}\n```"
-    inner = verb.commands.items() if isinstance(verb, click.Group) else ()
-    return "\n\n".join([page, *(_verb(f"{name} {word}", below) for word, below in inner)])
+    page = f"### pixweave {name}\n\n```\n{command.get_help(context)}\n```"
+    inner = command.commands.items() if isinstance(command, click.Group) else ()
+    return "\n\n".join([page, *(_command(f"{name} {word}", below) for word, below in inner)])
 
 
-def _part(offer: Offer) -> str:
+def _part(offer: RegisteredComponent) -> str:
     doc = inspect.cleandoc(offer.component.__doc__ or "")
     return f"### {offer.kind} `{offer.name}`\n\n{doc}\n\n{_table(offer)}\n\n`{example(offer)}`"
 
 
 def _core(name: str, model: type) -> str:
-    offer = Offer("core", name, model, "pixweave")
+    offer = RegisteredComponent("core", name, model, "pixweave")
     return f"### {name}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(offer)}"
 
 
-def _table(offer: Offer) -> str:
+def _table(offer: RegisteredComponent) -> str:
     rows = settings(offer)
     if not rows:
         return "No settings."
@@ -102,6 +101,23 @@ def _protocol(kind: str) -> str:
     said = (inspect.getdoc(protocol) or "").split("\n\n")[0].replace("\n", " ")
     names = ", ".join(f"`{method}`" for method in methods if "init" not in method)
     return f"- `{protocol.__name__}`: {said} ({names})"
+
+
+def _members(protocol: type) -> str:
+    """The public members of a protocol, each with its docstring."""
+    lines = []
+    for name, member in vars(protocol).items():
+        if name.startswith("_") or not (isinstance(member, property) or callable(member)):
+            continue
+        arguments = "" if isinstance(member, property) else str(_arguments(member))
+        text = " ".join((inspect.getdoc(member) or "").split())
+        lines.append(f"- `{name}{arguments}`: {text}")
+    return "\n".join(lines)
+
+
+def _arguments(function: Callable[..., object]) -> str:
+    names = [name for name in inspect.signature(function).parameters if name != "self"]
+    return f"({', '.join(names)})"
 
 
 if __name__ == "__main__":

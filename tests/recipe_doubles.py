@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pixweave.component import Complaint, Component, Field
+import pixweave_stages
+
+from pixweave.component import Component, Field, Issue, RecipeInfo
 from pixweave.errors import RecipeError
 from pixweave.hookspecs import hookimpl
 from pixweave.plugins import Plugins
@@ -29,11 +31,11 @@ class Pixel(Component):
         side = max(1, min(size[0] // width, size[1] // height))
         return width * side, height * side
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         if self.cell == "hex" and self.grid is None:
-            yield Complaint("cell", "hexagons need a grid", "set grid: [32, 32]")
+            yield Issue("cell", "hexagons need a grid", "set grid: [32, 32]")
         if self.alpha and recipe.steps < 10:
-            yield Complaint("alpha", "few steps leave holes", fatal=False)
+            yield Issue("alpha", "few steps leave holes", fatal=False)
 
     def build(self, run: Any) -> Any:
         raise NotImplementedError
@@ -150,11 +152,13 @@ def doubles() -> Plugins:
     """The doubles and nothing that is installed."""
     plugins = Plugins.discover(entry_points=False)
     plugins.add(Doubles(), "doubles")
+    plugins.add(pixweave_stages, "pixweave_stages")
     return plugins
 
 
-def recipe(text: str, *sets: str, folder: Path = Path("/nowhere"),
-           plugins: Plugins | None = None) -> Recipe:  # fmt: skip
+def recipe(
+    text: str, *sets: str, folder: Path = Path("/nowhere"), plugins: Plugins | None = None
+) -> Recipe:
     """The recipe in a text called fox.yaml."""
     return load_text(text, "fox.yaml", folder, plugins or doubles(), sets)
 

@@ -27,20 +27,34 @@ SMALL: dict[str, Any] = {
     "embed_dim": 8,
     "n_embed": 24,
     "ddconfig": {
-        "double_z": False, "z_channels": 8, "resolution": 32, "in_channels": 3, "out_ch": 3,
-        "ch": 32, "ch_mult": [1, 1, 2], "num_res_blocks": 1, "attn_resolutions": [8],
+        "double_z": False,
+        "z_channels": 8,
+        "resolution": 32,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 32,
+        "ch_mult": [1, 1, 2],
+        "num_res_blocks": 1,
+        "attn_resolutions": [8],
         "dropout": 0.0,
     },
-}  # fmt: skip
+}
 F16_16384: dict[str, Any] = {
     "embed_dim": 256,
     "n_embed": 16384,
     "ddconfig": {
-        "double_z": False, "z_channels": 256, "resolution": 256, "in_channels": 3, "out_ch": 3,
-        "ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "attn_resolutions": [16],
+        "double_z": False,
+        "z_channels": 256,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 128,
+        "ch_mult": [1, 1, 2, 2, 4],
+        "num_res_blocks": 2,
+        "attn_resolutions": [16],
         "dropout": 0.0,
     },
-}  # fmt: skip
+}
 """The config of vqgan_imagenet_f16_16384."""
 
 
@@ -133,9 +147,14 @@ def rebuilt(model: Any, image: Tensor, gumbel: bool = False) -> Tensor:
 
 
 def write(
-    path: Path, model: Any, params: dict[str, Any], gumbel: bool = False, inside: bool = False,
-    version: str = "", **more: Any,
-) -> Path:  # fmt: skip
+    path: Path,
+    model: Any,
+    params: dict[str, Any],
+    gumbel: bool = False,
+    inside: bool = False,
+    version: str = "",
+    **more: Any,
+) -> Path:
     """Write a checkpoint and beside it its .yaml; `inside` of a transformer; `more` entries."""
     if version:
         more["pytorch-lightning_version"] = version

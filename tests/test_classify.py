@@ -20,7 +20,7 @@ from pixweave_tiny.clip_model import TinyClip, load_tiny_clip
 import pixweave
 from pixweave.classification import sort_into_folders
 from pixweave.cli import cli
-from pixweave.search import Wish, open_index
+from pixweave.search import IndexOptions, open_index
 
 LABELS = "a red square,a blue circle"
 
@@ -118,7 +118,7 @@ def test_a_picture_of_neither_is_unknown(work: Path) -> None:
 def indexed(folder: Path, perceptor: str = "tiny", **wish: Any) -> str:
     """An index of `pics` in that folder."""
     with open_index(folder, perceptor, make=True, device="cpu") as index:
-        list(index.update(Wish(["pics"], **wish)))
+        list(index.update(IndexOptions(["pics"], **wish)))
     return str(folder)
 
 
@@ -171,22 +171,27 @@ def test_an_index_brings_its_perceptor_and_models_never_mix(work: Path) -> None:
     assert re.fullmatch(
         rf"pixweave: the index '{folder}' has no vectors of tiny with these weights "
         r"\(tiny:[0-9a-f]{16}\); it has \{.*\}: index again with it, or use the perceptor that it "
-        r"has\n", other.stderr
-    )  # fmt: skip
+        r"has\n",
+        other.stderr,
+    )
 
 
 def test_what_is_asked_of_no_index_is_told(work: Path) -> None:
     for words, said in (
         ((), "name pictures, or an index with --index DIR"),
-        (("pics", "--tag", "x"), "filters choose among the pictures of an index; name one with "
-         "--index DIR, and nothing else"),
-    ):  # fmt: skip
+        (
+            ("pics", "--tag", "x"),
+            "filters choose among the pictures of an index; name one with "
+            "--index DIR, and nothing else",
+        ),
+    ):
         done = classify(*words, "--labels", LABELS)
         assert (done.exit_code, done.stderr.splitlines()[-1]) == (2, f"Error: {said}")
     done = classify("--index", "gone", "--labels", LABELS)
     assert (done.exit_code, done.stderr) == (
-        4, "pixweave: there is no index in 'gone'; make one with `pixweave index FOLDER`\n"
-    )  # fmt: skip
+        4,
+        "pixweave: there is no index in 'gone'; make one with `pixweave index FOLDER`\n",
+    )
 
 
 def test_json_tells_pictures_faults_and_the_result(work: Path) -> None:
@@ -194,8 +199,11 @@ def test_json_tells_pictures_faults_and_the_result(work: Path) -> None:
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.stderr == ""
     assert [e["event"] for e in events] == ["picture"] * 2 + ["fault", "picture", "result"]
-    assert events[2] == {"event": "fault", "path": "pics/broken.png",
-                         "reason": "this is no picture that can be read"}  # fmt: skip
+    assert events[2] == {
+        "event": "fault",
+        "path": "pics/broken.png",
+        "reason": "this is no picture that can be read",
+    }
     assert events[-1] == {"event": "result", "ok": True, "pictures": 3, "faults": 1}
 
 
@@ -203,22 +211,30 @@ def test_sorting_shows_its_plan_then_does_it_and_replaces_nothing(work: Path) ->
     words = ("pics", "--labels", LABELS, "-q", "--sort-into", "out")
     taken = f"'{work}/pics/a.png' takes this name"
     dry = classify(*words)
-    assert (dry.exit_code, dry.stderr) == (0, FAULT + (
-        "pics/a.png -> out/a red square/a.png\n"
-        "pics/b.png -> out/a blue circle/b.png\n"
-        f"pics/sub/a.png stays, {taken}\n"
-        "2 of 3 would go into out; add --how copy, link or move to do it\n"
-    ))  # fmt: skip
+    assert (dry.exit_code, dry.stderr) == (
+        0,
+        FAULT
+        + (
+            "pics/a.png -> out/a red square/a.png\n"
+            "pics/b.png -> out/a blue circle/b.png\n"
+            f"pics/sub/a.png stays, {taken}\n"
+            "2 of 3 would go into out; add --how copy, link or move to do it\n"
+        ),
+    )
     assert not (work / "out").exists()
     (work / "out" / "a blue circle").mkdir(parents=True)
     (work / "out" / "a blue circle" / "b.png").write_text("mine")
     done = classify(*words, "--how", "move")
-    assert (done.exit_code, done.stderr) == (1, FAULT + (
-        "not sorted: pics/b.png: 'out/a blue circle/b.png' is there already\n"
-        f"not sorted: pics/sub/a.png: 'out/a red square/a.png' {taken}\n"
-        "moved 1 of 3 into out\n"
-        "pixweave: 2 of 3 pictures were not sorted: nothing is replaced\n"
-    ))  # fmt: skip
+    assert (done.exit_code, done.stderr) == (
+        1,
+        FAULT
+        + (
+            "not sorted: pics/b.png: 'out/a blue circle/b.png' is there already\n"
+            f"not sorted: pics/sub/a.png: 'out/a red square/a.png' {taken}\n"
+            "moved 1 of 3 into out\n"
+            "pixweave: 2 of 3 pictures were not sorted: nothing is replaced\n"
+        ),
+    )
     assert (work / "out" / "a blue circle" / "b.png").read_text() == "mine"
     left = sorted(str(p.relative_to(work)) for p in (work / "pics").rglob("*.png"))
     assert left == ["pics/b.png", "pics/broken.png", "pics/sub/a.png"]
@@ -242,10 +258,14 @@ def test_labels_are_safe_as_folders() -> None:
 
 def test_what_cannot_be_done_is_told(work: Path) -> None:
     done = classify("pics/broken.png", "gone.png", "--labels", LABELS, "-q")
-    assert (done.exit_code, done.stderr) == (4, FAULT + (
-        "no picture: gone.png: there is no such file\n"
-        "pixweave: there is no picture in any of 2 files\n"
-    ))  # fmt: skip
+    assert (done.exit_code, done.stderr) == (
+        4,
+        FAULT
+        + (
+            "no picture: gone.png: there is no such file\n"
+            "pixweave: there is no picture in any of 2 files\n"
+        ),
+    )
     done = classify("pics", "--labels", "a")
     assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr.endswith(
@@ -291,5 +311,5 @@ def test_in_python_it_is_a_function_of_pictures(work: Path) -> None:
     with pytest.raises(pixweave.MissingError) as caught:
         name("pics/broken.png")
     assert str(caught.value) == (
-        f"'{work}/pics/broken.png' is no picture: this is no picture that can be read"
+        f"'{work}/pics/broken.png' is not a picture: this is no picture that can be read"
     )

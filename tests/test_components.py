@@ -16,8 +16,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("generator", "pixel", {"grid": [12, 12]}),
     ("generator", "vqgan", {"grid": 3}),
     ("generator", "vqgan", {"grid": 3, "start": "clouds", "average": 0.9}),
-    *[("generator", "pixel", {"grid": [7, 6], "cell": cell})
-      for cell in ("rect", "brick", "hex", "triangle", "knit")],
+    *[
+        ("generator", "pixel", {"grid": [7, 6], "cell": cell})
+        for cell in ("rect", "brick", "hex", "triangle", "knit")
+    ],
     ("generator", "pixel", {"grid": [7, 6], "cell": "diamond", "palette": "pico-8"}),
     ("generator", "pixel", {"grid": [8, 8], "alpha": True, "palette": "gameboy"}),
     ("generator", "fft", {}),

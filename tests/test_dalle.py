@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_dalle import Dalle
 from pixweave_dalle.dalle_model import Dalle as Model
 from pixweave_dalle.dalle_model import draw, load_dalle
+from pixweave_dalle.dalle_settings import Dalle
 from pixweave_dalle.dalle_training import DalleTraining
-from pixweave_dalle.sample_start import cut_out
 from pixweave_vqgan.latent_generator import GENTLE
 from pixweave_vqgan.vqgan_model import load_vqgan
 
 from pixweave import RecipeError, open_run
+from pixweave.engine.sample_start import cut_out
 from pixweave.testing import plugins_of, tiny_recipe
-from pixweave.train.plan import TrainRun
+from pixweave.train.plan import TrainContext
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 40), "blue": (30, 60, 220)}
 SMALL = {"width": 64, "layers": 2, "heads": 2, "text_width": 16, "text_length": 8}
@@ -93,7 +93,10 @@ class Plain:
 
 def training(folder: Path, **settings: Any) -> DalleTraining:
     wish = {"size": 32, "batch": 16, "lr": 0.01, "width": 64, "layers": 1, "text_width": 16}
-    run = TrainRun(Plain(), torch.device("cpu"), 3, 240, folder, folder / "out", print)  # type: ignore[arg-type]
+    plain: Any = Plain()
+    run = TrainContext(
+        plain, torch.device("cpu"), 3, 240, folder, folder / "out", print, lambda _: load_vqgan()
+    )
     torch.manual_seed(3)
     return DalleTraining(Dalle(**{**wish, **settings}), run)
 
@@ -148,9 +151,15 @@ def test_vqgan_starts_from_a_sample_for_its_prompts_and_moves_gently() -> None:
     assert not hasattr(random, "natural_rate")
 
 
-@pytest.mark.parametrize("settings", [
-    {"use": "pixel"}, {"use": "fft"}, {"use": "strokes", "count": 40},
-], ids=lambda settings: settings["use"])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use": "pixel"},
+        {"use": "fft"},
+        {"use": "strokes", "count": 40},
+    ],
+    ids=lambda settings: settings["use"],
+)
 def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, Any]) -> None:
     made = started(**settings, sample=True)
     image = made.image().detach()[0]
@@ -163,10 +172,15 @@ def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, An
     assert made.natural_rate["0"] < component.natural_rate["0"]
 
 
-@pytest.mark.parametrize("settings", [
-    {"use": "pixel", "alpha": True}, {"use": "fft", "alpha": True},
-    {"use": "strokes", "mode": "shapes", "count": 12, "paper": "none"},
-], ids=lambda settings: settings["use"])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"use": "pixel", "alpha": True},
+        {"use": "fft", "alpha": True},
+        {"use": "strokes", "mode": "shapes", "count": 12, "paper": "none"},
+    ],
+    ids=lambda settings: settings["use"],
+)
 def test_a_sample_is_cut_out_where_there_is_alpha(settings: dict[str, Any]) -> None:
     alpha = started(**settings, sample=True).image().detach()[0, 3]
     assert alpha[28:36, 28:36].mean() > 0.9
@@ -192,12 +206,16 @@ def test_texts_that_are_only_unwanted_give_no_sample() -> None:
     assert not hasattr(unwanted, "natural_rate")
 
 
-@pytest.mark.parametrize(("generator", "remedy"), [
-    ({"use": "vqgan", "start": "sample"}, "start from codes"),
-    ({"use": "pixel", "sample": True}, "leave sample out"),
-    ({"use": "fft", "sample": True}, "leave sample out"),
-    ({"use": "strokes", "sample": True}, "leave sample out"),
-], ids=lambda value: value["use"] if isinstance(value, dict) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("generator", "remedy"),
+    [
+        ({"use": "vqgan", "start": "sample"}, "leave start out"),
+        ({"use": "pixel", "sample": True}, "leave sample out"),
+        ({"use": "fft", "sample": True}, "leave sample out"),
+        ({"use": "strokes", "sample": True}, "leave sample out"),
+    ],
+    ids=lambda value: value["use"] if isinstance(value, dict) else "",
+)
 def test_a_sample_without_a_prompt_is_refused(generator: dict[str, Any], remedy: str) -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(prompts=[{"text": "a red heart", "weight": -1}], generator=generator)

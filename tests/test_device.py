@@ -37,8 +37,12 @@ def test_a_named_device_is_taken_when_it_is_there(machine: dict[str, int]) -> No
 @pytest.mark.parametrize(
     ("count", "word", "message"),
     [
-        (0, "cuda", "device 'cuda' is not there: torch finds no CUDA device or no driver for it; "
-         "use 'auto' or 'cpu'"),
+        (
+            0,
+            "cuda",
+            "device 'cuda' is not there: torch finds no CUDA device or no driver for it; "
+            "use 'auto' or 'cpu'",
+        ),
         (1, "cuda:1", "device 'cuda:1' is not there: this machine has only 'cuda:0'"),
         (2, "cuda:2", "device 'cuda:2' is not there: this machine has 'cuda:0' to 'cuda:1'"),
     ],
@@ -69,8 +73,11 @@ def test_a_torch_without_cuda_or_metal_says_so(
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("cudda", "did you mean 'cuda'?"), ("cuda:x", "did you mean 'cuda'?"),
-     ("npu9", "choose from auto, cpu, cuda, mps")],
+    [
+        ("cudda", "did you mean 'cuda'?"),
+        ("cuda:x", "did you mean 'cuda'?"),
+        ("npu9", "choose from auto, cpu, cuda, mps"),
+    ],
 )
 def test_a_device_that_does_not_exist_gets_the_nearest_name(word: str, hint: str) -> None:
     with pytest.raises(RunError) as error:

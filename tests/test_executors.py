@@ -17,13 +17,12 @@ from half_done import kill_midway, rows
 from PIL import Image
 from test_search_proofs import gallery
 
-from pixweave.component import component_of
 from pixweave.errors import PluginError, RunError
 from pixweave.plugins import Plugins
-from pixweave.search import Tally, Wish, indexing, open_index
-from pixweave.search.shards import Ledger
+from pixweave.search import IndexOptions, IndexProgress, indexing, open_index
+from pixweave.search.shards import Journal
 from pixweave.testing import plugins_of
-from pixweave.workers.tasks import ExecutorRun, Unit, Workplace, attempt
+from pixweave.workers.tasks import ExecutorContext, Task, WorkerSetup, try_task
 
 LOCAL = {"use": "local", "workers": 2}
 
@@ -45,10 +44,12 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def bring(plugins: Plugins, at: Path, *inputs: Path, perceptor: str = "fake", **how: Any) -> Tally:
+def bring(
+    plugins: Plugins, at: Path, *inputs: Path, perceptor: str = "fake", **how: Any
+) -> IndexProgress:
     """Index; the last word."""
     with open_index(at, perceptor, True, "cpu", plugins=plugins) as index:
-        *_, tally = index.update(Wish(inputs, **{"frames": 3, **how}))
+        *_, tally = index.update(IndexOptions(inputs, **{"frames": 3, **how}))
     return tally
 
 
@@ -58,7 +59,7 @@ def test_processes_give_the_rows_that_one_gives(
     alone = bring(plugins, tmp_path / "alone", photos)
     words = [str(photos / "000" / "000[01]?.png")]
     with open_index(tmp_path / "shared", "fake", True, "cpu", plugins=plugins) as index:
-        *_, first = index.update(Wish(words, frames=3))
+        *_, first = index.update(IndexOptions(words, frames=3))
     shared = bring(plugins, tmp_path / "shared", photos, executor=LOCAL, shard=4)
     assert rows(tmp_path / "alone") == rows(tmp_path / "shared")
     assert (alone.encoded, alone.reused, alone.broken) == (41, 1, 1)
@@ -68,9 +69,7 @@ def test_processes_give_the_rows_that_one_gives(
     assert not list((tmp_path / "shared" / "ledger").glob("*.shard"))
 
 
-def test_what_moved_is_known_to_the_workers(
-    plugins: Plugins, photos: Path, tmp_path: Path
-) -> None:
+def test_what_moved_is_known_to_the_workers(plugins: Plugins, photos: Path, tmp_path: Path) -> None:
     at = tmp_path / "index"
     bring(plugins, at, photos)
     (photos / "000").rename(photos / "moved")
@@ -87,7 +86,7 @@ def test_a_killed_worker_loses_nothing(
     bring(plugins, tmp_path / "alone", photos)
     killed: list[Any] = []
     with open_index(tmp_path / "index", "fake", True, "cpu", plugins=plugins) as index:
-        for tally in index.update(Wish([photos], frames=3, executor=LOCAL, shard=2)):
+        for tally in index.update(IndexOptions([photos], frames=3, executor=LOCAL, shard=2)):
             if not killed and tally.committed:
                 killed = multiprocessing.active_children()
                 for worker in killed:
@@ -165,12 +164,24 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
         "import sys; from pixweave.search import update; indexing.COMMIT_EVERY = 0.0\n"
         "from pixweave.cli import cli; cli(sys.argv[1:])"
     )
-    words = ["index", str(tmp_path / "photos"), "--index", str(at), "--json", "--shard", "4",
-             "--executor", "{use: local, workers: 2}"]  # fmt: skip
+    words = [
+        "index",
+        str(tmp_path / "photos"),
+        "--index",
+        str(at),
+        "--json",
+        "--shard",
+        "4",
+        "--executor",
+        "{use: local, workers: 2}",
+    ]
     running = subprocess.Popen(
-        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert running.stdout
     first = json.loads(running.stdout.readline())
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: the workers get it too
@@ -183,14 +194,14 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
 
 
 def test_units_say_what_is_wrong(plugins: Plugins) -> None:
-    assert attempt(Unit("a", "pixweave.testing.check_executors:labour", {"number": 3})) == (9, "")
-    _, fault = attempt(Unit("a", "pixweave.testing.check_executors:labour", {"mishap": "raise"}))
+    assert try_task(Task("a", "pixweave.testing.check_executors:labour", {"number": 3})) == (9, "")
+    _, fault = try_task(Task("a", "pixweave.testing.check_executors:labour", {"mishap": "raise"}))
     assert fault.startswith("ValueError: no number (working.py:")
     with pytest.raises(PluginError) as none:
-        component_of(plugins, "executor", {"use": "locale"})
+        plugins.component("executor", {"use": "locale"})
     assert str(none.value) == "executor 'locale' is not known; did you mean 'local'?"
     with pytest.raises(RunError) as wrong:
-        component_of(plugins, "executor", {"use": "local", "workers": -1})
+        plugins.component("executor", {"use": "local", "workers": -1})
     assert str(wrong.value) == (
         "'workers' of executor 'local' is wrong: input should be greater than or equal to 0; "
         "see `pixweave show local`"
@@ -216,7 +227,7 @@ def test_plugins_are_found_again_elsewhere(tmp_path: Path) -> None:
 
 
 def test_another_folder_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
-    here, there = Ledger(tmp_path / "a"), Ledger(tmp_path / "b")
+    here, there = Journal(tmp_path / "a"), Journal(tmp_path / "b")
     token = here.open()
     assert here.open() == token
     assert here.is_the_one(token)
@@ -227,10 +238,10 @@ def test_another_folder_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
 
 def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
-        "from pixweave.workers.tasks import ExecutorRun, Unit\n"
+        "from pixweave.workers.tasks import ExecutorContext, Task\n"
         "from pixweave_multiprocessing import Local\n"
-        "unit = Unit('a', 'pixweave.testing.check_executors:labour', {'number': 3})\n"
-        "list(Local(workers=1, retries=0).build(ExecutorRun()).run([unit], lambda: False))\n"
+        "unit = Task('a', 'pixweave.testing.check_executors:labour', {'number': 3})\n"
+        "list(Local(workers=1, retries=0).build(ExecutorContext()).run([unit], lambda: False))\n"
     )
     done = subprocess.run(
         [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True
@@ -253,17 +264,17 @@ def other_place(tmp_path: Path) -> Iterator[None]:
 def test_a_worker_is_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_place: None
 ) -> None:
-    from pixweave.workers.tasks import threads
+    from pixweave.workers.tasks import reading_threads
 
     monkeypatch.setenv("PIXWEAVE_OFFLINE", "1")
     monkeypatch.setenv("SECRET", "1")
     monkeypatch.chdir(tmp_path)
-    place = Workplace.here()
+    place = WorkerSetup.current()
     assert place.environment["PIXWEAVE_OFFLINE"] == "1"
     assert "SECRET" not in place.environment
-    assert place.folder == str(tmp_path) == ExecutorRun().workplace.folder
+    assert place.folder == str(tmp_path) == ExecutorContext().setup.folder
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delenv("PIXWEAVE_OFFLINE")
-    place.settle(3)
+    place.apply(3)
     assert os.environ["PIXWEAVE_OFFLINE"] == "1"
-    assert (os.environ["OMP_NUM_THREADS"], threads()) == ("3", 3)
+    assert (os.environ["OMP_NUM_THREADS"], reading_threads()) == ("3", 3)

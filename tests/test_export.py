@@ -19,10 +19,10 @@ from PIL import Image, ImageSequence
 from pixweave_export import register_exporters
 
 from pixweave import load_text
+from pixweave.events import Frame
 from pixweave.media import images
-from pixweave.media.metadata import read_stamp
+from pixweave.media.metadata import read_metadata
 from pixweave.pipeline.runner import perform
-from pixweave.protocols import Frame
 from pixweave.testing import check_component, plugins_of, tiny_recipe
 
 PALETTE = torch.tensor([[0, 0, 0], [255, 0, 77], [0, 228, 54], [41, 173, 255]], dtype=torch.uint8)
@@ -30,9 +30,14 @@ STAMP = {"pixweave": "pixweave: 1\nprompts: [ein Fuchs im Schnee, 雪の狐]\n"}
 WIDTH, HEIGHT = 18, 14
 FILMS = ["gif", "apng", "webp", "mp4"]
 FILES = {
-    "png": "a.png", "jpeg": "a.jpg", "gif": "a.gif", "apng": "a.apng", "webp": "a.webp",
-    "mp4": "a.mp4", "frames": "a/",
-}  # fmt: skip
+    "png": "a.png",
+    "jpeg": "a.jpg",
+    "gif": "a.gif",
+    "apng": "a.apng",
+    "webp": "a.webp",
+    "mp4": "a.mp4",
+    "frames": "a/",
+}
 
 
 def a_run(folder: Path, palette: bool = True, fps: float = 10.0, **recipe: Any) -> Any:
@@ -40,7 +45,7 @@ def a_run(folder: Path, palette: bool = True, fps: float = 10.0, **recipe: Any) 
     facts["shown_size"] = facts["size"]
     generator = SimpleNamespace(palette=PALETTE if palette else None)
     return SimpleNamespace(
-        folder=folder, recipe=SimpleNamespace(**facts), generator=generator, stamp=STAMP
+        folder=folder, recipe=SimpleNamespace(**facts), generator=generator, metadata=STAMP
     )
 
 
@@ -126,7 +131,7 @@ def test_an_animation_shows_every_frame(
     assert times == [100.0] * 6
     assert same(pictures, goal)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert read_stamp(path) == STAMP
+    assert read_metadata(path) == STAMP
 
 
 @pytest.mark.parametrize(("use", "mode"), [("png", "P"), ("gif", "P"), ("apng", "P")])
@@ -191,8 +196,13 @@ def test_only_what_changes_is_written_again(tmp_path: Path, use: str) -> None:
     (path,) = export(run, use, iter(shots), **({"lossless": True} if use == "webp" else {}))
     pictures, _ = shown(path)
     assert same(pictures, [images.to_uint8(frame.image[0]) for frame in shots])
-    (whole,) = export(run, use, iter(shots[:1]), file=f"whole.{use}",
-                      **({"lossless": True} if use == "webp" else {}))
+    (whole,) = export(
+        run,
+        use,
+        iter(shots[:1]),
+        file=f"whole.{use}",
+        **({"lossless": True} if use == "webp" else {}),
+    )
     assert path.stat().st_size < 1.7 * whole.stat().st_size
 
 
@@ -224,7 +234,7 @@ def test_mp4_has_the_rate_the_size_and_the_pictures(tmp_path: Path, fps: float) 
     goal = [images.enlarge(array, 4) for array in wanted()]
     errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(pictures, goal, strict=True)]
     assert max(errors) < 12  # chroma has a quarter of the pixels
-    assert read_stamp(path) == STAMP
+    assert read_metadata(path) == STAMP
 
 
 def test_odd_sides_grow_by_the_last_row_and_column(tmp_path: Path) -> None:
@@ -256,7 +266,7 @@ def test_stills_show_the_last_frame_and_a_batch_is_numbered(tmp_path: Path) -> N
     assert same([np.asarray(Image.open(path).convert("RGB"))], [images.enlarge(wanted()[-1], 3)])
     paths = export(a_run(tmp_path), "png", frames(batch=3), file="b.png")
     assert [p.name for p in paths] == ["b-1.png", "b-2.png", "b-3.png"]
-    assert all(read_stamp(p) == STAMP for p in paths)
+    assert all(read_metadata(p) == STAMP for p in paths)
     (film,) = export(a_run(tmp_path), "apng", frames(batch=3))
     assert shown(film)[0][0].shape == (HEIGHT, WIDTH * 3, 3)
 
@@ -309,38 +319,67 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_part(
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize(("use", "file", "message"), [
-    ("png", "/etc/a.png", "'/etc/a.png' leads out of the run folder"),
-    ("png", "../a.png", "'../a.png' leads out of the run folder"),
-    ("mp4", "C:\\a.mp4", "'C:\\a.mp4' leads out of the run folder"),
-    ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
-    ("frames", "steps", "'steps' does not end in /"),
-    ("frames", "./", "'./' is no name for a file"),
-    ("png", ".png", "'.png' is no name for a file"),
-    ("frames", ".steps/", "'.steps/' is no name for a file"),
-    ("gif", "films/..gif", "'films/..gif' is no name for a file"),
-    ("png", "a\0b.png", "'a\0b.png' is no name for a file"),
-    ("png", "a" * 197 + ".png", f"'{'a' * 80}' is no name for a file"),
-])  # fmt: skip
-def test_a_bad_file_name_is_a_complaint(
-    tmp_path: Path, use: str, file: str, message: str
-) -> None:
+@pytest.mark.parametrize(
+    ("use", "file", "message"),
+    [
+        ("png", "/etc/a.png", "'/etc/a.png' leads out of the run folder"),
+        ("png", "../a.png", "'../a.png' leads out of the run folder"),
+        ("mp4", "C:\\a.mp4", "'C:\\a.mp4' leads out of the run folder"),
+        ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
+        ("frames", "steps", "'steps' does not end in /"),
+        ("frames", "./", "'./' is no name for a file"),
+        ("png", ".png", "'.png' is no name for a file"),
+        ("frames", ".steps/", "'.steps/' is no name for a file"),
+        ("gif", "films/..gif", "'films/..gif' is no name for a file"),
+        ("png", "a\0b.png", "'a\0b.png' is no name for a file"),
+        ("png", "a" * 197 + ".png", f"'{'a' * 80}' is no name for a file"),
+    ],
+)
+def test_a_bad_file_name_is_a_complaint(tmp_path: Path, use: str, file: str, message: str) -> None:
     found = list(component(use, file=file).check(a_run(tmp_path).recipe))
     assert [(c.setting, c.message, c.fatal) for c in found] == [("file", message, True)]
 
 
-@pytest.mark.parametrize(("use", "settings", "recipe", "expected"), [
-    ("gif", {}, {"fps": 60.0}, ("fps", "a GIF shows at most 50 frames a second, not 60", False)),
-    ("mp4", {}, {"size": (17, 15)},
-     ("file", "an MP4 has even sides, so 17x15 will be 18x16", False)),
-    ("mp4", {"codec": "libx265x"}, {},
-     ("codec", "'libx265x' is not an encoder for films", True)),
-    ("mp4", {"codec": "aac"}, {}, ("codec", "'aac' is not an encoder for films", True)),
-    ("mp4", {}, {"fps": 0.001},
-     ("fps", "a film has at least 0.01 frames a second, not 0.001", True)),
-    ("webp", {"scale": 64}, {"size": (256, 4)},
-     ("scale", "16384x256 pixels are too many for this format, which ends at 16383 a side", True)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("use", "settings", "recipe", "expected"),
+    [
+        (
+            "gif",
+            {},
+            {"fps": 60.0},
+            ("fps", "a GIF shows at most 50 frames a second, not 60", False),
+        ),
+        (
+            "mp4",
+            {},
+            {"size": (17, 15)},
+            ("file", "an MP4 has even sides, so 17x15 will be 18x16", False),
+        ),
+        (
+            "mp4",
+            {"codec": "libx265x"},
+            {},
+            ("codec", "'libx265x' is not an encoder for films", True),
+        ),
+        ("mp4", {"codec": "aac"}, {}, ("codec", "'aac' is not an encoder for films", True)),
+        (
+            "mp4",
+            {},
+            {"fps": 0.001},
+            ("fps", "a film has at least 0.01 frames a second, not 0.001", True),
+        ),
+        (
+            "webp",
+            {"scale": 64},
+            {"size": (256, 4)},
+            (
+                "scale",
+                "16384x256 pixels are too many for this format, which ends at 16383 a side",
+                True,
+            ),
+        ),
+    ],
+)
 def test_what_a_format_cannot_do_is_a_complaint(
     tmp_path: Path, use: str, settings: dict[str, Any], recipe: dict[str, Any], expected: Any
 ) -> None:
@@ -349,11 +388,14 @@ def test_what_a_format_cannot_do_is_a_complaint(
     assert [(c.setting, c.message, c.fatal) for c in found] == [expected]
 
 
-@pytest.mark.parametrize(("settings", "size", "reason"), [
-    ({"codec": "mpeg4", "scale": 64}, (256, 128), "Invalid argument"),
-    ({"scale": 64}, (512, 4), "Generic error in an external library"),
-    ({"codec": "libsvtav1", "file": "a.mov"}, (64, 64), "Invalid argument"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "size", "reason"),
+    [
+        ({"codec": "mpeg4", "scale": 64}, (256, 128), "Invalid argument"),
+        ({"scale": 64}, (512, 4), "Generic error in an external library"),
+        ({"codec": "libsvtav1", "file": "a.mov"}, (64, 64), "Invalid argument"),
+    ],
+)
 def test_a_film_that_the_encoder_cannot_make_is_a_complaint(
     tmp_path: Path, settings: dict[str, Any], size: tuple[int, int], reason: str
 ) -> None:
@@ -374,7 +416,7 @@ def test_what_an_encoder_promises_it_keeps_quietly(
     assert list(part.check(run.recipe)) == []
     (path,) = export(run, "mp4", frames(), file="a.m4v", codec=codec, scale=4)
     assert len(decoded(path)) == 6
-    assert read_stamp(path) == STAMP
+    assert read_metadata(path) == STAMP
     assert capfd.readouterr() == ("", "")
 
 
@@ -479,8 +521,11 @@ def test_every_palette_is_exact(tmp_path: Path, use: str, edge: str, count: int)
 
 
 def test_an_ending_in_capitals_is_the_same_format(tmp_path: Path) -> None:
-    for use, name, kind in [("png", "A.PNG", "PNG"), ("jpeg", "A.JPG", "JPEG"),
-                            ("gif", "A.GIF", "GIF")]:  # fmt: skip
+    for use, name, kind in [
+        ("png", "A.PNG", "PNG"),
+        ("jpeg", "A.JPG", "JPEG"),
+        ("gif", "A.GIF", "GIF"),
+    ]:
         (path,) = export(a_run(tmp_path), use, frames(2), file=name)
         assert facts(path)[0] == kind
     (film,) = export(a_run(tmp_path), "mp4", frames(2), file="A.MP4")
@@ -540,7 +585,7 @@ def test_a_run_stamps_every_file_with_a_recipe_that_loads(tmp_path: Path) -> Non
     assert len(paths) == 7
     for path in paths:
         file = path / "000002.png" if path.is_dir() else path
-        text = read_stamp(file)["pixweave"]
+        text = read_metadata(file)["pixweave"]
         assert load_text(text, "stamp.yaml", tmp_path, plugins_of()) == recipe
         assert str(tmp_path) not in text
 
@@ -551,7 +596,7 @@ def test_a_stamp_names_input_files_without_their_folders(tmp_path: Path) -> None
     prompts = [{"image": str(guide)}, "/imagine a red square"]
     (tmp_path / "out").mkdir()
     _, paths = performed(tmp_path / "out", prompts=prompts)
-    text = read_stamp(paths[0])["pixweave"]
+    text = read_metadata(paths[0])["pixweave"]
     assert "image: guide.png" in text
     assert "/imagine a red square" in text
     assert str(tmp_path) not in text

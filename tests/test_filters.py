@@ -11,13 +11,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pixweave import Component, Plugins, RecipeError, generate, hookimpl, load_text, open_run
+from pixweave import (
+    Component,
+    Moment,
+    Plugins,
+    RecipeError,
+    generate,
+    hookimpl,
+    load_text,
+    open_run,
+)
 from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 
 def filtered(image: Tensor, **settings: Any) -> Tensor:
-    return open_run(tiny_recipe(filters=[settings])).finish(image)
+    recipe = tiny_recipe(filters=[settings])
+    return open_run(recipe).filtered(image, recipe.moment(0))
 
 
 def test_crisp_makes_squares_of_the_same_colours() -> None:
@@ -67,15 +77,18 @@ def test_filters_change_what_is_exported_and_no_loss(tmp_path: Path) -> None:
     assert all(a.losses == b.losses for a, b in zip(plain, frames, strict=True))
 
 
-def test_an_unasked_picture_is_not_filtered() -> None:
+@pytest.mark.parametrize(("can", "steps"), [(frozenset(), [0, 1, 2]), ({"stateless"}, [2])])
+def test_a_filter_sees_every_frame_unless_it_is_stateless(
+    can: frozenset[str], steps: list[int]
+) -> None:
     calls = []
 
     class Counting(Component):
         """Counts."""
 
         def build(self, run: Any) -> Any:
-            def count(image: Tensor) -> Tensor:
-                calls.append(image.shape)
+            def count(image: Tensor, moment: Moment) -> Tensor:
+                calls.append(moment.frame)
                 return image
 
             return count
@@ -86,11 +99,11 @@ def test_an_unasked_picture_is_not_filtered() -> None:
         def register_filters() -> dict[str, type[Component]]:
             return {"counting": Counting}
 
+    Counting.can = can
     recipe = tiny_recipe(plugins_of(Plugin), filters=["counting"])
     frames = list(generate(open_run(recipe)))
-    assert calls == []
     assert frames[-1].image is frames[-1].image
-    assert len(calls) == 1
+    assert calls == steps
 
 
 def test_a_size_that_no_file_can_have_is_told() -> None:
@@ -115,16 +128,21 @@ def test_a_size_that_no_file_can_have_is_told() -> None:
             "[{use: crisp, scale: 2, weight: 2}]",
             "r.yaml:3:34: a filter has no 'weight'; only losses and perceptors have one",
         ),
-        ("crisp", "r.yaml:3:10: 'filters' must be a list; write 'filters: [...]', or one '- item' "
-                  "on each line"),
+        (
+            "crisp",
+            "r.yaml:3:10: 'filters' must be a list; write 'filters: [...]', or one '- item' "
+            "on each line",
+        ),
         (
             "[{use: crisp, scale: 1.5}]",
             "r.yaml:3:31: 'scale' of filter 'crisp' must be a whole number, not 1.5",
         ),
-        ("[jitter]", "r.yaml:3:11: filter 'jitter' is not known; it is an augmentation, not a "
-                     "filter"),
+        (
+            "[jitter]",
+            "r.yaml:3:11: filter 'jitter' is not known; it is an augmentation, not a filter",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_filter_is_told(filters: str, message: str) -> None:
     text = f"pixweave: 1\nprompts: [a fox]\nfilters: {filters}\n"
     with pytest.raises(RecipeError) as caught:

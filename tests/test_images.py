@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 
 from pixweave.errors import MissingError
-from pixweave.media import images
+from pixweave.media import atomic_write, images
 
 PALETTE = np.array([[255, 0, 77], [0, 0, 0], [41, 173, 255]], dtype=np.uint8)
 RNG = np.random.default_rng(5)
 
 
 def test_importing_it_does_not_import_torch() -> None:
-    code = "import sys; from pixweave.media import images, metadata; assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from pixweave.media import images, metadata; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -69,10 +71,19 @@ def test_a_jpeg_for_printers_has_its_colours(tmp_path: Path) -> None:
     assert torch.allclose(red, torch.tensor([1.0, 0.0, 0.0]), atol=0.02)
 
 
-@pytest.mark.parametrize(("orientation", "corner"), [
-    (1, (0, 0)), (2, (0, 7)), (3, (3, 7)), (4, (3, 0)),
-    (5, (0, 0)), (6, (0, 3)), (7, (7, 3)), (8, (7, 0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("orientation", "corner"),
+    [
+        (1, (0, 0)),
+        (2, (0, 7)),
+        (3, (3, 7)),
+        (4, (3, 0)),
+        (5, (0, 0)),
+        (6, (0, 3)),
+        (7, (7, 3)),
+        (8, (7, 0)),
+    ],
+)
 def test_the_camera_that_was_held_sideways_is_turned(
     tmp_path: Path, orientation: int, corner: tuple[int, int]
 ) -> None:
@@ -111,12 +122,15 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
     assert image[0, 3].tolist() == [[1.0, 0.0]]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (None, "there is no picture '{path}'"),
-    (b"hello", "'{path}' cannot be read as a picture: cannot identify image file"),
-    (b"", "'{path}' cannot be read as a picture: cannot identify image file"),
-    (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "'{path}' cannot be read as a picture: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no picture '{path}'"),
+        (b"hello", "'{path}' cannot be read as a picture: cannot identify image file"),
+        (b"", "'{path}' cannot be read as a picture: cannot identify image file"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "'{path}' cannot be read as a picture: "),
+    ],
+)
 def test_a_file_that_is_no_picture_is_named(
     tmp_path: Path, content: bytes | None, message: str
 ) -> None:
@@ -187,10 +201,10 @@ class Stop(BaseException):
 @pytest.mark.parametrize("error", [ValueError, OSError, Stop])
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, error: Any) -> None:
     path = tmp_path / "a.txt"
-    images.write_whole(path, "first")
+    atomic_write.write_whole(path, "first")
 
     def fail_half_way() -> None:
-        with images.whole(path) as part:
+        with atomic_write.whole(path) as part:
             part.write_text("half")
             assert part.parent == path.parent
             assert path.read_text() == "first"

@@ -54,11 +54,16 @@ def test_a_recipe_of_two_lines_is_complete() -> None:
 
 
 def test_prompts_become_losses_before_the_others() -> None:
-    made = recipe("pixweave: 1\nprompts: [a fox, {text: blurry, weight: -0.3, id: b}]\n"
-                  "losses: [smoothness, {use: smoothness, amount: 0.1}]\n")  # fmt: skip
+    made = recipe(
+        "pixweave: 1\nprompts: [a fox, {text: blurry, weight: -0.3, id: b}]\n"
+        "losses: [smoothness, {use: smoothness, amount: 0.1}]\n"
+    )
     assert [(p.use, p.id) for p in made.losses] == [
-        ("prompt", "prompt"), ("prompt", "b"), ("smoothness", "smoothness"),
-        ("smoothness", "smoothness-2")]  # fmt: skip
+        ("prompt", "prompt"),
+        ("prompt", "b"),
+        ("smoothness", "smoothness"),
+        ("smoothness", "smoothness-2"),
+    ]
     assert made.losses[1].weight == Value(-0.3)
     assert recipe("pixweave: 1\nprompts: a fox\n").losses == recipe(TOP).losses
     assert [p.use for p in recipe(TOP).losses] == ["prompt", "smoothness"]
@@ -68,23 +73,38 @@ def test_prompts_become_losses_before_the_others() -> None:
 def test_exporters_go_by_the_ending() -> None:
     made = recipe(TOP + "export: [fox.PNG, {file: fox.mp4, fps: 12}, {use: film, file: x.bin}]\n")
     assert [(p.use, p.settings.file) for p in made.exports] == [  # type: ignore[attr-defined]
-        ("png", "fox.PNG"), ("film", "fox.mp4"), ("film", "x.bin")]  # fmt: skip
+        ("png", "fox.PNG"),
+        ("film", "fox.mp4"),
+        ("film", "x.bin"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("written", "size"),
-    [("[320, 200]", (320, 200)), ("640x360", (640, 360)), ("128", (128, 128)),
-     ("16:9", (336, 192)), ("9:16", (192, 336)), ("1:1", (256, 256)), ("2.39:1", (400, 160))],
-)  # fmt: skip
+    [
+        ("[320, 200]", (320, 200)),
+        ("640x360", (640, 360)),
+        ("128", (128, 128)),
+        ("16:9", (336, 192)),
+        ("9:16", (192, 336)),
+        ("1:1", (256, 256)),
+        ("2.39:1", (400, 160)),
+    ],
+)
 def test_sizes(written: str, size: tuple[int, int]) -> None:
     assert recipe(TOP + f"size: {written}\n").size == size
 
 
 @pytest.mark.parametrize(
     ("below", "above", "size"),
-    [("512", "16:9", (688, 384)), ("16:9", "512", (688, 384)), ("[100, 100]", "2:1", (144, 64)),
-     ("16:9", "[64, 64]", (64, 64)), ("16:9", "1:2", (176, 368))],
-)  # fmt: skip
+    [
+        ("512", "16:9", (688, 384)),
+        ("16:9", "512", (688, 384)),
+        ("[100, 100]", "2:1", (144, 64)),
+        ("16:9", "[64, 64]", (64, 64)),
+        ("16:9", "1:2", (176, 368)),
+    ],
+)
 def test_a_shape_and_a_number_of_pixels_make_a_size(
     here: Path, below: str, above: str, size: tuple[int, int]
 ) -> None:
@@ -108,7 +128,11 @@ def test_what_a_layer_names_lies_beneath_it(here: Path) -> None:
     assert (made.title, made.steps, made.seed, made.fps) == ("base", 8, 8, 9)
     assert made.crops.count == Value(8)  # draft's
     assert [name for name, _ in made.sources] == [
-        "a.yaml", "base.yaml", "presets/draft.yaml", "mine.yaml"]  # fmt: skip
+        "a.yaml",
+        "base.yaml",
+        "presets/draft.yaml",
+        "mine.yaml",
+    ]
 
 
 def test_set_quality_overrides_the_steps_of_the_recipe(here: Path) -> None:
@@ -131,9 +155,11 @@ def test_recipes_merge_from_left_to_right(here: Path) -> None:
 def test_parts_merge_only_when_they_are_the_same(here: Path) -> None:
     write("base.yaml", "generator: {use: pixel, grid: [8, 8], alpha: true}\nprompts: [a]\n")
     for above, grid, use in (
-        ("{grid: [4, 4]}", (4, 4), "pixel"), ("{use: pixel, alpha: false}", (8, 8), "pixel"),
-        ("{use: other}", None, "other"), ("pixel", None, "pixel"),
-    ):  # fmt: skip
+        ("{grid: [4, 4]}", (4, 4), "pixel"),
+        ("{use: pixel, alpha: false}", (8, 8), "pixel"),
+        ("{use: other}", None, "other"),
+        ("pixel", None, "pixel"),
+    ):
         made = load([write("a.yaml", f"extends: base.yaml\ngenerator: {above}\n")], doubles())
         assert (made.generator.use, made.generator.settings.grid) == (use, grid)  # type: ignore[attr-defined]
 
@@ -156,8 +182,7 @@ def test_builtins_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError) as error:
         load(["-"], doubles())
     assert str(error.value) == lines(
-        "stdin:1:1: nothing is wished for: the recipe has no prompts and no losses; add 'prompts: "
-        "[a fox in snow]'",
+        "stdin:1:1: the recipe has no prompts and no losses; add 'prompts: [a fox in snow]'",
         "stdin:2:8: 'steps' must be between 1 and 100000, not 0",
     )
 
@@ -202,8 +227,12 @@ def test_builtins_and_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_set(change: str, path: tuple[Any, ...], value: Any) -> None:
-    text = lines("pixweave: 1", "prompts: [a, {text: b, weight: 2}]", "steps: 20",
-                 "losses: [smoothness, {use: smoothness, id: flat}]")  # fmt: skip
+    text = lines(
+        "pixweave: 1",
+        "prompts: [a, {text: b, weight: 2}]",
+        "steps: 20",
+        "losses: [smoothness, {use: smoothness, id: flat}]",
+    )
     found: Any = recipe(text, change).resolved()
     for step in path:
         found = found[step]
@@ -211,8 +240,10 @@ def test_set(change: str, path: tuple[Any, ...], value: Any) -> None:
 
 
 def test_inputs_drive_values() -> None:
-    made = recipe(TOP + "inputs: {slow: t / 10, wave: sin(slow)}\nlosses:\n"
-                  "  - {use: smoothness, weight: 1 + wave}\n")  # fmt: skip
+    made = recipe(
+        TOP + "inputs: {slow: t / 10, wave: sin(slow)}\nlosses:\n"
+        "  - {use: smoothness, weight: 1 + wave}\n"
+    )
     assert made.losses[1].weight.at(made.moment(0)) == 1
     assert 1 < made.losses[1].weight.at(made.moment(100)) < 2
 

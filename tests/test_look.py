@@ -66,7 +66,7 @@ def test_validate_says_all_that_is_wrong_with_every_recipe(here: Path) -> None:
     assert found.stderr == lines(
         "a.yaml:3:8: 'steps' must be between 1 and 100000, not 0",
         "a.yaml:4:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
-        "recipe 'c.yaml' is not there; 'pixweave ls' shows the built-in recipes\n",
+        "recipe 'c.yaml' not found; 'pixweave ls' shows the built-in recipes\n",
     )
     assert run("validate", "c.yaml").exit_code == 4
 
@@ -75,17 +75,32 @@ def test_validate_reads_stdin_and_set(here: Path) -> None:
     assert run("validate", "-", given=TOP).stdout == "ok -\n"
     found = run("validate", "-", "-s", "steps=0", given=TOP)
     assert (found.exit_code, found.stderr) == (
-        3, "--set steps=0: 'steps' must be between 1 and 100000, not 0\n")  # fmt: skip
+        3,
+        "--set steps=0: 'steps' must be between 1 and 100000, not 0\n",
+    )
 
 
 def test_validate_in_json(here: Path) -> None:
     Path("a.yaml").write_text(TOP + "stpes: 3\n")
     found = run("validate", "a.yaml", "--json")
-    assert (found.exit_code, json.loads(found.stdout)) == (3, {
-        "event": "validated", "recipe": "a.yaml", "ok": False, "warnings": [],
-        "problems": [{"file": "a.yaml", "line": 3, "column": 1,
-                      "message": "'stpes' is not a key of recipes",
-                      "hint": "did you mean 'steps'?"}]})  # fmt: skip
+    assert (found.exit_code, json.loads(found.stdout)) == (
+        3,
+        {
+            "event": "validated",
+            "recipe": "a.yaml",
+            "ok": False,
+            "warnings": [],
+            "problems": [
+                {
+                    "file": "a.yaml",
+                    "line": 3,
+                    "column": 1,
+                    "message": "'stpes' is not a key of recipes",
+                    "hint": "did you mean 'steps'?",
+                }
+            ],
+        },
+    )
 
 
 def test_explain_shows_values_and_origins(here: Path) -> None:
@@ -103,7 +118,9 @@ def test_explain_names_the_nearest_key(here: Path) -> None:
     Path("a.yaml").write_text(TOP)
     found = run("explain", "a.yaml", "crops.cuont")
     assert (found.exit_code, found.stderr) == (
-        1, "pixweave: the recipe has no 'crops.cuont'; did you mean 'crops.count'?\n")  # fmt: skip
+        1,
+        "pixweave: the recipe has no 'crops.cuont'; did you mean 'crops.count'?\n",
+    )
     Path("b.yaml").write_text("prompts: [a]\n")
     assert run("explain", "b.yaml").exit_code == 3
 
@@ -123,7 +140,9 @@ def test_cat_prints_a_recipe_as_it_is() -> None:
     assert run("cat", "presets/draft.yaml").stdout == builtins()["presets/draft"].read_text()
     found = run("cat", "helo")
     assert (found.exit_code, found.stderr) == (
-        4, "pixweave: there is no built-in recipe 'helo'; did you mean 'hello'?\n")  # fmt: skip
+        4,
+        "pixweave: there is no built-in recipe 'helo'; did you mean 'hello'?\n",
+    )
 
 
 def test_cp_never_overwrites_unasked(here: Path) -> None:
@@ -132,7 +151,9 @@ def test_cp_never_overwrites_unasked(here: Path) -> None:
     Path("hello.yaml").write_text("mine")
     found = run("cp", "hello")
     assert (found.exit_code, found.stderr) == (
-        1, "pixweave: 'hello.yaml' is there already; use --force to replace it\n")  # fmt: skip
+        1,
+        "pixweave: 'hello.yaml' is there already; use --force to replace it\n",
+    )
     assert Path("hello.yaml").read_text() == "mine"
     assert run("cp", "hello", "--force").exit_code == 0
     assert run("cp", "hello", "new.yaml").stdout == "new.yaml\n"
@@ -178,8 +199,14 @@ assert not heavy, heavy
 def test_looking_imports_nothing_heavy(verb: str, here: Path) -> None:
     args = {"ls": ["ls"], "schema": ["schema"]}.get(verb, [verb, "hello"])
     env = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, "-c", LIGHT.format(args=args)], env=env, cwd=here,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(args=args)],
+        env=env,
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -120,7 +120,7 @@ def test_the_learning_rate_follows_the_recipe() -> None:
     run = open_run(tiny_recipe(optimizer={"rate": {0: 0.2, "end": 0.1}}))
     rates = []
     for _ in generate(run):
-        rates.append(run.optimizer.param_groups[0]["lr"])
+        rates.append(run.optimizer.rate)
     assert rates == pytest.approx([0.2, 0.15, 0.1])
 
 
@@ -196,7 +196,7 @@ def test_an_augmentation_that_draws_from_the_global_state_is_refused() -> None:
         """Noise from the wrong place."""
 
         def build(self, run: Any) -> Any:
-            return lambda crops, rng: crops + torch.rand_like(crops)
+            return lambda crops, rng, moment: crops + torch.rand_like(crops)
 
     class Plugin:
         @staticmethod

@@ -163,9 +163,9 @@ def test_hue_jitter_keeps_greys_and_turns_colours() -> None:
     run = open_run(tiny_recipe(augmentations=[{"use": "jitter", "hue": 0.5, "chance": 1}]))
     augment = run.augmentations["jitter"]
     grey = torch.full((16, 3, 4, 4), 0.4)
-    assert torch.allclose(augment(grey, run.rng("x")), grey, atol=1e-5)
+    assert torch.allclose(augment(grey, run.rng("x"), run.recipe.moment(0)), grey, atol=1e-5)
     red = torch.tensor([0.8, 0.2, 0.2]).view(1, 3, 1, 1).expand(16, 3, 4, 4)
-    turned = augment(red, run.rng("x"))
+    turned = augment(red, run.rng("x"), run.recipe.moment(0))
     assert torch.allclose(turned.mean(1), red.mean(1), atol=1e-5)  # brightness stays
     assert (turned - red).abs().amax((1, 2, 3)).max() > 0.3
 
@@ -173,7 +173,11 @@ def test_hue_jitter_keeps_greys_and_turns_colours() -> None:
 def test_erase_paints_one_rectangle_of_the_stated_area() -> None:
     run = open_run(tiny_recipe(augmentations=[{"use": "erase", "area": [0.1, 0.3], "chance": 1}]))
     crops = torch.full((64, 3, 32, 32), -1.0)
-    share = (run.augmentations["erase"](crops, run.rng("x")) >= 0)[:, 0].float().mean((1, 2))
+    share = (
+        (run.augmentations["erase"](crops, run.rng("x"), run.recipe.moment(0)) >= 0)[:, 0]
+        .float()
+        .mean((1, 2))
+    )
     assert share.min() > 0.07
     assert share.max() < 0.36
 
@@ -183,7 +187,10 @@ def test_chance_leaves_some_crops_alone() -> None:
         run = open_run(tiny_recipe(augmentations=[{**settings, "chance": 0.5}]))
         (augment,) = run.augmentations.values()
         crops = torch.rand(400, 3, 8, 8, generator=run.rng("x"))
-        changed = ((augment(crops, run.rng("y")) - crops).abs().amax((1, 2, 3)) > 1e-5).float()
+        changed = (
+            (augment(crops, run.rng("y"), run.recipe.moment(0)) - crops).abs().amax((1, 2, 3))
+            > 1e-5
+        ).float()
         assert float(changed.mean()) == pytest.approx(0.5, abs=0.09), settings
 
 

@@ -47,38 +47,73 @@ def test_the_message_is_whole(text: str, sets: tuple[str, ...], said: str) -> No
 
 
 HUGE = [
-    ("alias_bomb",
-     "x-a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
-         f"x-{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n"
-         for a, b in itertools.pairwise("abcdefghij")),
-     "fox.yaml:7:22: the recipe has more than 50000 values, counting aliases; remove the repeated "
-     "ones"),
-    ("nested", "x-a: " + "[" * 60 + "]" * 60,
-     "fox.yaml:3:46: nested more than 40 deep; write it flatter"),
-    ("nested_beyond_the_stack", "x-a: " + "[" * 400_000,
-     "fox.yaml:3:46: nested more than 40 deep; write it flatter"),
-    ("nested_mappings", "".join("  " * i + "x-a:\n" for i in range(60)),
-     "fox.yaml:43:81: nested more than 40 deep; write it flatter"),
-    ("many_values", "x-a: [" + "1, " * 60_000 + "1]",
-     "fox.yaml:3:149983: the recipe has more than 50000 values, counting aliases; "
-     "remove the repeated ones"),
-    ("long_number", "seed: " + "9" * 5000,
-     f"fox.yaml:3:7: '{'9' * 57}...' is not a finite number; if it is a colour or a name, put it "
-     "in quotes"),
-    ("long_expression", "crops: {count: " + "1+" * 400 + "1}",
-     "fox.yaml:3:16: 'crops.count' is an expression of 801 characters; at most 500 are read"),
-    ("long_name", "crops: {" + "a" * 100_000 + ": 3}",
-     "fox.yaml:3:8: this mapping has no '}' at its end, or a ',' is missing in it; add it"),
-    ("parentheses", "crops: {count: " + "(" * 240 + "1" + ")" * 240 + "}",
-     f"fox.yaml:3:16: 'crops.count' is not a number, nor an expression that can be read: "
-     f"'{'(' * 57}...'; write one like '0.5 + 0.2 * sin(t)'"),
-    ("input_bomb", "inputs: {a: t + 1, " + ", ".join(
-        f"{b}: {a} * {a}" for a, b in itertools.pairwise("abcdeghijklmnoqrsuvwxyz")) + "}",
-     "fox.yaml:3:103: 'inputs.k' is not a finite number (inf) at step 72 (3 s)"),
-    ("slow_steps", "steps: 100000\ncrops: {count: '" + " + ".join(["sin(t)"] * 50) + " + 50'}",
-     f"fox.yaml:4:16: 'crops.count' must be between 1 and 1024; '{'sin(t) + ' * 6}sin...' is "
-     "0.5267 at step 562 (23.4 s)"),
-]  # fmt: skip
+    (
+        "alias_bomb",
+        "x-a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(
+            f"x-{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n"
+            for a, b in itertools.pairwise("abcdefghij")
+        ),
+        "fox.yaml:7:22: the recipe has more than 50000 values, counting aliases; remove the "
+        "repeated ones",
+    ),
+    (
+        "nested",
+        "x-a: " + "[" * 60 + "]" * 60,
+        "fox.yaml:3:46: nested more than 40 deep; write it flatter",
+    ),
+    (
+        "nested_beyond_the_stack",
+        "x-a: " + "[" * 400_000,
+        "fox.yaml:3:46: nested more than 40 deep; write it flatter",
+    ),
+    (
+        "nested_mappings",
+        "".join("  " * i + "x-a:\n" for i in range(60)),
+        "fox.yaml:43:81: nested more than 40 deep; write it flatter",
+    ),
+    (
+        "many_values",
+        "x-a: [" + "1, " * 60_000 + "1]",
+        "fox.yaml:3:149983: the recipe has more than 50000 values, counting aliases; "
+        "remove the repeated ones",
+    ),
+    (
+        "long_number",
+        "seed: " + "9" * 5000,
+        f"fox.yaml:3:7: '{'9' * 57}...' is not a finite number; if it is a colour or a name, put "
+        "it in quotes",
+    ),
+    (
+        "long_expression",
+        "crops: {count: " + "1+" * 400 + "1}",
+        "fox.yaml:3:16: 'crops.count' is an expression of 801 characters; at most 500 are read",
+    ),
+    (
+        "long_name",
+        "crops: {" + "a" * 100_000 + ": 3}",
+        "fox.yaml:3:8: this mapping has no '}' at its end, or a ',' is missing in it; add it",
+    ),
+    (
+        "parentheses",
+        "crops: {count: " + "(" * 240 + "1" + ")" * 240 + "}",
+        f"fox.yaml:3:16: 'crops.count' is not a number, nor an expression that can be read: "
+        f"'{'(' * 57}...'; write one like '0.5 + 0.2 * sin(t)'",
+    ),
+    (
+        "input_bomb",
+        "inputs: {a: t + 1, "
+        + ", ".join(f"{b}: {a} * {a}" for a, b in itertools.pairwise("abcdeghijklmnoqrsuvwxyz"))
+        + "}",
+        "fox.yaml:3:103: 'inputs.k' is not a finite number (inf) at step 72 (3 s)",
+    ),
+    (
+        "slow_steps",
+        "steps: 100000\ncrops: {count: '" + " + ".join(["sin(t)"] * 50) + " + 50'}",
+        f"fox.yaml:4:16: 'crops.count' must be between 1 and 1024; '{'sin(t) + ' * 6}sin...' is "
+        "0.5267 at step 562 (23.4 s)",
+    ),
+]
 
 
 @pytest.mark.parametrize(("text", "said"), [h[1:] for h in HUGE], ids=[h[0] for h in HUGE])
@@ -97,26 +132,53 @@ def broken(tmp_path: Path, data: bytes, name: str = "fox.yaml") -> str:
 
 
 BYTES = [
-    ("latin_1", "pixweave: 1\ntitle: Füchse\n".encode("latin-1"),
-     "fox.yaml:2:9: byte 0xfc is not UTF-8 text; save the file as UTF-8"),
-    ("a_picture", b"\x89PNG\r\n\x1a\n",
-     "fox.yaml:1:1: byte 0x89 is not UTF-8 text; save the file as UTF-8"),
-    ("half_utf_16", b"\xff\xfea",
-     "fox.yaml:1:1: byte 0x61 is not UTF-16 text; save the file as UTF-8"),
+    (
+        "latin_1",
+        "pixweave: 1\ntitle: Füchse\n".encode("latin-1"),
+        "fox.yaml:2:9: byte 0xfc is not UTF-8 text; save the file as UTF-8",
+    ),
+    (
+        "a_picture",
+        b"\x89PNG\r\n\x1a\n",
+        "fox.yaml:1:1: byte 0x89 is not UTF-8 text; save the file as UTF-8",
+    ),
+    (
+        "half_utf_16",
+        b"\xff\xfea",
+        "fox.yaml:1:1: byte 0x61 is not UTF-16 text; save the file as UTF-8",
+    ),
     ("zeros", b"\0\0\0\0", "fox.yaml:1:1: the character U+0000 is not allowed; remove it"),
-    ("bell", b"pixweave: 1\ntitle: a\x07b\n",
-     "fox.yaml:2:9: the character U+0007 is not allowed; remove it"),
-    ("surrogate", b"title: \xed\xa0\x80",
-     "fox.yaml:1:8: byte 0xed is not UTF-8 text; save the file as UTF-8"),
-    ("utf_16_and_wrong", "pixweave: 1\nstpes: 3\nprompts: [a]\n".encode("utf-16"),
-     "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?"),
-    ("bom_and_wrong", "\ufeffpixweave: 1\nstpes: 3\nprompts: [a]\n".encode(),
-     "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?"),
-    ("windows_lines", b"pixweave: 1\r\nprompts: [a]\r\nstpes: 3\r\n",
-     "fox.yaml:3:1: 'stpes' is not a key of recipes; did you mean 'steps'?"),
-    ("umlaut_before", "pixweave: 1\nprompts: [Füchse, {txt: a}]\n".encode(),
-     "fox.yaml:2:20: loss 'prompt' has no setting 'txt'; did you mean 'text'?"),
-]  # fmt: skip
+    (
+        "bell",
+        b"pixweave: 1\ntitle: a\x07b\n",
+        "fox.yaml:2:9: the character U+0007 is not allowed; remove it",
+    ),
+    (
+        "surrogate",
+        b"title: \xed\xa0\x80",
+        "fox.yaml:1:8: byte 0xed is not UTF-8 text; save the file as UTF-8",
+    ),
+    (
+        "utf_16_and_wrong",
+        "pixweave: 1\nstpes: 3\nprompts: [a]\n".encode("utf-16"),
+        "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+    ),
+    (
+        "bom_and_wrong",
+        "\ufeffpixweave: 1\nstpes: 3\nprompts: [a]\n".encode(),
+        "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+    ),
+    (
+        "windows_lines",
+        b"pixweave: 1\r\nprompts: [a]\r\nstpes: 3\r\n",
+        "fox.yaml:3:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+    ),
+    (
+        "umlaut_before",
+        "pixweave: 1\nprompts: [Füchse, {txt: a}]\n".encode(),
+        "fox.yaml:2:20: loss 'prompt' has no setting 'txt'; did you mean 'text'?",
+    ),
+]
 
 
 @pytest.mark.parametrize(("data", "said"), [b[1:] for b in BYTES], ids=[b[0] for b in BYTES])
@@ -158,7 +220,7 @@ def test_a_missing_recipe_names_the_nearest(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingError) as error:
         load(["fxo.yaml"], doubles())
-    assert str(error.value) == "recipe 'fxo.yaml' is not there; did you mean 'fox.yaml'?"
+    assert str(error.value) == "recipe 'fxo.yaml' not found; did you mean 'fox.yaml'?"
 
 
 def test_recipes_that_extend_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,12 +294,58 @@ def test_everything_is_said_at_once_in_the_order_of_lines() -> None:
     )
 
 
-SCRAPS = ["weight", *"{}[]:#'\"|?@,~2", " ", "\n", "- ", "&a", "*a", "null", "1e9", "{}", "[]",
-          "use", "9" * 20, "\t", "é", "> ", "!x", "3s", "50%", "end", "ease", "sin(t)", "a: b",
-          "[[1]]", "[{}]", "{a: {b: c}}", "steps", "\u2028"]  # fmt: skip
-SPOTS = ["prompts.0", "losses", "losses.0.weight", "generator", "generator.grid.0", "crops.count.0",
-         "export.0", "inputs.speed", "optimizer", "extends", "quality", "presets", "size", "seed",
-         "augmentations.0", "prompts", "a.b.c", "losses.9", "pixweave", "title.x"]  # fmt: skip
+SCRAPS = [
+    "weight",
+    *"{}[]:#'\"|?@,~2",
+    " ",
+    "\n",
+    "- ",
+    "&a",
+    "*a",
+    "null",
+    "1e9",
+    "{}",
+    "[]",
+    "use",
+    "9" * 20,
+    "\t",
+    "é",
+    "> ",
+    "!x",
+    "3s",
+    "50%",
+    "end",
+    "ease",
+    "sin(t)",
+    "a: b",
+    "[[1]]",
+    "[{}]",
+    "{a: {b: c}}",
+    "steps",
+    "\u2028",
+]
+SPOTS = [
+    "prompts.0",
+    "losses",
+    "losses.0.weight",
+    "generator",
+    "generator.grid.0",
+    "crops.count.0",
+    "export.0",
+    "inputs.speed",
+    "optimizer",
+    "extends",
+    "quality",
+    "presets",
+    "size",
+    "seed",
+    "augmentations.0",
+    "prompts",
+    "a.b.c",
+    "losses.9",
+    "pixweave",
+    "title.x",
+]
 WHOLE = """pixweave: 1
 size: 16:9
 inputs: {speed: 2, wave: sin(speed * t)}
@@ -266,7 +374,7 @@ def test_random_mistakes_never_break_anything() -> None:
         try:
             made = recipe(text, *sets, plugins=plugins)
         except RecipeError as error:
-            marks += [problem.where for problem in error.problems]
+            marks += [problem.where for problem in error.issues]
             continue
         assert load_text(made.resolved_yaml(), "again", Path("/nowhere"), plugins) == made
         fine += 1

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from pixweave import RunError, generate, open_run
-from pixweave.engine.canvas import Region, draw_mask, region_of, soften
+from pixweave.engine.masks import draw_mask, soften
+from pixweave.media.region import Region, region_of
 from pixweave.pipeline.runner import perform
 from pixweave.recipe.image_inputs import Mask
 from pixweave.testing import tiny_recipe
@@ -89,23 +90,36 @@ def test_a_mask_with_nothing_inside_is_refused(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- what may change
 
 
-@pytest.mark.parametrize("generator", [
-    PIXELS, {"use": "pixel", "grid": [6, 6], "cell": "hex"}, {**PIXELS, "alpha": True},
-    {"use": "vqgan", "grid": 3}, {"use": "vqgan", "grid": 3, "average": 0.9}, {"use": "fft"},
-    {"use": "strokes", "count": 8},
-], ids=lambda g: "-".join(map(str, g.values())))  # fmt: skip
+@pytest.mark.parametrize(
+    "generator",
+    [
+        PIXELS,
+        {"use": "pixel", "grid": [6, 6], "cell": "hex"},
+        {**PIXELS, "alpha": True},
+        {"use": "vqgan", "grid": 3},
+        {"use": "vqgan", "grid": 3, "average": 0.9},
+        {"use": "fft"},
+        {"use": "strokes", "count": 8},
+    ],
+    ids=lambda g: "-".join(map(str, g.values())),
+)
 @pytest.mark.parametrize("soft", [0.0, 0.1])
 def test_outside_of_the_mask_the_file_is_the_start_bit_for_bit(
     photo: str, tmp_path: Path, generator: dict[str, Any], soft: float
 ) -> None:
     mask = {"image": disc(tmp_path), "soften": soft}
     recipe = tiny_recipe(
-        generator=generator, start_from=photo, mask=mask, steps=4, export=["out.png"],
+        generator=generator,
+        start_from=photo,
+        mask=mask,
+        steps=4,
+        export=["out.png"],
         losses=[{"use": "smoothness", "weight": 5}],
-    )  # fmt: skip
+    )
     list(perform(recipe, tmp_path))
-    there, start = (np.asarray(Image.open(p).convert("RGBA"), dtype=int)
-                    for p in (tmp_path / "out.png", photo))  # fmt: skip
+    there, start = (
+        np.asarray(Image.open(p).convert("RGBA"), dtype=int) for p in (tmp_path / "out.png", photo)
+    )
     outside = np.asarray(Image.open(disc(tmp_path))) == 0
     assert np.array_equal(there[outside], start[outside])
     inside = ~outside
@@ -119,9 +133,11 @@ def test_transparent_pixels_outside_of_the_mask_keep_even_their_hidden_colour(
     hidden[..., 0], hidden[:12, :, 3] = 200, 100
     Image.fromarray(hidden).save(tmp_path / "hidden.png")
     recipe = tiny_recipe(
-        generator={**PIXELS, "alpha": True}, start_from=str(tmp_path / "hidden.png"),
-        mask=[0.5, 0, 1, 1], export=["out.png"],
-    )  # fmt: skip
+        generator={**PIXELS, "alpha": True},
+        start_from=str(tmp_path / "hidden.png"),
+        mask=[0.5, 0, 1, 1],
+        export=["out.png"],
+    )
     list(perform(recipe, tmp_path))
     there = np.asarray(Image.open(tmp_path / "out.png"))
     assert np.array_equal(there[:, :12], hidden[:, :12])
@@ -129,9 +145,10 @@ def test_transparent_pixels_outside_of_the_mask_keep_even_their_hidden_colour(
 
 def test_outside_of_the_mask_no_parameter_moves(photo: str) -> None:
     recipe = tiny_recipe(
-        generator={"use": "pixel", "grid": [24, 24], "coarsest": 24}, start_from=photo,
+        generator={"use": "pixel", "grid": [24, 24], "coarsest": 24},
+        start_from=photo,
         mask=[0, 0, 0.5, 1],
-    )  # fmt: skip
+    )
     run = open_run(recipe)
     (level,) = run.generator.parameters()
     before = level.detach().clone()
@@ -148,8 +165,9 @@ def gradient_of(prompt: dict[str, Any], **keys: Any) -> Tensor:
     """Which pixels a prompt pulls at `[24, 24]`."""
     recipe = tiny_recipe(
         generator={"use": "pixel", "grid": [24, 24], "coarsest": 24, "start": 0.3},
-        prompts=[prompt], **keys,
-    )  # fmt: skip
+        prompts=[prompt],
+        **keys,
+    )
     run = open_run(recipe)
     pulled = torch.zeros(24, 24)
     for step in range(6):
@@ -183,7 +201,7 @@ def test_crops_lie_within_the_region_and_see_nothing_else() -> None:
     assert crops.shape == (32, 3, 16, 16)
     assert crops[:, 0].min() > 0.999
     assert view.crops("fake")[:, 0].min() < 0.01
-    seen = view.within(region, around=0.5).crops("fake")
+    seen = view.within(region, margin=0.5).crops("fake")
     assert seen[:, 0].min() < 0.01
     half = torch.zeros(1, 1, 24, 24)
     half[..., 6:18, 6:12] = 1
@@ -192,10 +210,15 @@ def test_crops_lie_within_the_region_and_see_nothing_else() -> None:
 
 def test_two_prompts_share_the_crops_of_one_mask_and_each_mask_has_its_own() -> None:
     left, right = {"box": [0, 0, 0.5, 1]}, {"box": [0.5, 0, 1, 1]}
-    run = open_run(tiny_recipe(prompts=[
-        {"text": "red", "mask": left}, {"text": "blue", "mask": left},
-        {"text": "green", "mask": right},
-    ]))  # fmt: skip
+    run = open_run(
+        tiny_recipe(
+            prompts=[
+                {"text": "red", "mask": left},
+                {"text": "blue", "mask": left},
+                {"text": "green", "mask": right},
+            ]
+        )
+    )
     view = run.look(0)
     for loss in run.losses:
         loss(view)
@@ -213,10 +236,11 @@ def test_a_masked_prompt_changes_no_draw_of_the_others() -> None:
 
 def test_each_half_becomes_what_its_prompt_says() -> None:
     recipe = tiny_recipe(
-        generator={"use": "pixel", "grid": [12, 12]}, steps=60, crops={"count": 8},
-        prompts=[{"text": "red", "mask": [0, 0, 0.5, 1]},
-                 {"text": "blue", "mask": [0.5, 0, 1, 1]}],
-    )  # fmt: skip
+        generator={"use": "pixel", "grid": [12, 12]},
+        steps=60,
+        crops={"count": 8},
+        prompts=[{"text": "red", "mask": [0, 0, 0.5, 1]}, {"text": "blue", "mask": [0.5, 0, 1, 1]}],
+    )
     image = [frame.image for frame in generate(open_run(recipe))][-1][0]
     left, right = image[..., :12].mean((1, 2)), image[..., 12:].mean((1, 2))
     assert left[0] > left[2] + 0.3

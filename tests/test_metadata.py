@@ -14,7 +14,7 @@ from PIL import Image
 from pixweave.errors import MissingError
 from pixweave.media import metadata
 
-STAMP = {"pixweave": "pixweave: 1\nprompts: [a \"fox\", ein Bär, 雪の狐, 🦊]\n"}
+STAMP = {"pixweave": 'pixweave: 1\nprompts: [a "fox", ein Bär, 雪の狐, 🦊]\n'}
 LONG = {"pixweave": "".join(f"- {{use: part{i}, weight: 0.{i}}}\n" for i in range(3000))}
 
 
@@ -43,14 +43,14 @@ def write(path: Path, stamp: dict[str, str]) -> Path:
 @pytest.mark.parametrize("stamp", [STAMP, LONG, {}], ids=["short", "long", "none"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".gif", ".mp4"])
 def test_what_is_written_is_read(tmp_path: Path, suffix: str, stamp: dict[str, str]) -> None:
-    assert metadata.read_stamp(write(tmp_path / f"a{suffix}", stamp)) == stamp
+    assert metadata.read_metadata(write(tmp_path / f"a{suffix}", stamp)) == stamp
 
 
 def test_a_stamp_with_no_room_costs_the_stamp_and_not_the_picture(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0x4E00, 0x9FFF, 60_000)
     stamp = {"pixweave": "".join(map(chr, noise.tolist()))}
     path = write(tmp_path / "a.jpg", stamp)
-    assert metadata.read_stamp(path) == {}
+    assert metadata.read_metadata(path) == {}
     with Image.open(path) as picture:
         assert picture.size == (16, 16)
 
@@ -60,21 +60,34 @@ def test_a_long_recipe_takes_little_room_in_a_png(tmp_path: Path) -> None:
     assert write(tmp_path / "b.png", LONG).stat().st_size - plain < len(LONG["pixweave"]) / 4
 
 
-@pytest.mark.parametrize("comment", [
-    b"{", b"[]", b"3", b'{"pixweave": 3}', b'{"zlib": 3}', b'{"zlib": "!"}', b'{"zlib": "eJw="}',
-    b"\xff\xfe", b"[" * 5000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"{",
+        b"[]",
+        b"3",
+        b'{"pixweave": 3}',
+        b'{"zlib": 3}',
+        b'{"zlib": "!"}',
+        b'{"zlib": "eJw="}',
+        b"\xff\xfe",
+        b"[" * 5000,
+    ],
+)
 def test_a_stamp_of_another_make_is_no_stamp(tmp_path: Path, comment: bytes) -> None:
     Image.new("RGB", (2, 2)).save(tmp_path / "a.gif", comment=comment)
-    assert metadata.read_stamp(tmp_path / "a.gif") == {}
+    assert metadata.read_metadata(tmp_path / "a.gif") == {}
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("a.png", None, "there is no file '{path}'"),
-    ("a.png", b"hello", "'{path}' cannot be read as a picture: cannot identify"),
-    ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "'{path}' cannot be read as a picture: "),
-    ("a.mp4", b"hello", "'{path}' cannot be read as a film: "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.png", None, "there is no file '{path}'"),
+        ("a.png", b"hello", "'{path}' cannot be read as a picture: cannot identify"),
+        ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "'{path}' cannot be read as a picture: "),
+        ("a.mp4", b"hello", "'{path}' cannot be read as a film: "),
+    ],
+)
 def test_a_file_that_is_broken_is_named(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
@@ -82,4 +95,4 @@ def test_a_file_that_is_broken_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(MissingError, match="^" + re.escape(message.format(path=path))):
-        metadata.read_stamp(path)
+        metadata.read_metadata(path)

@@ -71,10 +71,13 @@ def metadata(path: Path) -> dict[str, str]:
 def lightning(version: str) -> dict[str, Any]:
     """A checkpoint as that version of Lightning lays it out; its classes must be faked."""
     content: dict[str, Any] = {
-        "epoch": 3, "global_step": 1200, "pytorch-lightning_version": version,
-        "state_dict": STATE, "optimizer_states": [{"state": {0: {"m": torch.zeros(2)}}}],
+        "epoch": 3,
+        "global_step": 1200,
+        "pytorch-lightning_version": version,
+        "state_dict": STATE,
+        "optimizer_states": [{"state": {0: {"m": torch.zeros(2)}}}],
         "lr_schedulers": [],
-    }  # fmt: skip
+    }
     return content
 
 

@@ -119,13 +119,19 @@ def test_a_model_is_fetched_once_and_recorded(tmp_path: Path, server: Server) ->
         (stalled(BODY, 100, 1.5), "no data for 0.3 s", 3),
         (truncated(BODY, 100), "the connection broke off after 100 bytes", 3),
         (status(302, Location="/m"), "redirects without end (more than 10)", 11),
-        (content(b"<html>", Content_Type="text/html; charset=utf-8"),
-         "answers with a web page instead of the file", 1),
-        (content(BODY, Content_Encoding="gzip"),
-         "sends the file encoded as gzip, which was not asked for", 1),
+        (
+            content(b"<html>", Content_Type="text/html; charset=utf-8"),
+            "answers with a web page instead of the file",
+            1,
+        ),
+        (
+            content(BODY, Content_Encoding="gzip"),
+            "sends the file encoded as gzip, which was not asked for",
+            1,
+        ),
         (status(206), "answers with another part than the one asked for", 3),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_told_and_leaves_no_file(
     tmp_path: Path, server: Server, behaviour: Behaviour, fault: str, asked: int
 ) -> None:
@@ -435,12 +441,16 @@ def test_a_file_of_the_hub(tmp_path: Path, hub: Server) -> None:
     [
         (status(404, X_Error_Code="EntryNotFound"), "'who/what' has no file 'm.bin'"),
         (status(404, X_Error_Code="RevisionNotFound"), "'who/what' has no revision 'v1'"),
-        (status(404, X_Error_Code="RepoNotFound"),
-         "the hub has no 'who/what', or it is private: set HF_TOKEN"),
-        (status(403, X_Error_Code="GatedRepo"),
-         "the hub wants a login for 'who/what': accept its terms, set HF_TOKEN"),
+        (
+            status(404, X_Error_Code="RepoNotFound"),
+            "the hub has no 'who/what', or it is private: set HF_TOKEN",
+        ),
+        (
+            status(403, X_Error_Code="GatedRepo"),
+            "the hub wants a login for 'who/what': accept its terms, set HF_TOKEN",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_of_the_hub(tmp_path: Path, hub: Server, behaviour: Behaviour, fault: str) -> None:
     hub.behaviours["/who/what/resolve/v1/m.bin"] = behaviour
     address = "hf://who/what@v1/m.bin"
@@ -505,9 +515,15 @@ def test_a_hub_that_is_ill(tmp_path: Path, hub: Server, monkeypatch: pytest.Monk
 def test_the_catalogue_names_the_published_vqgans(tmp_path: Path) -> None:
     found = load(tmp_path)
     assert set(found) == {
-        "vqgan_imagenet_f16_1024", "vqgan_imagenet_f16_16384", "vqgan_openimages_f8_8192",
-        "vqgan_coco", "vqgan_faceshq", "vqgan_sflckr", "vqgan_wikiart_1024", "vqgan_wikiart_16384",
-    }  # fmt: skip
+        "vqgan_imagenet_f16_1024",
+        "vqgan_imagenet_f16_16384",
+        "vqgan_openimages_f8_8192",
+        "vqgan_coco",
+        "vqgan_faceshq",
+        "vqgan_sflckr",
+        "vqgan_wikiart_1024",
+        "vqgan_wikiart_16384",
+    }
     for name, model in found.items():
         assert {role: file.name for role, file in model.files.items()} == {
             "weights": f"{name}.ckpt",
@@ -530,18 +546,26 @@ def test_an_own_entry_wins(tmp_path: Path) -> None:
         ("[1]", "is not a mapping of names to models"),
         ("a: {about: x}", "is wrong at a.files: Field required"),
         ("a/b: {}", "is wrong at a/b: a name is made of letters, digits, '.', '_' and '-'"),
-        ("a: {about: x, files: {w: {name: ../x, mirrors: ['http://x/y']}}}",
-         "is wrong at a.files.w.name: a name is made of letters, digits, '.', '_' and '-'"),
-        ("a: {about: x, files: {w: {name: x, mirrors: ['ftp://x/y']}}}",
-         "is wrong at a.files.w.mirrors.0: write http://..., https://... or "
-         "hf://OWNER/NAME[@REVISION]/FILE"),
-        ("a: {about: x, files: {w: {name: x, sha256: ABC, mirrors: ['http://x/y']}}}",
-         "is wrong at a.files.w.sha256: write 64 hexadecimal digits, in lower case"),
-        ("a: {about: x, files: {v: {name: x, mirrors: ['http://x/y']}, "
-         "w: {name: x, mirrors: ['http://x/y']}}}",
-         "is wrong at a: two files have one name: x, x"),
+        (
+            "a: {about: x, files: {w: {name: ../x, mirrors: ['http://x/y']}}}",
+            "is wrong at a.files.w.name: a name is made of letters, digits, '.', '_' and '-'",
+        ),
+        (
+            "a: {about: x, files: {w: {name: x, mirrors: ['ftp://x/y']}}}",
+            "is wrong at a.files.w.mirrors.0: write http://..., https://... or "
+            "hf://OWNER/NAME[@REVISION]/FILE",
+        ),
+        (
+            "a: {about: x, files: {w: {name: x, sha256: ABC, mirrors: ['http://x/y']}}}",
+            "is wrong at a.files.w.sha256: write 64 hexadecimal digits, in lower case",
+        ),
+        (
+            "a: {about: x, files: {v: {name: x, mirrors: ['http://x/y']}, "
+            "w: {name: x, mirrors: ['http://x/y']}}}",
+            "is wrong at a: two files have one name: x, x",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_catalogue(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "models.yaml").write_text(text)
     with pytest.raises(RunError) as caught:
@@ -557,16 +581,23 @@ def test_a_catalogue_that_is_not_yaml(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (10_240, "10 kB"),
-     (999_900, "1.0 MB"), (958_000_000, "958 MB"), (8_400_000_000, "8.4 GB")],
-)  # fmt: skip
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1500, "1.5 kB"),
+        (10_240, "10 kB"),
+        (999_900, "1.0 MB"),
+        (958_000_000, "958 MB"),
+        (8_400_000_000, "8.4 GB"),
+    ],
+)
 def test_sizes_in_words(count: int, words: str) -> None:
     assert in_bytes(count) == words
 
 
 def test_importing_the_store_needs_neither_torch_nor_the_network() -> None:
     code = (
-        "import sys, pixweave.models, pixweave.cli; pixweave.models.model_store().models; "
+        "import sys, pixweave.models, pixweave.cli; pixweave.models.store().models; "
         "print([m for m in ('torch', 'httpx2', 'huggingface_hub', 'open_clip', 'ssl', 'requests') "
         "if m in sys.modules])"
     )

@@ -102,45 +102,72 @@ def test_ls(home: Path) -> None:
 
 
 def test_the_json_of_get_and_verify(home: Path) -> None:
-    paths = {role: f"{home}/models/m/{name}" for role, name in
-             (("weights", "m.bin"), ("config", "m.yaml"))}  # fmt: skip
+    paths = {
+        role: f"{home}/models/m/{name}"
+        for role, name in (("weights", "m.bin"), ("config", "m.yaml"))
+    }
     _, out, _ = pixweave("models", "get", "m", "--json")
     assert json.loads(out) == {"event": "model", "name": "m", "paths": paths}
     _, out, _ = pixweave("models", "verify", "m", "--json")
     assert json.loads(out.splitlines()[0]) == {
-        "event": "verified", "model": "m", "path": paths["weights"], "sha256": DIGEST,
-        "ok": True, "fault": "",
-    }  # fmt: skip
+        "event": "verified",
+        "model": "m",
+        "path": paths["weights"],
+        "sha256": DIGEST,
+        "ok": True,
+        "fault": "",
+    }
     assert json.loads(pixweave("models", "path", "--json")[1]) == {"home": str(home)}
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("path", "m"), 4,
-         "the model 'm' is not on this machine; run `pixweave models get m`, or put m.bin, m.yaml "
-         "into 'HOME/models/m'"),
-        (("verify", "m"), 4,
-         "the model 'm' is not on this machine; run `pixweave models get m`, or put its files into "
-         "'HOME/models/m'"),
-        (("get", "n"), 4,
-         "there is no model 'n' in the catalogue; choose from m, vqgan_coco, vqgan_faceshq, "
-         "vqgan_imagenet_f16_1024, vqgan_imagenet_f16_16384, vqgan_openimages_f8_8192, "
-         "vqgan_sflckr, vqgan_wikiart_1024, vqgan_wikiart_16384"),
-        (("get", "vqgan_cocco"), 4,
-         "there is no model 'vqgan_cocco' in the catalogue; did you mean 'vqgan_coco'?"),
-        (("get", "m", "--offline"), 4,
-         "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
-         "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'"),
-        (("--offline", "get", "m"), 4,
-         "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
-         "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'"),
+        (
+            ("path", "m"),
+            4,
+            "the model 'm' is not on this machine; run `pixweave models get m`, or put m.bin, "
+            "m.yaml into 'HOME/models/m'",
+        ),
+        (
+            ("verify", "m"),
+            4,
+            "the model 'm' is not on this machine; run `pixweave models get m`, or put its files "
+            "into 'HOME/models/m'",
+        ),
+        (
+            ("get", "n"),
+            4,
+            "there is no model 'n' in the catalogue; choose from m, vqgan_coco, vqgan_faceshq, "
+            "vqgan_imagenet_f16_1024, vqgan_imagenet_f16_16384, vqgan_openimages_f8_8192, "
+            "vqgan_sflckr, vqgan_wikiart_1024, vqgan_wikiart_16384",
+        ),
+        (
+            ("get", "vqgan_cocco"),
+            4,
+            "there is no model 'vqgan_cocco' in the catalogue; did you mean 'vqgan_coco'?",
+        ),
+        (
+            ("get", "m", "--offline"),
+            4,
+            "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
+            "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'",
+        ),
+        (
+            ("--offline", "get", "m"),
+            4,
+            "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
+            "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'",
+        ),
         (("convert", "a.ckpt", "b.pt"), 1, "'b.pt' must end in .safetensors"),
-        (("rm", "open_clip:ViT-B-32/openai"), 1,
-         "'open_clip:ViT-B-32/openai' lies in the cache of the Hugging Face hub, which other "
-         "programs share; remove it with `hf cache rm`"),
+        (
+            ("rm", "open_clip:ViT-B-32/openai"),
+            1,
+            "'open_clip:ViT-B-32/openai' lies in the cache of the Hugging Face hub, which other "
+            "programs share; remove it with `hf cache rm`",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_goes_wrong_is_said(home: Path, words: tuple[str, ...], code: int, said: str) -> None:
     said = f"pixweave: {said}\n".replace("HOME", str(home))
     assert pixweave("models", *words) == (code, "", said)

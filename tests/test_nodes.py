@@ -22,15 +22,39 @@ def plain(text: str) -> Any:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("16:9", "16:9"), ("4:3", "4:3"), ("1:30", "1:30"), ("on", "on"), ("no", "no"),
-        ("yes", "yes"), ("0123", "0123"), ("008751", "008751"), ("000000", "000000"),
-        ("1d2b53", "1d2b53"), ("12_000", "12_000"), ("2026-11-23", "2026-11-23"), ("0x1f", "0x1f"),
-        ("1e-3", 0.001), ("1E5", 1e5), ("-.5", -0.5), ("1.", 1.0), ("+3", 3), ("-0", 0), ("0", 0),
-        ("true", True), ("False", False), ("~", None), ("null", None), ("", None),
-        ("'true'", "true"), ('"12"', "12"), ("a#b", "a#b"), ("50%", "50%"),
-        ("[16:9, on, 1e-3]", ["16:9", "on", 0.001]), ("{0: 1, 50%: 2}", {"0": 1, "50%": 2}),
+        ("16:9", "16:9"),
+        ("4:3", "4:3"),
+        ("1:30", "1:30"),
+        ("on", "on"),
+        ("no", "no"),
+        ("yes", "yes"),
+        ("0123", "0123"),
+        ("008751", "008751"),
+        ("000000", "000000"),
+        ("1d2b53", "1d2b53"),
+        ("12_000", "12_000"),
+        ("2026-11-23", "2026-11-23"),
+        ("0x1f", "0x1f"),
+        ("1e-3", 0.001),
+        ("1E5", 1e5),
+        ("-.5", -0.5),
+        ("1.", 1.0),
+        ("+3", 3),
+        ("-0", 0),
+        ("0", 0),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("", None),
+        ("'true'", "true"),
+        ('"12"', "12"),
+        ("a#b", "a#b"),
+        ("50%", "50%"),
+        ("[16:9, on, 1e-3]", ["16:9", "on", 0.001]),
+        ("{0: 1, 50%: 2}", {"0": 1, "50%": 2}),
     ],
-)  # fmt: skip
+)
 def test_scalars_mean_what_a_person_expects(written: str, meant: Any) -> None:
     found = plain(f"a: {written}")["a"]
     assert found == meant
@@ -71,11 +95,16 @@ def test_encodings(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
-        ("an owl: in snow", "an owl: in snow"), ("#ff0000", "#ff0000"), ("*star", "*star"),
-        ("", None), ("3", 3), ("[1, 'b']", [1, "b"]), ('"3"', "3"),
+        ("an owl: in snow", "an owl: in snow"),
+        ("#ff0000", "#ff0000"),
+        ("*star", "*star"),
+        ("", None),
+        ("3", 3),
+        ("[1, 'b']", [1, "b"]),
+        ('"3"', "3"),
         ("{a: {b: on}}", {"a": {"b": "on"}}),
     ],
-)  # fmt: skip
+)
 def test_values_of_set_are_texts_unless_they_are_brackets_or_quotes(
     written: str, meant: Any
 ) -> None:

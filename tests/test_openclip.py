@@ -25,8 +25,11 @@ from pixweave_openclip.perceptor import Perceptor
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixweave.embedding.embedder import Encoder, open_encoder
-from pixweave.engine.context import open_bench
+from pixweave.classification.zero_shot import stage_classifier
+from pixweave.embedding.embedder import Embedder
+from pixweave.embedding.self_check import check_agreement
+from pixweave.engine.context import open_context
+from pixweave.engine.embedders import open_embedder
 from pixweave.errors import MissingError, RecipeError, RunError
 from pixweave.recipe import load_text
 from pixweave.recipe.paths import resolve
@@ -47,8 +50,12 @@ DEEP: dict[str, Any] = {
     "text_cfg": {"context_length": 24, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4},
 }
 """Deep enough for what the self-check must see."""
-SIGLIP = {"no_causal_mask": True, "proj_bias": True, "pool_type": "last",
-          "norm_kwargs": {"eps": 1e-6}}  # fmt: skip
+SIGLIP = {
+    "no_causal_mask": True,
+    "proj_bias": True,
+    "pool_type": "last",
+    "norm_kwargs": {"eps": 1e-6},
+}
 """How SigLIP reads texts: all tokens see all, the padding too, and the last is taken."""
 
 
@@ -70,8 +77,13 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "small-custom": {**SMALL, "custom_text": True},
         "deep": DEEP,
         "deep-quick": {**DEEP, "quick_gelu": True},
-        "deep-sigmoid": {**DEEP, "custom_text": True, "init_logit_bias": -10,
-                        "init_logit_scale": 2.3, "text_cfg": {**DEEP["text_cfg"], **SIGLIP}},
+        "deep-sigmoid": {
+            **DEEP,
+            "custom_text": True,
+            "init_logit_bias": -10,
+            "init_logit_scale": 2.3,
+            "text_cfg": {**DEEP["text_cfg"], **SIGLIP},
+        },
         "small-resnet": config(layers=[1, 1, 1, 1], width=16, patch_size=None, head_width=64),
     }
     for name, content in configs.items():
@@ -311,11 +323,18 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("a.pt", b"not weights", "'a.pt' is not a file of weights: it is neither safetensors nor "
-         "a state dict"),
+        (
+            "a.pt",
+            b"not weights",
+            "'a.pt' is not a file of weights: it is neither safetensors nor a state dict",
+        ),
         ("a.pt", b"", "'a.pt' is not a file of weights: it ends too early"),
-        ("a.safetensors", b"no", "'a.safetensors' is not a safetensors file: Error while "
-         "deserializing header: header too small"),
+        (
+            "a.safetensors",
+            b"no",
+            "'a.safetensors' is not a safetensors file: Error while "
+            "deserializing header: header too small",
+        ),
     ],
 )
 def test_a_file_of_something_else_is_named(
@@ -376,8 +395,12 @@ def test_a_tag_brings_its_activation_and_its_pixel_statistics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_file(made("small-quick").state_dict(), tmp_path / "w.safetensors")
-    tag = {"file": str(tmp_path / "w.safetensors"), "quick_gelu": True,
-           "mean": (0.4, 0.4, 0.4), "std": (0.3, 0.3, 0.3)}  # fmt: skip
+    tag = {
+        "file": str(tmp_path / "w.safetensors"),
+        "quick_gelu": True,
+        "mean": (0.4, 0.4, 0.4),
+        "std": (0.3, 0.3, 0.3),
+    }
     monkeypatch.setitem(pretrained._PRETRAINED, "small", {"mine": tag})
     model: Any = weights.load("small", "mine")
     assert type(model.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
@@ -390,29 +413,47 @@ def test_a_tag_brings_its_activation_and_its_pixel_statistics(
 
 
 def said(model: str, pretrained: str | None) -> list[str]:
-    return [
-        f"{c.setting}: {c.message}; {c.hint}" for c in names.complaints(model, pretrained)
-    ]
+    return [f"{c.setting}: {c.message}; {c.hint}" for c in names.complaints(model, pretrained)]
 
 
 @pytest.mark.parametrize(
     ("model", "tag", "message"),
     [
-        ("ViT-B-23", "openai",
-         "model: open_clip has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'?"),
-        ("ViT-B-32", "opnai",
-         "pretrained: 'ViT-B-32' has no weights 'opnai'; did you mean 'openai'?"),
+        (
+            "ViT-B-23",
+            "openai",
+            "model: open_clip has no architecture 'ViT-B-23'; did you mean 'ViT-B-32'?",
+        ),
+        (
+            "ViT-B-32",
+            "opnai",
+            "pretrained: 'ViT-B-32' has no weights 'opnai'; did you mean 'openai'?",
+        ),
         ("coca_base", "mine", "pretrained: 'coca_base' has no weights 'mine'; give a file"),
         ("coca_base", None, "pretrained: 'coca_base' needs weights; set pretrained to a file"),
-        ("EVA02-B-16", None, "pretrained: 'EVA02-B-16' needs weights; set pretrained to a file or "
-         "a tag: merged2b_s8b_b131k"),
-        ("hf-hub:a/b", "openai",
-         "pretrained: is not used: 'hf-hub:a/b' brings its own weights; remove it"),
+        (
+            "EVA02-B-16",
+            None,
+            "pretrained: 'EVA02-B-16' needs weights; set pretrained to a file or "
+            "a tag: merged2b_s8b_b131k",
+        ),
+        (
+            "hf-hub:a/b",
+            "openai",
+            "pretrained: is not used: 'hf-hub:a/b' brings its own weights; remove it",
+        ),
         ("hf-hub:", None, "model: nothing is named after 'hf-hub:'; write hf-hub:NAME"),
-        ("local-dir:none", None, "model: the folder 'none' holds no open_clip_config.json; name a "
-         "folder as open_clip's push_to_hf_hub saves it"),
-        ("ViT-B-32", "none/a.pt",
-         "pretrained: the file 'none/a.pt' is not there; there is no folder none"),
+        (
+            "local-dir:none",
+            None,
+            "model: the folder 'none' holds no open_clip_config.json; name a "
+            "folder as open_clip's push_to_hf_hub saves it",
+        ),
+        (
+            "ViT-B-32",
+            "none/a.pt",
+            "pretrained: the file 'none/a.pt' is not there; there is no folder none",
+        ),
     ],
 )
 def test_names_are_checked_before_anything_is_loaded(
@@ -423,9 +464,14 @@ def test_names_are_checked_before_anything_is_loaded(
 
 @pytest.mark.parametrize(
     ("model", "tag"),
-    [("ViT-B-32", "openai"), ("ViT-B/32", "laion2b-s34b-b79k"), ("RN50", "random"),
-     ("ViT-B-32-quickgelu", "metaclip_400m"), ("hf-hub:owner/name", None)],
-)  # fmt: skip
+    [
+        ("ViT-B-32", "openai"),
+        ("ViT-B/32", "laion2b-s34b-b79k"),
+        ("RN50", "random"),
+        ("ViT-B-32-quickgelu", "metaclip_400m"),
+        ("hf-hub:owner/name", None),
+    ],
+)
 def test_right_names_pass(model: str, tag: str | None) -> None:
     assert said(model, tag) == []
 
@@ -482,7 +528,7 @@ def test_for_texts_alone_no_image_tower_is_built_or_read(
     whole = Perceptor(kind, str(file), CPU, torch.float32)
     entry = {"use": "open_clip", "model": kind, "pretrained": str(file)}
     monkeypatch.setattr(names, "architectures", list)
-    encoder = open_encoder(plugins_of(), entry, "cpu", "float32")
+    encoder = open_embedder(plugins_of(), entry, "cpu", "float32")
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an image tower is built")
@@ -492,7 +538,7 @@ def test_for_texts_alone_no_image_tower_is_built_or_read(
         for tower in ("VisionTransformer", "ModifiedResNet"):
             patch.setattr(getattr(open_clip.model, tower), "__init__", refuse)
         vectors = torch.from_numpy(encoder.encode_texts(texts))
-        live: Any = encoder._made
+        live: Any = encoder.built
         assert not any(key.startswith("visual.") for key in live.model.state_dict())
         assert names_of(live.model).isdisjoint({"VisionTransformer", "ModifiedResNet", "Conv2d"})
         assert live.size == whole.size
@@ -509,28 +555,31 @@ def test_for_texts_alone_no_image_tower_is_built_or_read(
 def test_random_weights_are_the_same_each_time() -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    one, two = (weights.load("small", "random", only).state_dict() for only in ("", "text"))
+    one, two = (weights.load("small", "random", only).state_dict() for only in (False, True))
     assert torch.equal(before, torch.get_rng_state())
     assert one.keys() == two.keys()
     assert all(torch.equal(own, two[key]) for key, own in one.items())
 
 
-def encoder_of(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> Encoder:
+def encoder_of(kind: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> Embedder:
     """An encoder with random weights."""
     monkeypatch.setattr(names, "architectures", list)
     entry = {"use": "open_clip", "model": kind, "pretrained": "random"}
-    return open_encoder(plugins_of(), entry, "cpu", precision)
+    return open_embedder(plugins_of(), entry, "cpu", precision)
 
 
-RIGHT = [(kind, precision) for kind in ("deep", "deep-quick", "deep-sigmoid")
-         for precision in ("float32", "bfloat16")]  # fmt: skip
+RIGHT = [
+    (kind, precision)
+    for kind in ("deep", "deep-quick", "deep-sigmoid")
+    for precision in ("float32", "bfloat16")
+]
 
 
 @pytest.mark.parametrize(("kind", "precision"), [*RIGHT, ("small-resnet", "float32")])
 def test_the_self_check_passes_what_is_right(
     kind: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = encoder_of(kind, precision, monkeypatch).self_check()
+    found = check_agreement(encoder_of(kind, precision, monkeypatch))
     assert found.verdict == "ok", found
     assert min(found.exact, found.texts) > 0.99999
     assert found.ok
@@ -546,11 +595,14 @@ def test_the_self_check_sees_a_wrong_quick_gelu(
     def wrong(self: Any, block: Any, dtype: torch.dtype) -> None:
         build(self, block, dtype)
         quick = self.activate is F.silu  # whose input is 1.702 times as large
-        self.activate = (lambda x: 1.702 * F.gelu(x / 1.702)) if quick else (
-            lambda x: x * (1.702 * x).sigmoid())  # fmt: skip
+        self.activate = (
+            (lambda x: 1.702 * F.gelu(x / 1.702))
+            if quick
+            else (lambda x: x * (1.702 * x).sigmoid())
+        )
 
     monkeypatch.setattr(fast_vision_tower._Block, "__init__", wrong)
-    found = encoder_of(kind, precision, monkeypatch).self_check()
+    found = check_agreement(encoder_of(kind, precision, monkeypatch))
     assert not found.ok
     assert 0.99 < found.exact < 0.9999
     assert found.verdict == (
@@ -567,17 +619,17 @@ def test_the_self_check_sees_the_same_in_the_text_tower(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = encoder_of(kind, "float32", monkeypatch)
-    live: Any = encoder.live
+    live: Any = encoder.perceptor
     for module in live.model.modules():
         if isinstance(module, open_clip.transformer.ResidualAttentionBlock):
             quick = isinstance(module.mlp.gelu, open_clip.transformer.QuickGELU)
             module.mlp.gelu = nn.GELU() if quick else open_clip.transformer.QuickGELU()
-    assert encoder.self_check().verdict == TEXTS_DIFFER
+    assert check_agreement(encoder).verdict == TEXTS_DIFFER
 
 
 def test_the_self_check_sees_a_wrong_padding_of_siglip(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_of("deep-sigmoid", "float32", monkeypatch)
-    live: Any = encoder.live
+    live: Any = encoder.perceptor
     right = live.tokenizer
 
     def wrong(texts: Any) -> Tensor:
@@ -586,7 +638,7 @@ def test_the_self_check_sees_a_wrong_padding_of_siglip(monkeypatch: pytest.Monke
         return tokens.masked_fill(tokens == 0, 1)
 
     live.tokenizer = wrong
-    found = encoder.self_check()
+    found = check_agreement(encoder)
     assert found.verdict == TEXTS_DIFFER
     assert found.texts < 0.5
     assert found.exact > 0.99999  # nothing is wrong with pictures
@@ -604,7 +656,7 @@ def test_the_self_check_sees_a_precision_that_is_too_low(
         return linear(weight.to(torch.float8_e5m2).to(dtype), bias, dtype)
 
     monkeypatch.setattr(fast_vision_tower, "_linear", coarse)
-    found = encoder_of(kind, "bfloat16", monkeypatch).self_check()
+    found = check_agreement(encoder_of(kind, "bfloat16", monkeypatch))
     assert found.exact > 0.99999
     assert found.verdict == "0.99 is expected: bfloat16 is too coarse for it, use float32"
 
@@ -614,11 +666,19 @@ def test_a_siglip_answers_several_labels_by_its_own_sigmoid(
 ) -> None:
     monkeypatch.setattr(names, "architectures", list)
     entry = {"use": "open_clip", "model": "deep-sigmoid", "pretrained": "random"}
-    body = {"pixweave": 1, "do": "classify", "input": "/", "device": "cpu", "precision": "float32",
-            "perceptors": [entry], "labels": ["a cat", "a dog"], "multi": True,
-            "templates": ["a photo of {}."]}  # fmt: skip
+    body = {
+        "pixweave": 1,
+        "do": "classify",
+        "input": "/",
+        "device": "cpu",
+        "precision": "float32",
+        "perceptors": [entry],
+        "labels": ["a cat", "a dog"],
+        "multi": True,
+        "templates": ["a photo of {}."],
+    }
     recipe = load_text(json.dumps(body), "s.yaml", Path(), plugins_of())
-    live = open_bench(recipe).build(recipe.stages[0].parts["classifier"][0])
+    live = open_context(recipe).build(stage_classifier(recipe))
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     found = live(images)
     model: Any = weights.load("deep-sigmoid", "random")

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from pixweave import Component, Field, OutOfMemoryError, RunError, hookimpl
-from pixweave.pipeline.runner import Event, perform
+from pixweave.events import Event
+from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 

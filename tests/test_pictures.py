@@ -14,15 +14,15 @@ import pytest
 from PIL import Image
 
 from pixweave.loading import (
-    Fault,
-    Found,
-    Look,
-    Picture,
-    Place,
-    find_pictures,
-    read_all,
+    DecodedImage,
+    ImageFile,
+    Preprocessing,
+    ScanReport,
+    UnreadableImage,
+    decode_image,
+    find_images,
+    read_images,
     read_list,
-    read_picture,
 )
 from pixweave.loading.decode import quiet_pillow
 
@@ -39,16 +39,17 @@ def saved(path: Path, picture: Image.Image, **how: Any) -> Path:
     return path
 
 
-def pixels(path: Path, look: Look) -> Any:
-    got = read_picture(path, look)
-    assert isinstance(got, Picture), got
+def pixels(path: Path, look: Preprocessing) -> Any:
+    got = decode_image(path, look)
+    assert isinstance(got, DecodedImage), got
     assert got.pixels is not None
     return got.pixels
 
 
 def names(found: Any, root: Path) -> list[str]:
     return [
-        os.path.relpath(one.path, root) + (f": {one.reason}" if isinstance(one, Fault) else "")
+        os.path.relpath(one.path, root)
+        + (f": {one.reason}" if isinstance(one, UnreadableImage) else "")
         for one in found
     ]
 
@@ -62,16 +63,20 @@ def test_a_folder_gives_its_pictures_in_order_and_each_once(tmp_path: Path) -> N
     (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "nothing.png").touch()
     os.mkfifo(tmp_path / "pipe.png")
-    place = Place()
-    found = names(find_pictures([tmp_path], place=place), tmp_path)
+    report = ScanReport()
+    found = names(find_images([tmp_path], report=report), tmp_path)
     assert found == [
-        "a.png", "b.PNG", "lost.png: the link leads nowhere", "nothing.png: the file is empty",
-        "pipe.png: this is no ordinary file", "in/c.png",
-    ]  # fmt: skip
-    assert (place.roots, place.others) == ([str(tmp_path)], 1)
-    twice = names(find_pictures([tmp_path, tmp_path / "a.png", tmp_path / "*.png"]), tmp_path)
+        "a.png",
+        "b.PNG",
+        "lost.png: the link leads nowhere",
+        "nothing.png: the file is empty",
+        "pipe.png: this is no ordinary file",
+        "in/c.png",
+    ]
+    assert (report.roots, report.others) == ([str(tmp_path)], 1)
+    twice = names(find_images([tmp_path, tmp_path / "a.png", tmp_path / "*.png"]), tmp_path)
     assert twice == found
-    hidden = names(find_pictures([tmp_path], hidden=True), tmp_path)
+    hidden = names(find_images([tmp_path], hidden=True), tmp_path)
     assert set(hidden) - set(found) == {"._a.png", ".hidden/d.png", "@eaDir/e.png"}
 
 
@@ -79,42 +84,45 @@ def test_files_globs_and_exclusions(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "deep/er/c.png", "deep/d.jpg"):
         saved(tmp_path / name, photo(8, 8))
     (tmp_path / "odd").write_bytes((tmp_path / "a.png").read_bytes())
-    assert names(find_pictures([tmp_path / "**" / "*.png"]), tmp_path) == [
-        "a.png", "b.png", "deep/er/c.png",
-    ]  # fmt: skip
-    assert names(find_pictures([tmp_path / "odd", tmp_path / "gone.png"]), tmp_path) == [
-        "odd", "gone.png: there is no such file",
-    ]  # fmt: skip
-    assert names(find_pictures([tmp_path / "*.gif"]), tmp_path) == [
+    assert names(find_images([tmp_path / "**" / "*.png"]), tmp_path) == [
+        "a.png",
+        "b.png",
+        "deep/er/c.png",
+    ]
+    assert names(find_images([tmp_path / "odd", tmp_path / "gone.png"]), tmp_path) == [
+        "odd",
+        "gone.png: there is no such file",
+    ]
+    assert names(find_images([tmp_path / "*.gif"]), tmp_path) == [
         "*.gif: nothing matches this pattern"
     ]
-    kept = names(find_pictures([tmp_path], exclude=["er", "*.jpg"]), tmp_path)
+    kept = names(find_images([tmp_path], exclude=["er", "*.jpg"]), tmp_path)
     assert kept == ["a.png", "b.png"]
 
 
 def test_a_name_with_a_star_in_it_is_a_file_first(tmp_path: Path) -> None:
     saved(tmp_path / "[x].png", photo(8, 8))
-    assert names(find_pictures([tmp_path / "[x].png"]), tmp_path) == ["[x].png"]
+    assert names(find_images([tmp_path / "[x].png"]), tmp_path) == ["[x].png"]
 
 
 def test_a_name_that_is_no_text_is_found_and_read(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.png")
     photo(8, 8).save(path)
-    (found,) = find_pictures([tmp_path])
-    assert isinstance(found, Found)
+    (found,) = find_images([tmp_path])
+    assert isinstance(found, ImageFile)
     assert os.fsencode(found.path).endswith(b"\xff\xfe.png")
-    assert isinstance(read_picture(found.path, Look(8)), Picture)
+    assert isinstance(decode_image(found.path, Preprocessing(8)), DecodedImage)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)
-    place = Place()
-    found = names(find_pictures([tmp_path], place=place), tmp_path)
+    report = ScanReport()
+    found = names(find_images([tmp_path], report=report), tmp_path)
     closed.chmod(0o700)
     assert found == ["closed: the folder cannot be read: permission denied"]
-    assert place.unread == [str(closed)]
+    assert report.unread == [str(closed)]
 
 
 def test_a_folder_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +135,10 @@ def test_a_folder_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    place = Place()
-    found = names(find_pictures([tmp_path], place=place), tmp_path)
+    report = ScanReport()
+    found = names(find_images([tmp_path], report=report), tmp_path)
     assert found == ["closed: the folder cannot be read: permission denied"]
-    assert place.unread == [str(tmp_path / "closed")]
+    assert report.unread == [str(tmp_path / "closed")]
 
 
 def test_lists_end_by_nul_or_by_line() -> None:
@@ -152,12 +160,14 @@ def test_it_is_open_clips_own_preprocessing(
 
     reference = image_transform_v2(PreprocessCfg(**merge_preprocess_dict({}, config)), False)
     expected = (reference(Image.open(path)) * 255).round().byte().permute(1, 2, 0).numpy()
-    assert np.array_equal(pixels(path, Look(64, fit))[0], expected)
+    assert np.array_equal(pixels(path, Preprocessing(64, fit))[0], expected)
 
 
 def test_draft_decoding_changes_little(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", photo(1600, 1200), quality=90)
-    full, draft = (pixels(path, Look(64, draft=draft)).astype(int) for draft in (False, True))
+    full, draft = (
+        pixels(path, Preprocessing(64, draft=draft)).astype(int) for draft in (False, True)
+    )
     assert np.abs(full - draft).mean() < 0.5
     assert not np.array_equal(full, draft)
 
@@ -170,15 +180,15 @@ def test_exif_orientation_is_obeyed(tmp_path: Path, turn: int) -> None:
     exif[0x0112] = turn
     path = saved(tmp_path / "a.png", photo(60, 40), exif=exif)
     upright = saved(tmp_path / "b.png", ImageOps.exif_transpose(Image.open(path)))
-    assert np.array_equal(pixels(path, Look(16)), pixels(upright, Look(16)))
-    got = read_picture(path, Look(16))
-    assert isinstance(got, Picture)
+    assert np.array_equal(pixels(path, Preprocessing(16)), pixels(upright, Preprocessing(16)))
+    got = decode_image(path, Preprocessing(16))
+    assert isinstance(got, DecodedImage)
     assert (got.width, got.height) == ((40, 60) if turn > 4 else (60, 40))
 
 
 def flat(path: Path, **look: Any) -> list[int]:
     """The colour in the middle."""
-    return [int(v) for v in pixels(path, Look(8, **look))[0, 4, 4]]
+    return [int(v) for v in pixels(path, Preprocessing(8, **look))[0, 4, 4]]
 
 
 def test_alpha_shows_the_background(tmp_path: Path) -> None:
@@ -209,14 +219,14 @@ def test_other_kinds_of_pixels(tmp_path: Path) -> None:
 def test_frames_of_an_animated_file(tmp_path: Path) -> None:
     shades = [Image.new("RGB", (20, 20), (i * 25,) * 3) for i in range(10)]
     path = saved(tmp_path / "a.gif", shades[0], save_all=True, append_images=shades[1:])
-    assert pixels(path, Look(8)).shape == (1, 8, 8, 3)
-    got = read_picture(path, Look(8, frames=3))
-    assert isinstance(got, Picture)
+    assert pixels(path, Preprocessing(8)).shape == (1, 8, 8, 3)
+    got = decode_image(path, Preprocessing(8, frames=3))
+    assert isinstance(got, DecodedImage)
     assert got.pixels is not None
     assert got.frames == (0, 3, 6)
     assert got.pixels[:, 0, 0, 0].tolist() == [0, 75, 150]
     still = saved(tmp_path / "b.png", shades[2])
-    assert pixels(still, Look(8, frames=3)).shape == (1, 8, 8, 3)
+    assert pixels(still, Preprocessing(8, frames=3)).shape == (1, 8, 8, 3)
 
 
 def test_a_long_strip_is_cut_before_it_is_enlarged(tmp_path: Path) -> None:
@@ -226,7 +236,7 @@ def test_a_long_strip_is_cut_before_it_is_enlarged(tmp_path: Path) -> None:
 
 def test_pad_keeps_all_of_it(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.new("RGB", (40, 20), "blue"))
-    made = pixels(path, Look(8, "pad", background=(9, 9, 9)))[0]
+    made = pixels(path, Preprocessing(8, "pad", background=(9, 9, 9)))[0]
     assert made[0, 0].tolist() == [9, 9, 9]
     assert made[4, 0].tolist() == [0, 0, 255]
 
@@ -236,8 +246,8 @@ def test_the_camera_says_when(tmp_path: Path) -> None:
 
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
-    got = read_picture(saved(tmp_path / "a.jpg", photo(20, 20), exif=exif), Look(8))
-    assert isinstance(got, Picture)
+    got = decode_image(saved(tmp_path / "a.jpg", photo(20, 20), exif=exif), Preprocessing(8))
+    assert isinstance(got, DecodedImage)
     assert got.taken == datetime(2024, 5, 6, 7, 8, 9).timestamp()
     assert got.format == "jpeg"
 
@@ -251,14 +261,14 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         ("none.png", b"", "the file is empty"),
     ):
         (tmp_path / name).write_bytes(data)
-        got = read_picture(tmp_path / name, Look(8))
-        assert isinstance(got, Fault)
+        got = decode_image(tmp_path / name, Preprocessing(8))
+        assert isinstance(got, UnreadableImage)
         if name != "cut.jpg":
             assert got.reason == reason
         else:
             assert got.reason.startswith("image file is truncated (")
-    gone = read_picture(tmp_path / "gone.png", Look(8))
-    assert gone == Fault(
+    gone = decode_image(tmp_path / "gone.png", Preprocessing(8))
+    assert gone == UnreadableImage(
         str(tmp_path / "gone.png"), "the file cannot be read: no such file or directory"
     )
 
@@ -266,11 +276,11 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
 def test_too_many_pixels_are_refused(tmp_path: Path) -> None:
     with quiet_pillow():
         path = saved(tmp_path / "a.png", Image.new("1", (9000, 9000)))
-        got = read_picture(path, Look(8))
-        assert got == Fault(str(path), "9000x9000 pixels are too many to read")
+        got = decode_image(path, Preprocessing(8))
+        assert got == UnreadableImage(str(path), "9000x9000 pixels are too many to read")
         bomb = saved(tmp_path / "b.png", Image.new("1", (20_000, 10_000)))
-        got = read_picture(bomb, Look(8))
-        assert got == Fault(str(bomb), "it has more pixels than are safe to read")
+        got = decode_image(bomb, Preprocessing(8))
+        assert got == UnreadableImage(str(bomb), "it has more pixels than are safe to read")
 
 
 def test_heic_is_read_where_the_library_is(tmp_path: Path) -> None:
@@ -286,8 +296,8 @@ def test_heic_without_the_library_says_what_to_install(
 
     monkeypatch.setattr(decode, "_heif", lambda: False)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    got = read_picture(tmp_path / "a.heic", Look(8))
-    assert isinstance(got, Fault)
+    got = decode_image(tmp_path / "a.heic", Preprocessing(8))
+    assert isinstance(got, UnreadableImage)
     assert got.reason == "HEIC needs a decoder: pip install pillow-heif"
 
 
@@ -296,16 +306,18 @@ def test_reading_keeps_the_order_and_a_bound(tmp_path: Path) -> None:
         saved(tmp_path / f"{i:02}.png", Image.new("RGB", (8 + 8 * (i % 3), 8), (i, 0, 0)))
     drawn = 0
 
-    def watched() -> Iterator[Found | Fault]:
+    def watched() -> Iterator[ImageFile | UnreadableImage]:
         nonlocal drawn
-        for found in find_pictures([tmp_path]):
+        for found in find_images([tmp_path]):
             drawn += 1
             yield found
 
     made = []
-    for used, (found, got) in enumerate(read_all(watched(), Look(8), workers=4, ahead=8), 1):
+    for used, (found, got) in enumerate(
+        read_images(watched(), Preprocessing(8), workers=4, ahead=8), 1
+    ):
         assert drawn - used <= 8
-        assert isinstance(got, Picture)
+        assert isinstance(got, DecodedImage)
         assert got.path == found.path
         assert got.pixels is not None
         made.append(int(got.pixels[0, 0, 0, 0]))
@@ -314,12 +326,15 @@ def test_reading_keeps_the_order_and_a_bound(tmp_path: Path) -> None:
 
 def test_what_is_known_is_not_decoded_and_threads_end(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", photo(8, 8))
-    first = read_picture(path, Look(8))
-    assert isinstance(first, Picture)
-    seen = [Fault("x", "no"), *find_pictures([tmp_path])]
-    reading = read_all(seen, Look(8), skip=lambda digest: digest == first.digest)
-    assert [got for _, got in reading] == [Fault("x", "no"), Picture(str(path), first.digest)]
-    stopped = read_all(list(find_pictures([tmp_path])) * 50, Look(8))
+    first = decode_image(path, Preprocessing(8))
+    assert isinstance(first, DecodedImage)
+    seen = [UnreadableImage("x", "no"), *find_images([tmp_path])]
+    reading = read_images(seen, Preprocessing(8), skip=lambda digest: digest == first.digest)
+    assert [got for _, got in reading] == [
+        UnreadableImage("x", "no"),
+        DecodedImage(str(path), first.digest),
+    ]
+    stopped = read_images(list(find_images([tmp_path])) * 50, Preprocessing(8))
     next(stopped)
     stopped.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("pixweave-read")]
@@ -327,15 +342,15 @@ def test_what_is_known_is_not_decoded_and_threads_end(tmp_path: Path) -> None:
 
 def test_an_encoder_reads_for_its_perceptor(tmp_path: Path) -> None:
     from pixweave import Plugins
-    from pixweave.embedding.embedder import open_encoder
+    from pixweave.engine.embedders import open_embedder
 
     plugins = Plugins.discover()
-    encoder = open_encoder(plugins, "tiny", "cpu")
+    encoder = open_embedder(plugins, "tiny", "cpu")
     saved(tmp_path / "a.png", photo(90, 60))
-    look = encoder.look()
+    look = encoder.preprocessing()
     vectors = encoder.encode_pictures(pixels(tmp_path / "a.png", look))
     texts = encoder.encode_texts(["red", "blue"])
     assert vectors.shape == (1, texts.shape[1])
     assert np.allclose(np.linalg.norm(texts, axis=1), 1, atol=1e-6)
-    assert encoder.identity == open_encoder(plugins).identity
+    assert encoder.identity == open_embedder(plugins).identity
     assert encoder.identity.startswith("tiny:")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pixweave_pixel import Pixel
 from pixweave_pixel.cells import SHAPES, Shape, cell_map, outlines, pitch
+from pixweave_pixel.pixel_settings import Pixel
 from torch import Tensor
 
 from pixweave import RecipeError, generate, open_run

@@ -126,8 +126,8 @@ BROKEN = {
         "x = 1",
         "plugin 'nohook' has no hook; a plugin has one or more of "
         "register_generators, register_perceptors, register_losses, "
-        "register_augmentations, register_classifiers, register_filters, register_searchers, "
-        "register_exporters, "
+        "register_augmentations, register_codecs, register_samplers, register_classifiers, "
+        "register_filters, register_searchers, register_exporters, register_stages, "
         "register_trainers, register_executors",
     ),
     "misspelt": (
@@ -153,7 +153,7 @@ BROKEN = {
     "nobuild": (
         VIVID.replace("def build", "def biuld"),
         "register_losses() of plugin 'nobuild': "
-        "Vivid has no build(self, run) (did you mean 'biuld'?)",
+        "Vivid has no build(self, run); rename 'biuld' to 'build'",
     ),
     "buildargs": (
         VIVID.replace("def build(self, run)", "def build(self)"),

@@ -74,26 +74,29 @@ class Terminal:
         return self.tty
 
 
-@pytest.mark.parametrize(("kind", "env"), [
-    ("kitty", {"TERM": "xterm-kitty"}),
-    ("kitty", {"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}),
-    ("kitty", {"TERM": "xterm-ghostty"}),
-    ("kitty", {"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}),
-    ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}),
-    ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}),
-    ("iterm", {"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}),
-    ("blocks", {"TERM": "tmux-256color", "TERM_PROGRAM": "WezTerm"}),
-    ("blocks", {"TERM": "xterm-256color", "TMUX": "/tmp/t", "KITTY_WINDOW_ID": "1"}),
-    ("blocks", {"TERM": "xterm", "COLORTERM": "truecolor"}),
-    ("blocks", {"TERM": "xterm", "COLORTERM": "24bit"}),
-    ("blocks", {"TERM": "xterm-direct"}),
-    ("blocks", {"TERM": "xterm-256color"}),
-    (None, {"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}),
-    (None, {"TERM": "xterm"}),
-    (None, {"TERM": "dumb", "COLORTERM": "truecolor"}),
-    (None, {"TERM": "xterm-kitty", "NO_COLOR": "1"}),
-    (None, {}),
-])
+@pytest.mark.parametrize(
+    ("kind", "env"),
+    [
+        ("kitty", {"TERM": "xterm-kitty"}),
+        ("kitty", {"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}),
+        ("kitty", {"TERM": "xterm-ghostty"}),
+        ("kitty", {"TERM": "xterm-256color", "TERM_PROGRAM": "ghostty"}),
+        ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}),
+        ("iterm", {"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}),
+        ("iterm", {"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}),
+        ("blocks", {"TERM": "tmux-256color", "TERM_PROGRAM": "WezTerm"}),
+        ("blocks", {"TERM": "xterm-256color", "TMUX": "/tmp/t", "KITTY_WINDOW_ID": "1"}),
+        ("blocks", {"TERM": "xterm", "COLORTERM": "truecolor"}),
+        ("blocks", {"TERM": "xterm", "COLORTERM": "24bit"}),
+        ("blocks", {"TERM": "xterm-direct"}),
+        ("blocks", {"TERM": "xterm-256color"}),
+        (None, {"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}),
+        (None, {"TERM": "xterm"}),
+        (None, {"TERM": "dumb", "COLORTERM": "truecolor"}),
+        (None, {"TERM": "xterm-kitty", "NO_COLOR": "1"}),
+        (None, {}),
+    ],
+)
 def test_what_a_terminal_can_show(kind: str | None, env: Mapping[str, str]) -> None:
     assert terminal_preview.supports(Terminal(), env) == kind
     assert terminal_preview.supports(Terminal(False), env) is None
@@ -171,7 +174,9 @@ def test_inline_pictures_decode_back_to_the_file() -> None:
     assert from_kitty(sent) == ("a=T,f=100,q=2,c=20,r=10,m=1", data)
     assert sent.count("\x1b_G") == sent.count("\x1b\\") > 3
     assert from_iterm(terminal_preview.iterm(data, 20, 10)) == (
-        f"inline=1;size={len(data)};width=20;height=10;preserveAspectRatio=1", data)
+        f"inline=1;size={len(data)};width=20;height=10;preserveAspectRatio=1",
+        data,
+    )
     with Image.open(io.BytesIO(data)) as picture:
         assert (np.asarray(picture) == noise()).all()
 
@@ -186,13 +191,17 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("cost", "least", "most"), [
-    (lambda now: 0.0055, 150, 165),  # a local terminal: the 8 Hz of the timer would be 480
-    (lambda now: 0.0005, 470, 480),
-    (lambda now: 0.5, 2, 3),  # over a slow line
-    (lambda now: 0.005 if now < 130 else 0.4, 100, 125),  # a line that gets slow
-    (lambda now: random.Random(now).uniform(0.001, 0.02), 90, 130),
-], ids=["local", "cheap", "slow", "turns-slow", "random"])
+@pytest.mark.parametrize(
+    ("cost", "least", "most"),
+    [
+        (lambda now: 0.0055, 150, 165),  # a local terminal: the 8 Hz of the timer would be 480
+        (lambda now: 0.0005, 470, 480),
+        (lambda now: 0.5, 2, 3),  # over a slow line
+        (lambda now: 0.005 if now < 130 else 0.4, 100, 125),  # a line that gets slow
+        (lambda now: random.Random(now).uniform(0.001, 0.02), 90, 130),
+    ],
+    ids=["local", "cheap", "slow", "turns-slow", "random"],
+)
 def test_drawing_stays_under_its_share_of_the_time(
     cost: Callable[[float], float], least: int, most: int
 ) -> None:
@@ -214,18 +223,40 @@ def test_drawing_stays_under_its_share_of_the_time(
 
 
 def on_terminal(
-    work: Path, *words: str, columns: int = 80, env: Mapping[str, str] = TRUE,
+    work: Path,
+    *words: str,
+    columns: int = 80,
+    env: Mapping[str, str] = TRUE,
     interrupt_at: str = "",
 ) -> tuple[int, str, str]:
     """Exit code, stdout (a pipe) and what the terminal at stderr got; Ctrl-C when it shows that."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (20, columns))
-    outer = {key: value for key, value in os.environ.items() if key not in (
-        "NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM_PROGRAM", "LC_TERMINAL", "TMUX",
-        "KITTY_WINDOW_ID", "COLUMNS", "LINES")}
+    outer = {
+        key: value
+        for key, value in os.environ.items()
+        if key
+        not in (
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "COLORTERM",
+            "TERM_PROGRAM",
+            "LC_TERMINAL",
+            "TMUX",
+            "KITTY_WINDOW_ID",
+            "COLUMNS",
+            "LINES",
+        )
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", "pixweave", *words], cwd=work, text=True, stdin=slave, stderr=slave,
-        stdout=subprocess.PIPE, env={**outer, **env})
+        [sys.executable, "-m", "pixweave", *words],
+        cwd=work,
+        text=True,
+        stdin=slave,
+        stderr=slave,
+        stdout=subprocess.PIPE,
+        env={**outer, **env},
+    )
     os.close(slave)
     seen = bytearray()
 
@@ -256,8 +287,18 @@ def work(tmp_path: Path) -> Path:
 
 
 def run_words(steps: int) -> list[str]:
-    return ["run", "fast.yaml", "-o", "here", "--plugins-dir", ".", "-n", str(steps),
-            "-s", "losses=[patient]"]
+    return [
+        "run",
+        "fast.yaml",
+        "-o",
+        "here",
+        "--plugins-dir",
+        ".",
+        "-n",
+        str(steps),
+        "-s",
+        "losses=[patient]",
+    ]
 
 
 def plain(text: str) -> str:
@@ -307,10 +348,13 @@ def test_without_a_preview_there_is_still_a_bar(work: Path) -> None:
     assert_wiped(shown)
 
 
-@pytest.mark.parametrize(("env", "decode"), [
-    ({"TERM": "xterm-kitty"}, from_kitty),
-    ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, from_iterm),
-])
+@pytest.mark.parametrize(
+    ("env", "decode"),
+    [
+        ({"TERM": "xterm-kitty"}, from_kitty),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, from_iterm),
+    ],
+)
 def test_a_terminal_with_inline_pictures_keeps_the_finished_one(
     work: Path, env: Mapping[str, str], decode: Callable[[str], tuple[str, bytes]]
 ) -> None:

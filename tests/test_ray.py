@@ -16,18 +16,18 @@ from test_search_proofs import gallery
 
 from pixweave.errors import MissingError, RunError
 from pixweave.plugins import Plugins
-from pixweave.search import Tally, Wish, indexing, open_index
+from pixweave.search import IndexOptions, IndexProgress, indexing, open_index
 from pixweave.testing import check_component, plugins_of
-from pixweave.workers.tasks import Done, ExecutorRun, Unit
+from pixweave.workers.tasks import ExecutorContext, Task, TaskResult
 
-UNIT = Unit("a", "pixweave.testing.check_executors:labour", {"number": 3})
+UNIT = Task("a", "pixweave.testing.check_executors:labour", {"number": 3})
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     from pixweave_ray import Ray
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    run: Any = ExecutorRun()
+    run: Any = ExecutorContext()
     with pytest.raises(MissingError) as caught:
         Ray().build(run)
     assert str(caught.value) == (
@@ -35,9 +35,9 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def bring(plugins: Plugins, at: Path, perceptor: str, *inputs: Path, **how: Any) -> Tally:
+def bring(plugins: Plugins, at: Path, perceptor: str, *inputs: Path, **how: Any) -> IndexProgress:
     with open_index(at, perceptor, True, "cpu", plugins=plugins) as index:
-        *_, tally = index.update(Wish(inputs, batch=4, **how))
+        *_, tally = index.update(IndexOptions(inputs, batch=4, **how))
     return tally
 
 
@@ -75,8 +75,9 @@ def test_it_starts_by_itself_and_goes_on_where_processes_were_killed(tmp_path: P
     together, alone = rows(at), rows(tmp_path / "alone")
     assert [row[:-1] for row in together] == [row[:-1] for row in alone]
     # sums of two threads are added up in another order than those of one
-    first, second = ([np.frombuffer(row[-1], np.float16) for row in each]
-                     for each in (together, alone))  # fmt: skip
+    first, second = (
+        [np.frombuffer(row[-1], np.float16) for row in each] for each in (together, alone)
+    )
     np.testing.assert_allclose(np.stack(first), np.stack(second), atol=0.001)
 
 
@@ -84,7 +85,7 @@ def test_where_there_is_no_cluster_it_says_so() -> None:
     pytest.importorskip("ray")
     from pixweave_ray import Ray
 
-    run: Any = ExecutorRun()
+    run: Any = ExecutorContext()
     with pytest.raises(RunError) as caught:
         next(Ray(address="127.0.0.1:1").build(run).run([UNIT], lambda: False))
     assert str(caught.value) == (
@@ -99,15 +100,23 @@ def cluster(ordinary_priority: None) -> Iterator[Any]:
     pytest.importorskip("ray")
     from pixweave_ray import Ray
 
-    run: Any = ExecutorRun()
+    run: Any = ExecutorContext()
     Ray().build(run)  # it makes Ray quiet
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={
-        "num_cpus": 0, "include_dashboard": False, "object_store_memory": 80_000_000,
-        "_system_config": {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500,
-                           "health_check_failure_threshold": 4},
-    })  # fmt: skip
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": 80_000_000,
+            "_system_config": {
+                "health_check_initial_delay_ms": 1000,
+                "health_check_period_ms": 500,
+                "health_check_failure_threshold": 4,
+            },
+        },
+    )
     for _ in range(2):
         made.add_node(num_cpus=1, object_store_memory=80_000_000)
     yield made
@@ -159,7 +168,7 @@ def test_a_killed_node_loses_nothing(
     monkeypatch.setattr("pixweave_ray._Crew.work", run)
     doomed, seen = next(iter(cluster.worker_nodes)), list[Any]()
     with open_index(at, "steady", True, "cpu", plugins=plugins) as index:
-        wish = Wish([photos], batch=4, executor=address, shard=4)
+        wish = IndexOptions([photos], batch=4, executor=address, shard=4)
         for tally in index.update(wish):
             if tally.committed and not seen:
                 seen = ray.nodes()
@@ -177,7 +186,7 @@ def _noting(tries: list[int]) -> Any:
 
     work = _Crew.work
 
-    def noted(self: Any, *given: Any) -> Iterator[Done]:
+    def noted(self: Any, *given: Any) -> Iterator[TaskResult]:
         for done in work(self, *given):
             tries.append(done.tries)
             yield done

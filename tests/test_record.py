@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pixweave import load
-from pixweave.pipeline.run_folder import Record, new_folder
+from pixweave.pipeline.run_folder import RunFolder, new_folder
 from pixweave.testing import plugins_of, tiny_recipe
 
 TODAY = datetime.date.today().isoformat
@@ -22,10 +22,16 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "run.json").read_text()))
 
 
-@pytest.mark.parametrize(("name", "slug"), [
-    ("A Fox, in Snow!", "a-fox-in-snow"), ("雪", "run"), ("", "run"), ("../../etc", "etc"),
-    ("x" * 300, "x" * 40),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("A Fox, in Snow!", "a-fox-in-snow"),
+        ("雪", "run"),
+        ("", "run"),
+        ("../../etc", "etc"),
+        ("x" * 300, "x" * 40),
+    ],
+)
 def test_a_run_has_a_numbered_folder_of_its_day(tmp_path: Path, name: str, slug: str) -> None:
     first, second = new_folder(tmp_path, name), new_folder(tmp_path, name)
     assert first.relative_to(tmp_path).as_posix() == f"{TODAY()}/0001-{slug}"
@@ -81,7 +87,7 @@ def test_there_is_no_last_where_links_cannot_be(
 
 def test_the_folder_holds_the_recipe_and_what_it_became(tmp_path: Path) -> None:
     recipe = tiny_recipe()
-    record = Record(tmp_path, recipe)
+    record = RunFolder(tmp_path, recipe)
     assert (tmp_path / "recipe.yaml").read_text() == recipe.sources[-1][1]
     assert (tmp_path / "resolved.yaml").read_text() == recipe.resolved_yaml()
     assert read(tmp_path)["status"] == "running"
@@ -98,7 +104,7 @@ def test_each_source_of_the_recipe_is_kept_as_written(tmp_path: Path) -> None:
     top.write_text("pixweave: 1\nprompts: [a red square]\nperceptors: [fake]\n")
     folder = tmp_path / "run"
     folder.mkdir()
-    Record(folder, load([base, top], plugins_of())).finish("done", {})
+    RunFolder(folder, load([base, top], plugins_of())).finish("done", {})
     assert (folder / "recipe.yaml").read_text() == top.read_text()
     assert (folder / f"recipe-1-{'b' * 80}.yaml").read_text() == base.read_text()
 
@@ -109,15 +115,15 @@ def test_the_command_is_kept_without_the_home_folder(
     monkeypatch.setenv("HOME", "/home/ada")
     words = ["/home/ada/bin/pixweave", "run", "/home/ada/fox.yaml", "--out=/home/ada", "/home/adam"]
     monkeypatch.setattr("sys.argv", words)
-    Record(tmp_path, tiny_recipe()).finish("done", {})
+    RunFolder(tmp_path, tiny_recipe()).finish("done", {})
     assert read(tmp_path)["argv"] == ["pixweave", "run", "~/fox.yaml", "--out=~", "/home/adam"]
 
 
 def test_every_line_of_the_events_is_json(tmp_path: Path) -> None:
-    record = Record(tmp_path, tiny_recipe())
-    record.event({"event": "planned", "x": float("inf"), "deep": [{"y": float("nan")}]})
-    record.event({"event": "step", "step": 0})  # its losses were not read
-    record.event({"event": "step", "step": 1, "losses": {"a": 0.5}})
+    record = RunFolder(tmp_path, tiny_recipe())
+    record.record_event({"event": "planned", "x": float("inf"), "deep": [{"y": float("nan")}]})
+    record.record_event({"event": "step", "step": 0})  # its losses were not read
+    record.record_event({"event": "step", "step": 1, "losses": {"a": 0.5}})
     lines = (tmp_path / "events.jsonl").read_text().splitlines()  # there before it is closed
     assert [json.loads(line) for line in lines] == [
         {"event": "planned", "x": None, "deep": [{"y": None}]},
@@ -129,12 +135,12 @@ def test_every_line_of_the_events_is_json(tmp_path: Path) -> None:
 def test_a_full_disk_stops_the_events_and_not_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = Record(tmp_path, tiny_recipe())
+    record = RunFolder(tmp_path, tiny_recipe())
     assert record._events is not None
     record._events.close()
     record._events = Path("/dev/full").open("w")  # noqa: SIM115 - the record closes it
     for step in range(3):
-        record.event({"event": "step", "step": step, "losses": {}})
+        record.record_event({"event": "step", "step": step, "losses": {}})
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")

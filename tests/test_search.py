@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pixweave.cli import cli
-from pixweave.embedding.embedder import Encoder
+from pixweave.embedding.embedder import Embedder
 from pixweave.errors import MissingError, RunError
 from pixweave.loading import decode
 from pixweave.plugins import Plugins
@@ -23,13 +23,13 @@ from pixweave.search import (
     Filters,
     Hit,
     Index,
+    IndexOptions,
+    IndexProgress,
     Query,
-    Tally,
     Term,
-    Wish,
     open_index,
 )
-from pixweave.search.index_store import open_store
+from pixweave.search.index_store import open_index_store
 from pixweave.testing import plugins_of
 
 COLOURS = ("red", "lime", "blue", "yellow", "black", "white")
@@ -55,17 +55,17 @@ def opened(plugins: Plugins, folder: Path, **how: Any) -> Index:
     return open_index(folder, how.pop("perceptor", "fake"), True, "cpu", plugins=plugins, **how)
 
 
-def brought(index: Index, *inputs: Path, **how: Any) -> Tally:
+def brought(index: Index, *inputs: Path, **how: Any) -> IndexProgress:
     """Index, and give the last word with all faults."""
     faults = []
-    tally = Tally()
-    for tally in index.update(Wish(inputs, **how)):
-        faults += tally.faults
-    tally.faults = faults
+    tally = IndexProgress()
+    for tally in index.update(IndexOptions(inputs, **how)):
+        faults += tally.unreadable
+    tally.unreadable = faults
     return tally
 
 
-def counts(tally: Tally) -> dict[str, int]:
+def counts(tally: IndexProgress) -> dict[str, int]:
     names = ("encoded", "reused", "unchanged", "broken", "removed")
     return {name: getattr(tally, name) for name in names if getattr(tally, name)}
 
@@ -134,12 +134,12 @@ def test_broken_files_are_remembered(plugins: Plugins, photos: Path, tmp_path: P
     (photos / "empty.png").touch()
     with opened(plugins, tmp_path / "index") as index:
         first = brought(index, photos)
-        assert {os.path.basename(f.path): f.reason for f in first.faults} == {
+        assert {os.path.basename(f.path): f.reason for f in first.unreadable} == {
             "bad.png": "this is no picture that can be read",
             "empty.png": "the file is empty",
         }
         second = brought(index, photos)
-        assert (second.faults, second.already, second.unchanged) == ([], 2, 7)
+        assert (second.unreadable, second.already, second.unchanged) == ([], 2, 7)
         assert brought(index, photos, retry=True).broken == 1  # the empty one is seen each time
         Image.new("RGB", (8, 8), "red").save(photos / "bad.png")
         assert counts(brought(index, photos)) == {"encoded": 1, "unchanged": 7}
@@ -179,7 +179,7 @@ def test_models_are_never_mixed(plugins: Plugins, photos: Path, tmp_path: Path) 
         other.search(Query([Term("red")]))
     assert str(caught.value) == (
         f"the index '{folder}' has no vectors of fake with these weights "
-        f"({other.encoder.identity}); it has {{\"use\": \"fake\", \"side\": 16}}: "
+        f'({other.embedder.identity}); it has {{"use": "fake", "side": 16}}: '
         "index again with it, or use the perceptor that it has"
     )
     with opened(plugins, folder, perceptor={"use": "fake", "side": 8}) as other:
@@ -301,8 +301,8 @@ def test_an_index_beside_the_pictures_moves_with_them(
 
 def filled(index: Index, count: int, dim: int = 32) -> tuple[Any, Any]:
     """Vectors of made-up files, some of them equal; their ids and float16 rows."""
-    encoder = index.encoder
-    model = index.store.model(encoder.identity, encoder.look().key, dim, '{"use": "fake"}')
+    encoder = index.embedder
+    model = index.store.model(encoder.identity, encoder.preprocessing().key, dim, '{"use": "fake"}')
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(count, dim)) + 1
     vectors[::7] = vectors[0]  # ties
@@ -336,7 +336,7 @@ def test_it_agrees_with_brute_force_ties_and_filters_included(
         goals = {f"q{i}": rng.normal(size=32).astype(np.float32) + (i % 2) for i in range(8)}
         goals["tied"] = vectors[0].astype(np.float32)
         monkeypatch.setattr(
-            Encoder, "encode_texts", lambda self, texts: np.stack([goals[t] for t in texts])
+            Embedder, "encode_texts", lambda self, texts: np.stack([goals[t] for t in texts])
         )
         for text, goal in goals.items():
             unit = (goal / np.linalg.norm(goal.astype(np.float64))).astype(np.float32)
@@ -362,7 +362,7 @@ def test_the_graph_keeps_the_contract_and_finds_most_for_texts(tmp_path: Path) -
     pytest.importorskip("usearch")
     from pixweave_ann import Ann
 
-    from pixweave.search import SearchRun
+    from pixweave.search import SearchContext
     from pixweave.search.matrix import Matrix
     from pixweave.testing import check_component
 
@@ -376,7 +376,7 @@ def test_the_graph_keeps_the_contract_and_finds_most_for_texts(tmp_path: Path) -
     away = rng.normal(size=64)
     texts = (centres[:40] + away * 1.5 + 0.3 * rng.normal(size=(40, 64))).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
-    run: Any = SearchRun(Matrix(vectors, np.arange(4000), "g", tmp_path, "m"))
+    run: Any = SearchContext(Matrix(vectors, np.arange(4000), "g", tmp_path, "m"))
     graph = Ann().build(run)
     hit = 0
     for text in texts:
@@ -400,7 +400,7 @@ def test_deleted_rows_are_not_found_and_the_matrix_mends_itself(
     with opened(plugins, tmp_path / "index") as index:
         ids, vectors = filled(index, 3000)
         goal = vectors[5].astype(np.float32)
-        monkeypatch.setattr(Encoder, "encode_texts", lambda self, texts: goal[None])
+        monkeypatch.setattr(Embedder, "encode_texts", lambda self, texts: goal[None])
 
         def top() -> list[int]:
             return [hit.id for hit in index.search(Query([Term("q")], top=5))]
@@ -441,8 +441,8 @@ def test_several_write_and_read_at_once(plugins: Plugins, photos: Path, tmp_path
         opened(plugins, tmp_path / "index") as one,
         opened(plugins, tmp_path / "index") as two,
     ):
-        first = one.update(Wish([photos], batch=2))
-        second = two.update(Wish([photos], batch=3))
+        first = one.update(IndexOptions([photos], batch=2))
+        second = two.update(IndexOptions([photos], batch=3))
         for _ in range(4):
             next(first, None)
             next(second, None)
@@ -458,7 +458,7 @@ def test_several_write_and_read_at_once(plugins: Plugins, photos: Path, tmp_path
 def test_stopping_keeps_what_is_finished(plugins: Plugins, photos: Path, tmp_path: Path) -> None:
     with opened(plugins, tmp_path / "index") as index:
         asked = iter([False] * 9 + [True] * 99)  # in the midst of it
-        *_, tally = index.update(Wish([photos], batch=2), lambda: next(asked))
+        *_, tally = index.update(IndexOptions([photos], batch=2), lambda: next(asked))
         assert tally.stopped
         assert 0 < tally.encoded < 7
         assert index.store.counts() == (tally.committed, 0) == (tally.encoded, 0)
@@ -468,14 +468,14 @@ def test_stopping_keeps_what_is_finished(plugins: Plugins, photos: Path, tmp_pat
 def test_an_error_keeps_what_is_finished(
     plugins: Plugins, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode, calls = Encoder.encode_pictures, iter(range(9))
+    encode, calls = Embedder.encode_pictures, iter(range(9))
 
-    def failing(self: Encoder, pixels: Any) -> Any:
+    def failing(self: Embedder, pixels: Any) -> Any:
         if next(calls) == 2:
             raise KeyboardInterrupt
         return encode(self, pixels)
 
-    monkeypatch.setattr(Encoder, "encode_pictures", failing)
+    monkeypatch.setattr(Embedder, "encode_pictures", failing)
     with opened(plugins, tmp_path / "index") as index:
         with pytest.raises(KeyboardInterrupt):
             brought(index, photos, batch=2)
@@ -485,20 +485,20 @@ def test_an_error_keeps_what_is_finished(
 
 def test_what_is_no_index_is_said(tmp_path: Path) -> None:
     with pytest.raises(MissingError) as none:
-        open_store(tmp_path / "none")
+        open_index_store(tmp_path / "none")
     assert str(none.value) == (
         f"there is no index in '{tmp_path / 'none'}'; make one with `pixweave index FOLDER`"
     )
     (tmp_path / "index.sqlite").write_bytes(b"something else entirely, but long enough" * 100)
     with pytest.raises(RunError) as other:
-        open_store(tmp_path)
+        open_index_store(tmp_path)
     assert str(other.value) == (
         f"'{tmp_path / 'index.sqlite'}' is no index of pixweave: file is not a database"
     )
-    with open_store(tmp_path / "new", make=True) as store:
+    with open_index_store(tmp_path / "new", make=True) as store:
         store.db.execute("PRAGMA user_version=9")
     with pytest.raises(RunError) as newer:
-        open_store(tmp_path / "new")
+        open_index_store(tmp_path / "new")
     assert str(newer.value) == (
         f"the index '{tmp_path / 'new'}' is of format 9, this pixweave reads 1; "
         "update pixweave, or name another index with --index"
@@ -506,20 +506,21 @@ def test_what_is_no_index_is_said(tmp_path: Path) -> None:
 
 
 def test_it_checks_itself_against_the_reference(plugins: Plugins) -> None:
-    from pixweave.embedding.embedder import open_encoder
+    from pixweave.embedding.self_check import check_agreement
+    from pixweave.engine.embedders import open_embedder
 
     small = {"use": "open_clip", "model": "ViT-S-32-alt", "pretrained": "random"}
     for perceptor in ("tiny", small):
-        encoder = open_encoder(plugins, perceptor, "cpu", "float32")
-        agreement = encoder.self_check(4)
+        encoder = open_embedder(plugins, perceptor, "cpu", "float32")
+        agreement = check_agreement(encoder, 4)
         assert agreement.ok, agreement
         assert agreement.verdict == "ok"
-    wrong = open_encoder(plugins, "tiny", "cpu")
-    blur = wrong.live.encode_image
-    wrong.live.encode_image = lambda crops: blur(crops.flip(3) ** 2)  # type: ignore[method-assign]
-    assert not wrong.self_check(4).ok
+    wrong = open_embedder(plugins, "tiny", "cpu")
+    blur = wrong.perceptor.encode_image
+    wrong.perceptor.encode_image = lambda crops: blur(crops.flip(3) ** 2)  # type: ignore[method-assign]
+    assert not check_agreement(wrong, 4).ok
     with pytest.raises(RunError, match=r"^perceptor 'fake' has no reference to be compared with$"):
-        open_encoder(plugins, "fake").self_check()
+        check_agreement(open_embedder(plugins, "fake"))
 
 
 def run(*words: Any, code: int = 0, **how: Any) -> Any:
@@ -588,13 +589,13 @@ def test_many_queries_are_asked_in_one_go(
     lines = ["a red square", "blue", "a red square"]
     (tmp_path / "asked.txt").write_text("\ufeffa red square\n\n  blue \na red square", "utf-8")
     groups: list[list[str]] = []
-    encode = Encoder.encode_texts
+    encode = Embedder.encode_texts
 
-    def noted(self: Encoder, texts: Any) -> Any:
+    def noted(self: Embedder, texts: Any) -> Any:
         groups.append(list(texts))
         return encode(self, texts)
 
-    monkeypatch.setattr(Encoder, "encode_texts", noted)
+    monkeypatch.setattr(Embedder, "encode_texts", noted)
     words = ("search", "--queries", tmp_path / "asked.txt", *at, "-n", "2", "--minus", "grey")
     rows = [json.loads(line) for line in run(*words).stdout.splitlines()]
     assert [(row["query"], row["place"]) for row in rows] == [(q, n) for q in lines for n in (1, 2)]
@@ -611,10 +612,13 @@ def test_many_queries_are_asked_in_one_go(
     none = run(*words, "--min-score", "2", code=1)
     assert none.stdout == ""
     for bad, said in (
-        (("--queries", "-", "--show"), "--queries prints JSON lines or TSV; leave out -0, --sheet, "
-         "--html, --show and --format paths"),
+        (
+            ("--queries", "-", "--show"),
+            "--queries prints JSON lines or TSV; leave out -0, --sheet, "
+            "--html, --show and --format paths",
+        ),
         (("--queries", "-"), "--queries: there is no line of text"),
-    ):  # fmt: skip
+    ):
         wrong = run("search", *bad, *at, code=2, input=b"\n")
         assert wrong.stderr.splitlines()[-1] == f"Error: {said}"
 
@@ -655,15 +659,13 @@ def test_reading_alone_is_enough_to_search(
     with opened(plugins, tmp_path / "index") as index:
         brought(index, photos)
     access = os.access
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: access(path, mode) and mode != os.W_OK
-    )
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and mode != os.W_OK)
     with open_index(tmp_path / "index", plugins=plugins) as index:
         assert index.store.read_only
         assert found(index, "red", top=1) == ["red.png"]
         assert index.matrix().folder is None
         with pytest.raises(RunError, match=r"^the index '.*' cannot be written to$"):
-            next(index.update(Wish([photos])))
+            next(index.update(IndexOptions([photos])))
         with pytest.raises(sqlite3.OperationalError):
             index.store.db.execute("DELETE FROM files")
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from pixweave.search.index_store import open_store
+from pixweave.search.index_store import open_index_store
 
 PIXWEAVE = [sys.executable, "-m", "pixweave"]
 
@@ -44,24 +44,37 @@ def zoo(folder: Path) -> tuple[set[str], dict[str, str]]:
     exif[0x0112] = 6
     jpeg, png = picture("JPEG"), picture("PNG")
     good = {
-        "cmyk.jpg": picture("JPEG", "CMYK"), "grey.jpg": picture("JPEG", "L"),
+        "cmyk.jpg": picture("JPEG", "CMYK"),
+        "grey.jpg": picture("JPEG", "L"),
         "turned.jpg": picture("JPEG", exif=exif),
         "progressive.jpg": picture("JPEG", progressive=True),
-        "bad_exif.jpg": picture("JPEG", exif=b"Exif\0\0MM\0*nonsense"), "really_a_png.jpg": png,
+        "bad_exif.jpg": picture("JPEG", exif=b"Exif\0\0MM\0*nonsense"),
+        "really_a_png.jpg": png,
         "wrong_checksum.png": png[:60] + bytes(20) + png[80:],
-        "junk_behind.jpg": jpeg + b"junk" * 9, "bits.png": picture("PNG", "1"),
-        "palette.png": picture("PNG", "P"), "alpha.png": picture("PNG", "RGBA"),
-        "grey_alpha.png": picture("PNG", "LA"), "int32.tif": deep(np.int32),
-        "int16.tif": deep(np.uint16), "floats.tif": deep(np.float32),
+        "junk_behind.jpg": jpeg + b"junk" * 9,
+        "bits.png": picture("PNG", "1"),
+        "palette.png": picture("PNG", "P"),
+        "alpha.png": picture("PNG", "RGBA"),
+        "grey_alpha.png": picture("PNG", "LA"),
+        "int32.tif": deep(np.int32),
+        "int16.tif": deep(np.uint16),
+        "floats.tif": deep(np.float32),
         "lab.tif": picture("TIFF", "LAB"),
-        "one_pixel.png": picture("PNG", size=(1, 1)), "strip.png": picture("PNG", size=(4000, 1)),
-        "tower.png": picture("PNG", size=(1, 4000)), "moving.gif": picture("GIF", "P"),
+        "one_pixel.png": picture("PNG", size=(1, 1)),
+        "strip.png": picture("PNG", size=(4000, 1)),
+        "tower.png": picture("PNG", size=(1, 4000)),
+        "moving.gif": picture("GIF", "P"),
         "moving.webp": picture("WEBP", save_all=True, append_images=[Image.new("RGB", (40, 30))]),
-        "still.avif": picture("AVIF"), "windows.bmp": picture("BMP"), "raw.ppm": picture("PPM"),
-        "SHOUTING.PNG": png, "sp ace 'quote\" ö 雪.png": picture("PNG", "L"),
-        "new\nline.png": picture("PNG", size=(7, 7)), "old.tga": picture("TGA"),
-        "icon.ico": picture("ICO", size=(32, 32)), "wavelets.jp2": picture("JPEG2000"),
-    }  # fmt: skip
+        "still.avif": picture("AVIF"),
+        "windows.bmp": picture("BMP"),
+        "raw.ppm": picture("PPM"),
+        "SHOUTING.PNG": png,
+        "sp ace 'quote\" ö 雪.png": picture("PNG", "L"),
+        "new\nline.png": picture("PNG", size=(7, 7)),
+        "old.tga": picture("TGA"),
+        "icon.ico": picture("ICO", size=(32, 32)),
+        "wavelets.jp2": picture("JPEG2000"),
+    }
     bad = {
         "nothing.png": (b"", "the file is empty"),
         "text.jpg": (b"this is a text", "this is no picture that can be read"),
@@ -137,8 +150,9 @@ def index(folder: Path, at: Path, *words: str) -> dict[str, Any]:
     """Run the verb; gives its result."""
     done = subprocess.run(
         [*PIXWEAVE, "index", str(folder), "--index", str(at), "--json", *words],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -150,8 +164,9 @@ def test_ten_thousand_pictures_stay_up_to_date(tmp_path: Path) -> None:
     gallery(folder, 10_000)
     started = subprocess.Popen(
         [*PIXWEAVE, "index", str(folder), "--index", str(at), "--json"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert started.stdout is not None
     for line in started.stdout:  # Ctrl-C at a third
         told = json.loads(line)
@@ -165,7 +180,7 @@ def test_ten_thousand_pictures_stay_up_to_date(tmp_path: Path) -> None:
     started.stdout.close()
     assert result["stopped"]
     assert result["committed"] == result["encoded"] >= before  # every finished batch
-    with open_store(at) as store:
+    with open_index_store(at) as store:
         assert store.counts() == (result["committed"], 0)
     result = index(folder, at)
     assert result["unchanged"] == rest[-1]["committed"]
@@ -222,6 +237,6 @@ def test_twenty_kills_lose_nothing_that_was_told(tmp_path: Path) -> None:
         db.close()
     result = index(folder, at)
     assert result["encoded"] + result["unchanged"] == 3000
-    with open_store(at) as store:
+    with open_index_store(at) as store:
         assert store.counts() == (3000, 0)
         assert store.models()[0].count == 3000

@@ -13,17 +13,25 @@ import pytest
 from PIL import Image
 
 from pixweave import MissingError, Recipe, RecipeError, RunError, load_text
-from pixweave.pipeline.runner import Event, perform
+from pixweave.events import Event
+from pixweave.pipeline.runner import perform
 from pixweave.search import Filters, Query, Term, open_index
 from pixweave.testing import plugins_of
 
 PLUGINS = plugins_of()
 BODY: dict[str, Any] = {"pixweave": 1, "device": "cpu", "perceptors": ["fake"]}
 DRAWN: dict[str, Any] = {
-    **BODY, "size": [24, 24], "steps": 3, "generator": {"use": "pixel", "grid": [12, 12]},
-    "prompts": ["red"], "losses": [], "augmentations": [], "crops": {"count": 4},
-    "export": ["a.png"], "seed": 5,
-}  # fmt: skip
+    **BODY,
+    "size": [24, 24],
+    "steps": 3,
+    "generator": {"use": "pixel", "grid": [12, 12]},
+    "prompts": ["red"],
+    "losses": [],
+    "augmentations": [],
+    "crops": {"count": 4},
+    "export": ["a.png"],
+    "seed": 5,
+}
 
 
 def recipe(folder: Path, *stages: Any, **keys: Any) -> Recipe:
@@ -55,8 +63,16 @@ def swatches(tmp_path: Path) -> Path:
 
 
 def test_a_search_in_a_recipe_is_the_verbs_search(swatches: Path) -> None:
-    stage = {"do": "search", "index": "album", "input": ["pics"], "query": ["red"],
-             "minus": ["green"], "top": 3, "sheet": "s.png", "html": "p.html"}  # fmt: skip
+    stage = {
+        "do": "search",
+        "index": "album",
+        "input": ["pics"],
+        "query": ["red"],
+        "minus": ["green"],
+        "top": 3,
+        "sheet": "s.png",
+        "html": "p.html",
+    }
     events = run(recipe(swatches, stage), swatches / "out")
     query = Query([Term("red"), Term("green", -0.5)], top=3)
     with open_index(swatches / "album", "fake", plugins=PLUGINS) as index:
@@ -65,11 +81,23 @@ def test_a_search_in_a_recipe_is_the_verbs_search(swatches: Path) -> None:
     assert [(r["place"], r["path"], r["score"]) for r in found] == [
         (str(place), hit.path, f"{hit.score:.4f}") for place, hit in enumerate(want, 1)
     ]
-    assert list(found[0]) == ["place", "score", "path", "width", "height", "format", "bytes",
-                              "date"]  # fmt: skip
+    assert list(found[0]) == [
+        "place",
+        "score",
+        "path",
+        "width",
+        "height",
+        "format",
+        "bytes",
+        "date",
+    ]
     assert want[0].path == str(swatches / "pics" / "red.png")
-    assert saved(events) == [*(Path(hit.path).name for hit in want), "results.csv", "s.png",
-                             "p.html"]  # fmt: skip
+    assert saved(events) == [
+        *(Path(hit.path).name for hit in want),
+        "results.csv",
+        "s.png",
+        "p.html",
+    ]
     with Image.open(swatches / "out" / "s.png") as sheet:
         assert np.asarray(sheet)[120, 120].tolist() == [255, 0, 0]
     assert "<title>red - green</title>" in (swatches / "out" / "p.html").read_text("utf-8")
@@ -77,30 +105,75 @@ def test_a_search_in_a_recipe_is_the_verbs_search(swatches: Path) -> None:
 
 def test_every_setting_reaches_the_query(swatches: Path) -> None:
     stage = {
-        "do": "search", "input": ["pics"], "query": ["red", {"text": "blue", "weight": -0.3},
-        {"image": "pics/red.png", "weight": 0.5}], "like": "pics/green.png", "minus": "grey",
-        "without": ["green"], "not_above": 2, "label": {"red": 0.5}, "under": "pics",
-        "name": ["*.png"], "since": "2024-05-31", "until": "2100-01-01", "min_bytes": "1b",
-        "max_bytes": "2k", "min_side": 3, "type": ["png"], "top": 5, "skip": 1, "cut": 0.1,
-        "min_score": -1, "group": 0.95, "sort": "path", "reverse": True,
-    }  # fmt: skip
+        "do": "search",
+        "input": ["pics"],
+        "query": [
+            "red",
+            {"text": "blue", "weight": -0.3},
+            {"image": "pics/red.png", "weight": 0.5},
+        ],
+        "like": "pics/green.png",
+        "minus": "grey",
+        "without": ["green"],
+        "not_above": 2,
+        "label": {"red": 0.5},
+        "under": "pics",
+        "name": ["*.png"],
+        "since": "2024-05-31",
+        "until": "2100-01-01",
+        "min_bytes": "1b",
+        "max_bytes": "2k",
+        "min_side": 3,
+        "type": ["png"],
+        "top": 5,
+        "skip": 1,
+        "cut": 0.1,
+        "min_score": -1,
+        "group": 0.95,
+        "sort": "path",
+        "reverse": True,
+    }
     made = recipe(swatches, stage)
-    from pixweave.search.query import Bound, ask, day
+    from pixweave.search.query import Bound, day, make_query
 
-    want = ask(
-        like=[str(swatches / "pics/green.png")], terms=[(1.0, "red"), (-0.3, "blue")],
-        images=[(0.5, str(swatches / "pics/red.png"))], minus=["grey"], nots=["green"],
-        not_above=2, labels=[("red", 0.5)], under=(str(swatches / "pics"),), name=("*.png",),
-        since=day("2024-05-31"), until=day("2100-01-01"), min_bytes=1, max_bytes=2000, min_side=3,
-        types=("png",), top=5, skip=1, cut=0.1, least=-1, group=0.95, sort="path", reverse=True,
-    )  # fmt: skip
-    asked = made.stages[0].settings.asked()
+    want = make_query(
+        like=[str(swatches / "pics/green.png")],
+        terms=[(1.0, "red"), (-0.3, "blue")],
+        images=[(0.5, str(swatches / "pics/red.png"))],
+        minus=["grey"],
+        nots=["green"],
+        not_above=2,
+        labels=[("red", 0.5)],
+        under=(str(swatches / "pics"),),
+        name=("*.png",),
+        since=day("2024-05-31"),
+        until=day("2100-01-01"),
+        min_bytes=1,
+        max_bytes=2000,
+        min_side=3,
+        types=("png",),
+        top=5,
+        skip=1,
+        cut=0.1,
+        least=-1,
+        group=0.95,
+        sort="path",
+        reverse=True,
+    )
+    settings: Any = made.stages[0].settings
+    asked = settings.asked()
     assert asked == want
     assert asked.bounds == [Bound("green", 2, below=True), Bound("red", 0.5)]
     assert asked.filters == Filters(
-        (str(swatches / "pics"),), ("*.png",), day("2024-05-31"), day("2100-01-01"), 1, 2000, 3,
+        (str(swatches / "pics"),),
+        ("*.png",),
+        day("2024-05-31"),
+        day("2100-01-01"),
+        1,
+        2000,
+        3,
         ("png",),
-    )  # fmt: skip
+    )
     assert made == load_text(made.resolved_yaml(), "again.yaml", swatches, PLUGINS)
 
 
@@ -139,36 +212,49 @@ def test_candidates_are_indexed_found_and_named(tmp_path: Path) -> None:
     assert [f"{hit.score:.4f}" for hit in best] == [row["score"] for row in found]
     told = [e.data for e in events if e.kind == "indexed"]
     assert [(t["encoded"], t["seen"]) for t in told] == [(3, 3), (3, 3)]
-    run(recipe(tmp_path, {"do": "generate", "seeds": 1}, {"do": "index", "index": "album"},
-               **{**DRAWN, "seed": 9}), tmp_path / "more")  # fmt: skip
+    run(
+        recipe(
+            tmp_path,
+            {"do": "generate", "seeds": 1},
+            {"do": "index", "index": "album"},
+            **{**DRAWN, "seed": 9},
+        ),
+        tmp_path / "more",
+    )
     with open_index(tmp_path / "album", plugins=PLUGINS) as index:
         assert index.store.counts() == (4, 0)
 
 
 def test_the_perceptor_is_built_once_for_all_stages(tmp_path: Path, built: list[Any]) -> None:
-    stages = [{"do": "generate", "seeds": 2}, {"do": "index", "index": "album"},
-              {"do": "search", "query": "red"}, {"do": "rank", "prompts": ["red"]}]  # fmt: skip
+    stages = [
+        {"do": "generate", "seeds": 2},
+        {"do": "index", "index": "album"},
+        {"do": "search", "query": "red"},
+        {"do": "rank", "prompts": ["red"]},
+    ]
     run(recipe(tmp_path, *stages, **DRAWN), tmp_path / "out")
     assert len(built) == 1
     built.clear()
     (tmp_path / "pics").mkdir()
     Image.new("RGB", (24, 24), "red").save(tmp_path / "pics" / "red.png")
-    first = [{"do": "search", "input": "pics", "like": "pics/red.png"},
-             {"do": "classify", "labels": ["red", "blue"]}]  # fmt: skip
+    first = [
+        {"do": "search", "input": "pics", "like": "pics/red.png"},
+        {"do": "classify", "labels": ["red", "blue"]},
+    ]
     run(recipe(tmp_path, *first), tmp_path / "out2")
     assert len(built) == 1
 
 
 def test_an_index_is_read_as_it_was_before(swatches: Path) -> None:
-    from pixweave.search import Wish
+    from pixweave.search import IndexOptions
 
     with open_index(swatches / "album", "fake", make=True, plugins=PLUGINS) as index:
-        list(index.update(Wish([swatches / "pics"], background=(0, 0, 0), frames=3)))
+        list(index.update(IndexOptions([swatches / "pics"], background=(0, 0, 0), frames=3)))
     Image.new("RGB", (24, 24), "navy").save(swatches / "navy.png")
     run(recipe(swatches, {"do": "index", "index": "album", "input": "navy.png"}), swatches / "out")
     with open_index(swatches / "album", plugins=PLUGINS) as index:
         (model,) = index.store.models()
-        assert model.look.endswith("/000000/3")
+        assert model.preprocessing.endswith("/000000/3")
         assert model.count == 5
 
 
@@ -195,8 +281,10 @@ def test_an_index_is_an_input_of_other_stages(
 ) -> None:
     run(recipe(swatches, {"do": "index", "index": "album", "input": "pics"}), swatches / "out")
     rank = {"do": "rank", "prompts": ["red"]}
-    tables = [run(recipe(swatches, {**rank, "input": name}), swatches / f"r-{name}")
-              for name in ("album", "pics")]  # fmt: skip
+    tables = [
+        run(recipe(swatches, {**rank, "input": name}), swatches / f"r-{name}")
+        for name in ("album", "pics")
+    ]
     assert saved(tables[0]) == saved(tables[1])
     label = {"do": "classify", "labels": ["red", "blue"], "keep": 2, "by": "red"}
     want = run(recipe(swatches, {**label, "input": ["pics", "pics/red.png"]}), swatches / "f")
@@ -218,82 +306,106 @@ def test_an_index_is_an_input_of_other_stages(
 
 def test_a_stop_while_indexing_ends_the_run_and_keeps_the_index(swatches: Path) -> None:
     stage = {"do": "index", "index": "album", "input": "pics"}
-    events = run(recipe(swatches, stage, {"do": "search", "query": "red"}), swatches / "out",
-                 lambda: True)  # fmt: skip
+    events = run(
+        recipe(swatches, stage, {"do": "search", "query": "red"}), swatches / "out", lambda: True
+    )
     assert events[-1].data["status"] == "interrupted"
     assert saved(events) == [f"{c}.png" for c in ("blue", "green", "orange", "red")]
     assert not (swatches / "out" / "results.csv").exists()
 
 
-def problems(folder: Path, *stages: Any, **keys: Any) -> list[str]:
+def issues(folder: Path, *stages: Any, **keys: Any) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         recipe(folder, *stages, **keys)
-    return [f"{p.message}; {p.hint}".removesuffix("; ") for p in caught.value.problems]
+    return [f"{p.message}; {p.hint}".removesuffix("; ") for p in caught.value.issues]
 
 
 def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None:
     search: dict[str, Any] = {"do": "search", "input": "pics", "query": "red"}
-    assert problems(swatches, {"do": "search", "query": "red"}) == [
-        "stage 'search' comes first and has no pictures; add 'index: DIR' of an index, 'input: "
+    assert issues(swatches, {"do": "search", "query": "red"}) == [
+        "stage 'search': it comes first and has no pictures; add 'index: DIR' of an index, 'input: "
         "[photos/]', or a stage 'generate' before it"
     ]
-    assert problems(swatches, {"do": "search", "index": "album"}) == [
-        f"'index' of stage 'search' names '{swatches}/album', in which there is no index; make it "
+    assert issues(swatches, {"do": "search", "index": "album"}) == [
+        f"stage 'search': there is no index in '{swatches}/album'; make it "
         "with `pixweave index`, or add 'input: [photos/]'"
     ]
-    assert problems(swatches, {"do": "index", "input": "pics"}) == [
+    assert issues(swatches, {"do": "index", "input": "pics"}) == [
         "stage 'index' needs 'index'; add 'index: ...' (folder of the index, made if it is not "
         "there)"
     ]
-    assert problems(swatches, {"do": "index", "index": "album"}) == [
+    assert issues(swatches, {"do": "index", "index": "album"}) == [
         "stage 'index' comes first and has no pictures; add 'input: [photos/]', or a stage "
         "'generate' before it"
     ]
-    assert problems(swatches, {"do": "index", "index": "pics/red.png", "input": "pics"}) == [
+    assert issues(swatches, {"do": "index", "index": "pics/red.png", "input": "pics"}) == [
         "'index' of stage 'index' must be a folder; 'pics/red.png' is a file"
     ]
-    assert problems(swatches, search, {**search, "index": "album", "tag": "x"}) == [
+    assert issues(swatches, search, {**search, "index": "album", "tag": "x"}) == [
         "'input' of stage 'search' is not used: it gets the pictures of the stage before it; "
         "remove it",
-        "'index' of stage 'search' is not used: it searches the pictures of the stage before it; "
+    ]
+    later = {"do": "search", "query": "red", "index": "album", "tag": "x"}
+    assert issues(swatches, search, later) == [
+        "stage 'search': 'index' is not used: it searches the pictures of the stage before it; "
         "remove it",
-        "'tag' of stage 'search' is not used: the pictures of the stage before it have no tags; "
+        "stage 'search': 'tag' is not used: the pictures of the stage before it have no tags; "
         "remove it",
     ]
-    assert problems(swatches, {**search, "perceptors": ["fake", {"use": "fake", "id": "b"}]}) == [
-        "stage 'search' sees with one perceptor, and has 2; keep one"
+    assert issues(swatches, {**search, "perceptors": ["fake", {"use": "fake", "id": "b"}]}) == [
+        "stage 'search': it sees with one perceptor, and has 2; keep one"
     ]
-    assert problems(swatches, search, perceptors=[]) == [
-        "stage 'search' needs a perceptor; add 'perceptors: [tiny]'"
+    assert issues(swatches, search, perceptors=[]) == [
+        "stage 'search': it needs a perceptor; add 'perceptors: [tiny]'"
     ]
-    assert problems(swatches, {**search, "searcher": "exect"}) == [
+    assert issues(swatches, {**search, "searcher": "exect"}) == [
         "searcher 'exect' is not known; did you mean 'exact'?"
     ]
-    assert problems(swatches, {**search, "tpo": 3}) == [
+    assert issues(swatches, {**search, "tpo": 3}) == [
         "stage 'search' has no setting 'tpo'; did you mean 'top'?"
     ]
     for wrong, said in (
-        ({"query": 3}, "'query' of stage 'search' must be a text, or a list of texts and of "
-         "mappings with 'text' or 'image'"),
-        ({"query": [3]}, "'query' of stage 'search' has 3, which is neither a text nor a mapping "
-         "with 'text' or 'image'; put a number in quotes"),
-        ({"query": [{"weight": 2}]}, "'query.0' of stage 'search': a term has either text or "
-         "image"),
-        ({"like": "rde.png"}, "'like' of stage 'search' names the file 'rde.png', which is not "
-         f"there; nothing of that name is in {swatches}"),
-        ({"since": "May"}, "'since' of stage 'search' must be a date, not 'May'; write "
-         "2024-05-31"),
-        ({"max_bytes": "big"}, "'max_bytes' of stage 'search' must be a size, not 'big'; write "
-         "500k, 2MB"),
+        (
+            {"query": 3},
+            "'query' of stage 'search' must be a text, or a list of texts and of "
+            "mappings with 'text' or 'image'",
+        ),
+        (
+            {"query": [3]},
+            "'query' of stage 'search' has 3, which is neither a text nor a mapping "
+            "with 'text' or 'image'; put a number in quotes",
+        ),
+        (
+            {"query": [{"weight": 2}]},
+            "'query.0' of stage 'search': a term has either text or image",
+        ),
+        (
+            {"like": "rde.png"},
+            "'like' of stage 'search' names the file 'rde.png', which is not "
+            f"there; nothing of that name is in {swatches}",
+        ),
+        ({"since": "May"}, "'since' of stage 'search' must be a date, not 'May'; write 2024-05-31"),
+        (
+            {"max_bytes": "big"},
+            "'max_bytes' of stage 'search' must be a size, not 'big'; write 500k, 2MB",
+        ),
         ({"top": 0}, "'top' of stage 'search' must be at least 1, not 0"),
-        ({"name": 7}, "'name' of stage 'search' must be a text, or a list of texts; put a number "
-         "in quotes"),
-        ({"sheet": "a.gif"}, "'sheet' of stage 'search' must be the name of a file in the run "
-         "folder, not 'a.gif'; end it in .png, .jpg, .jpeg or .webp"),
-        ({"html": "../a.html"}, "'html' of stage 'search' must be the name of a file in the run "
-         "folder, not '../a.html'; end it in .html"),
-    ):  # fmt: skip
-        assert problems(swatches, {**search, **wrong}) == [said]
+        (
+            {"name": 7},
+            "'name' of stage 'search' must be a text, or a list of texts; put a number in quotes",
+        ),
+        (
+            {"sheet": "a.gif"},
+            "'sheet' of stage 'search' must be the name of a file in the run "
+            "folder, not 'a.gif'; end it in .png, .jpg, .jpeg or .webp",
+        ),
+        (
+            {"html": "../a.html"},
+            "'html' of stage 'search' must be the name of a file in the run "
+            "folder, not '../a.html'; end it in .html",
+        ),
+    ):
+        assert issues(swatches, {**search, **wrong}) == [said]
 
 
 def test_the_place_of_a_mistake_is_its_line(swatches: Path) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from pixweave import RecipeError, generate, open_run
-from pixweave.engine.canvas import add_noise, lay, lie_over, mix, resize
 from pixweave.engine.run import Run
+from pixweave.media.compositing import add_noise, lay, lie_over, mix, resize
 from pixweave.testing import tiny_recipe
 
 PIXELS = {"use": "pixel", "grid": [24, 24]}
@@ -81,8 +81,10 @@ def test_noise_has_the_deviation_asked_for_and_is_in_every_scale(photo: str) -> 
 def test_fit_modes_place_the_picture() -> None:
     wide = torch.zeros(1, 3, 10, 40)
     wide[..., :20], wide[..., 20:] = 0.2, 0.8
-    cover, contain, stretch = lay(wide, (20, 20)), lay(wide, (20, 20), "contain"), lay(
-        wide, (20, 20), "stretch"
+    cover, contain, stretch = (
+        lay(wide, (20, 20)),
+        lay(wide, (20, 20), "contain"),
+        lay(wide, (20, 20), "stretch"),
     )
     assert [tuple(p.shape) for p in (cover, contain, stretch)] == [(1, 4, 20, 20)] * 3
     assert cover[:, 3].min() == 1
@@ -150,9 +152,7 @@ def test_cells_take_the_mean_of_what_is_opaque() -> None:
 def test_an_overlay_comes_every_so_many_steps_until_its_end(photo: str) -> None:
     overlay = {"image": photo, "every": 3, "first": 1, "until": 5, "alpha": 1}
     recipe = tiny_recipe(generator=PIXELS, overlay=overlay, steps=10)
-    same = [
-        torch.equal(bytes_of(f.image), file_bytes(photo)) for f in generate(open_run(recipe))
-    ]
+    same = [torch.equal(bytes_of(f.image), file_bytes(photo)) for f in generate(open_run(recipe))]
     assert [step for step, is_same in enumerate(same) if is_same] == [1, 4]
     shares = {"image": photo, "every": 3, "first": "20%", "until": "50%", "alpha": 1}
     recipe = tiny_recipe(generator=PIXELS, overlay=shares, steps=11)
@@ -170,7 +170,7 @@ def test_an_overlay_is_as_opaque_as_its_alpha_over_time_says(photo: str) -> None
     expected = before * 0.75 + picture * 0.25
     assert torch.allclose(next(generate(run)).image, expected, atol=1e-3)
     after = run.generator.image().detach().clone()
-    run.canvas.overlay(1)
+    run.canvas.blend_overlay(recipe.moment(1))
     assert torch.equal(run.generator.image(), after)
 
 
@@ -207,15 +207,23 @@ def distance_after(run: Run, picture: Tensor) -> float:
     return float(((image[:, :3] - picture) ** 2).mean())
 
 
-@pytest.mark.parametrize("stay", [
-    {"weight": 2}, {"by": "latent", "weight": 100}, {"by": "perceptual", "weight": 20},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stay",
+    [
+        {"weight": 2},
+        {"by": "latent", "weight": 100},
+        {"by": "perceptual", "weight": 20},
+    ],
+)
 def test_staying_holds_the_picture_near_its_start(tmp_path: Path, stay: dict[str, Any]) -> None:
     Image.new("RGB", (24, 24), (90, 110, 170)).save(tmp_path / "blue.png")
     blue = str(tmp_path / "blue.png")
     keys: dict[str, Any] = {
-        "generator": PIXELS, "start_from": blue, "prompts": ["red"], "steps": 30,
-    }  # fmt: skip
+        "generator": PIXELS,
+        "start_from": blue,
+        "prompts": ["red"],
+        "steps": 30,
+    }
     picture = file_bytes(blue)[None] / 255
     free = distance_after(open_run(tiny_recipe(**keys)), picture)
     held = distance_after(open_run(tiny_recipe(**keys, losses=[{"use": "stay", **stay}])), picture)
@@ -237,12 +245,22 @@ def test_at_the_start_nothing_has_moved(photo: str) -> None:
     assert min(noisy) > 1e-3
 
 
-@pytest.mark.parametrize("generator", [
-    {"use": "fft"}, {"use": "strokes", "count": 20}, {"use": "strokes", "mode": "shapes"},
-], ids=["fft", "painting", "shapes"])  # fmt: skip
+@pytest.mark.parametrize(
+    "generator",
+    [
+        {"use": "fft"},
+        {"use": "strokes", "count": 20},
+        {"use": "strokes", "mode": "shapes"},
+    ],
+    ids=["fft", "painting", "shapes"],
+)
 def test_waves_and_curves_stay_in_their_latents(generator: dict[str, Any], photo: str) -> None:
-    keys: dict[str, Any] = {"generator": generator, "start_from": photo, "prompts": ["red"],
-                            "steps": 20}  # fmt: skip
+    keys: dict[str, Any] = {
+        "generator": generator,
+        "start_from": photo,
+        "prompts": ["red"],
+        "steps": 20,
+    }
     stay = {"use": "stay", "by": "latent"}
     (_, start) = values(open_run(tiny_recipe(**keys, losses=[stay])))
     assert start == 0
@@ -270,11 +288,12 @@ def test_staying_near_a_picture_file_needs_no_start_and_moves_nothing(photo: str
 
 
 def test_a_grid_leaves_details_free_and_a_mask_the_rest(photo: str) -> None:
-    losses = [{"use": "stay"}, {"use": "stay", "grid": 2},
-              {"use": "stay", "mask": {"box": [0, 0, 0.5, 1]}}]  # fmt: skip
-    run = open_run(
-        tiny_recipe(generator=PIXELS, start_from=photo, prompts=[], losses=losses)
-    )
+    losses = [
+        {"use": "stay"},
+        {"use": "stay", "grid": 2},
+        {"use": "stay", "mask": {"box": [0, 0, 0.5, 1]}},
+    ]
+    run = open_run(tiny_recipe(generator=PIXELS, start_from=photo, prompts=[], losses=losses))
     picture = file_bytes(photo)[None] / 255
     checks = (torch.arange(24)[:, None] + torch.arange(24)) % 2 * 0.2 - 0.1
     right = torch.zeros(24, 24)
@@ -289,10 +308,17 @@ def test_a_grid_leaves_details_free_and_a_mask_the_rest(photo: str) -> None:
 
 
 def test_the_perceptual_distance_compares_the_same_crops_seen_alike(photo: str) -> None:
-    losses = [{"use": "stay", "by": "perceptual", "mask": {"box": [0, 0, 0.5, 0.5]}},
-              {"use": "stay", "by": "perceptual"}]  # fmt: skip
-    recipe = tiny_recipe(generator=PIXELS, start_from=photo, prompts=[], losses=losses,
-                         augmentations=["noise", "jitter"])  # fmt: skip
+    losses = [
+        {"use": "stay", "by": "perceptual", "mask": {"box": [0, 0, 0.5, 0.5]}},
+        {"use": "stay", "by": "perceptual"},
+    ]
+    recipe = tiny_recipe(
+        generator=PIXELS,
+        start_from=photo,
+        prompts=[],
+        losses=losses,
+        augmentations=["noise", "jitter"],
+    )
     run = open_run(recipe)
     run.step = 1  # other crops, other noise, still nothing moved
     view = run.look(1)
@@ -305,13 +331,15 @@ def test_the_perceptual_distance_compares_the_same_crops_seen_alike(photo: str) 
 
 def test_a_resumed_run_repeats_overlays_masks_and_noise(photo: str) -> None:
     recipe = tiny_recipe(
-        generator=PIXELS, steps=8, augmentations=["noise"],
+        generator=PIXELS,
+        steps=8,
+        augmentations=["noise"],
         start_from={"image": photo, "noise": 0.1, "alpha": 0.7},
         mask={"box": [0, 0, 0.6, 1], "soften": 0.1},
         overlay={"image": photo, "every": 3, "alpha": "0.5 * p"},
         prompts=["red", {"text": "blue", "mask": [0, 0, 0.5, 0.5]}],
         losses=[{"use": "stay", "by": by} for by in ("pixels", "latent", "perceptual")],
-    )  # fmt: skip
+    )
     frames = [frame.image for frame in generate(open_run(recipe))]
     half = open_run(recipe)
     for _ in zip(range(4), generate(half), strict=False):
@@ -337,9 +365,13 @@ def test_the_resolved_recipe_holds_them_and_loads_to_an_equal_one(photo: str) ->
     again = load_text(recipe.resolved_yaml(), "again.yaml", Path("/nowhere"), plugins_of())
     assert again == recipe
     assert yaml.safe_load(recipe.resolved_yaml())["start_from"] == {
-        "image": photo, "fit": "cover", "resample": "smooth", "background": [255, 0, 0],
-        "alpha": 1.0, "noise": 0.0,
-    }  # fmt: skip
+        "image": photo,
+        "fit": "cover",
+        "resample": "smooth",
+        "background": [255, 0, 0],
+        "alpha": 1.0,
+        "noise": 0.0,
+    }
     rows = {path: (value, origin) for path, value, origin in recipe.explain("overlay")}
     assert rows["overlay.until"][0] == "50%"
     assert rows["overlay.every"] == (10, "default")
@@ -408,8 +440,13 @@ def test_what_a_generator_cannot_do_is_refused_with_those_that_can(photo: str) -
     plugins = plugins_of(Plugin)
     able = ", ".join(name for name in plugins.offers("generator") if name != "fixed")
     with pytest.raises(RecipeError) as caught:
-        tiny_recipe(plugins, generator="fixed", start_from=photo, overlay=photo,
-                    losses=[{"use": "stay", "by": "latent"}])  # fmt: skip
+        tiny_recipe(
+            plugins,
+            generator="fixed",
+            start_from=photo,
+            overlay=photo,
+            losses=[{"use": "stay", "by": "latent"}],
+        )
     said = [line.partition(": ")[2] for line in str(caught.value).splitlines()]
     cannot = f"generator 'fixed' cannot start from a picture; use one that can: {able}"
     assert said == [
@@ -425,7 +462,7 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(folder=tmp_path, start_from="fox.png")
     assert str(caught.value).partition(": ")[2] == (
-        "'start_from.image' names the file 'fox.png', which is no picture that can be read; "
+        "'start_from.image' names the file 'fox.png', which is not a picture that can be read; "
         "use a PNG, JPEG or WebP"
     )
 
@@ -447,6 +484,8 @@ def test_the_pictures_of_the_recipes_are_what_the_script_draws(tmp_path: Path) -
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(path.name for path in (root / "recipes" / "pictures").iterdir())
     for name in names:
-        drawn, kept = (np.asarray(Image.open(folder / name).convert("RGBA"), dtype=int)
-                       for folder in (tmp_path, root / "recipes" / "pictures"))  # fmt: skip
+        drawn, kept = (
+            np.asarray(Image.open(folder / name).convert("RGBA"), dtype=int)
+            for folder in (tmp_path, root / "recipes" / "pictures")
+        )
         assert np.abs(drawn - kept).max() <= 1, name

@@ -48,8 +48,20 @@ def test_a_square_is_filled_and_a_star_by_the_even_odd_rule() -> None:
     square = line((8, 8), (40, 8), (40, 40), (8, 40), (8, 8), closed=True)
     image = render(square, BLACK, (64, 48))
     assert float(image[0, 0].sum()) == pytest.approx(32 * 32, rel=0.001)
-    twice = line((8, 8), (40, 8), (40, 40), (8, 40), (8, 8), (16, 16), (32, 16), (32, 32), (16, 32),
-                 (16, 16), (8, 8), closed=True)  # fmt: skip
+    twice = line(
+        (8, 8),
+        (40, 8),
+        (40, 40),
+        (8, 40),
+        (8, 8),
+        (16, 16),
+        (32, 16),
+        (32, 32),
+        (16, 32),
+        (16, 16),
+        (8, 8),
+        closed=True,
+    )
     holed = render(twice, BLACK, (64, 48))
     assert float(holed[0, 0].sum()) == pytest.approx(32 * 32 - 16 * 16, rel=0.01)
     assert float(holed[0, 0, 24, 24]) == 0
@@ -60,10 +72,13 @@ def test_a_crossing_of_strokes_is_painted_once_and_later_ones_lie_above() -> Non
     faint = Shapes(cross.starts, cross.ends, cross.half, cross.colours, torch.tensor([0.5]), False)
     assert float(render(faint, BLACK, (48, 48)).detach().max()) == 0.5
     both = Shapes(
-        torch.tensor([[[4.0, 16]], [[16.0, 4]]]), torch.tensor([[[28.0, 16]], [[16.0, 28]]]),
-        torch.tensor([3.0, 3.0]), torch.tensor([[1.0, 0, 0], [0, 0, 1]]), torch.tensor([1.0, 0.25]),
+        torch.tensor([[[4.0, 16]], [[16.0, 4]]]),
+        torch.tensor([[[28.0, 16]], [[16.0, 28]]]),
+        torch.tensor([3.0, 3.0]),
+        torch.tensor([[1.0, 0, 0], [0, 0, 1]]),
+        torch.tensor([1.0, 0.25]),
         False,
-    )  # fmt: skip
+    )
     image = render(both, BLACK, (32, 32))
     assert image[0, :, 16, 16].tolist() == [0.75, 0, 0.25]
 
@@ -112,8 +127,9 @@ def test_curves_run_through_their_points_and_are_smooth() -> None:
         assert pieces.shape == (3, 5 if closed else 4, 4, 2)
         assert torch.equal(pieces[:, :, 0], points if closed else points[:, :-1])
         assert torch.equal(pieces[:, :-1, 3], pieces[:, 1:, 0])
-        assert torch.allclose(pieces[:, :-1, 3] - pieces[:, :-1, 2],
-                              pieces[:, 1:, 1] - pieces[:, 1:, 0], atol=1e-5)  # fmt: skip
+        assert torch.allclose(
+            pieces[:, :-1, 3] - pieces[:, :-1, 2], pieces[:, 1:, 1] - pieces[:, 1:, 0], atol=1e-5
+        )
     assert path(torch.tensor([[[0, 1], [2, 3], [4, 5.5], [6, 7]]]), True) == "M0 1C2 3 4 5.5 6 7z"
 
 
@@ -186,10 +202,9 @@ def test_a_sketch_keeps_its_ink_and_paper_and_moves_points_and_widths() -> None:
     [
         ({"width": [5, 2]}, "[5, 2] is no range in %; write [least, greatest]"),
         ({"mode": "shapes", "width": [1, 2]}, "filled shapes have no width; leave it out"),
-        ({"mode": "shapes", "points": 2},
-         "a filled shape needs 3 points; set points to 3 or more"),
+        ({"mode": "shapes", "points": 2}, "a filled shape needs 3 points; set points to 3 or more"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_do_not_fit_are_told(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(generator={"use": "strokes", **settings})

@@ -17,19 +17,29 @@ from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
 
 PIXELS: list[dict[str, Any]] = [
-    *[{"use": "pixel", "grid": [9, 6], "cell": cell, "start": 0.5}
-      for cell in ("square", "rect", "brick", "hex", "triangle", "diamond", "knit")],
+    *[
+        {"use": "pixel", "grid": [9, 6], "cell": cell, "start": 0.5}
+        for cell in ("square", "rect", "brick", "hex", "triangle", "diamond", "knit")
+    ],
     {"use": "pixel", "grid": [9, 7], "cell": "hex", "start": 0.5, "alpha": True},
-    {"use": "pixel", "grid": [9, 7], "cell": "knit", "start": 0.5, "alpha": True,
-     "palette": "pico-8"},
-]  # fmt: skip
+    {
+        "use": "pixel",
+        "grid": [9, 7],
+        "cell": "knit",
+        "start": 0.5,
+        "alpha": True,
+        "palette": "pico-8",
+    },
+]
 
 STROKES: list[dict[str, Any]] = [
     {"use": "strokes", "mode": "sketch"},
-    *[{"use": "strokes", "mode": mode, "paper": paper}
-      for mode in ("painting", "shapes")
-      for paper in ("auto", "none", "#336699")],
-]  # fmt: skip
+    *[
+        {"use": "strokes", "mode": mode, "paper": paper}
+        for mode in ("painting", "shapes")
+        for paper in ("auto", "none", "#336699")
+    ],
+]
 
 
 def seen(array: Any) -> Any:
@@ -44,8 +54,13 @@ def seen(array: Any) -> Any:
     "generator", PIXELS + STROKES, ids=lambda g: "-".join(map(str, g.values()))
 )
 def test_another_renderer_draws_the_same(generator: dict[str, Any], tmp_path: Path) -> None:
-    recipe = tiny_recipe(size=[180, 120], generator=generator, steps=8,
-                         optimizer={"rate": 0.1}, export=["a.png", "a.svg"])  # fmt: skip
+    recipe = tiny_recipe(
+        size=[180, 120],
+        generator=generator,
+        steps=8,
+        optimizer={"rate": 0.1},
+        export=["a.png", "a.svg"],
+    )
     assert list(perform(recipe, tmp_path))[-1].data["ok"]
     with Image.open(tmp_path / "a.png") as ours:
         expected = seen(ours.convert("RGBA"))
@@ -64,7 +79,7 @@ def test_it_is_shown_as_large_as_scale_says_and_carries_the_recipe(tmp_path: Pat
     text = (tmp_path / "a.svg").read_text("utf-8")
     with Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=text)))) as theirs:
         assert theirs.size == (72, 72)
-    stamp = metadata.read_stamp(tmp_path / "a.svg")["pixweave"]
+    stamp = metadata.read_metadata(tmp_path / "a.svg")["pixweave"]
     assert load_text(stamp, "stamp", tmp_path, plugins_of()).title == "a < b & c"
 
 

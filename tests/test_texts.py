@@ -14,7 +14,7 @@ from pixweave_tiny.clip_model import TinyClip
 
 import pixweave
 from pixweave.embedding import text_embedding_cache as texts
-from pixweave.embedding.embedder import open_encoder
+from pixweave.engine.embedders import open_embedder
 from pixweave.models import home
 from pixweave.testing import plugins_of
 
@@ -45,10 +45,10 @@ def test_labels_are_encoded_once_and_a_search_knows_them_too(asked: list[str]) -
     first = pixweave.zero_shot(WORDS, device="cpu", plugins=PLUGINS).classifier
     assert asked == WORDS
     second: Any = pixweave.zero_shot(WORDS, device="cpu", plugins=PLUGINS).classifier
-    encoder = open_encoder(PLUGINS, "tiny", "cpu")
+    encoder = open_embedder(PLUGINS, "tiny", "cpu")
     found = encoder.texts([*WORDS, WORDS[0]])
     assert asked == WORDS
-    assert encoder._made is None  # no model was built
+    assert encoder.built is None  # no model was built
     assert torch.equal(first.weights, second.weights)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(found[:3], encoder.encode_texts(WORDS))
     np.testing.assert_array_equal(found[3], found[0])
@@ -63,18 +63,24 @@ def test_other_weights_have_other_vectors(tmp_path: Path, asked: list[str]) -> N
     save_file(changed, tmp_path / "own.safetensors")
     (tmp_path / "own.json").write_text(WEIGHTS.with_suffix(".json").read_text())
     own = {"use": "tiny", "weights": str(tmp_path / "own.safetensors")}
-    one, two = (open_encoder(PLUGINS, eye, "cpu").texts(["grass"]) for eye in ("tiny", own))
+    one, two = (open_embedder(PLUGINS, eye, "cpu").texts(["grass"]) for eye in ("tiny", own))
     assert asked == ["grass", "grass"]
     np.testing.assert_allclose(one, two[:, ::-1], atol=1e-6)
 
 
 def test_a_perceptor_without_identity_keeps_nothing() -> None:
-    body = {"pixweave": 1, "do": "classify", "input": "/", "device": "cpu", "perceptors": ["fake"],
-            "labels": ["red", "blue"]}  # fmt: skip
+    body = {
+        "pixweave": 1,
+        "do": "classify",
+        "input": "/",
+        "device": "cpu",
+        "perceptors": ["fake"],
+        "labels": ["red", "blue"],
+    }
     recipe = pixweave.load_text(json.dumps(body), "c.yaml", Path(), PLUGINS)
-    from pixweave.engine.context import open_bench
+    from pixweave.engine.context import open_context
 
-    assert open_bench(recipe).encode_texts("fake", ["red", "blue"]).shape[0] == 2
+    assert open_context(recipe).encode_texts("fake", ["red", "blue"]).shape[0] == 2
     assert not (home() / texts.NAME).exists()
 
 
@@ -89,11 +95,11 @@ def test_only_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.array([[float(text)] for text in said], np.float32)
 
     numbers = [str(i) for i in range(8)]
-    assert texts.vectors_of("m", numbers, encode)[:, 0].tolist() == list(range(8))
+    assert texts.cached_vectors("m", numbers, encode)[:, 0].tolist() == list(range(8))
     assert groups == [["0", "1"], ["2"], ["3", "4"], ["5"], ["6", "7"]]
     assert count() == 5
     groups.clear()
-    assert texts.vectors_of("m", numbers[:4], encode)[:, 0].tolist() == list(range(4))
+    assert texts.cached_vectors("m", numbers[:4], encode)[:, 0].tolist() == list(range(4))
     assert groups == [["0", "1"], ["2"]]
 
 
@@ -103,8 +109,8 @@ def test_a_cache_that_is_broken_or_locked_away_is_done_without(tmp_path: Path) -
 
     home().mkdir(parents=True)
     (home() / texts.NAME).write_bytes(b"no database" * 100)
-    assert texts.vectors_of("m", ["a"], encode).shape == (1, 2)
+    assert texts.cached_vectors("m", ["a"], encode).shape == (1, 2)
     (home() / texts.NAME).unlink()
     home().rmdir()
     home().write_text("a file where the folder should be")
-    assert texts.vectors_of("m", ["a"], encode).shape == (1, 2)
+    assert texts.cached_vectors("m", ["a"], encode).shape == (1, 2)

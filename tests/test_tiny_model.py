@@ -10,7 +10,7 @@ import torch
 from pixweave_tiny.clip_files import bank
 from pixweave_tiny.clip_model import CONFIG, HERE, WEIGHTS, TinyClip, load_tiny_clip
 
-from pixweave.embedding.embedder import open_encoder
+from pixweave.engine.embedders import open_embedder
 from pixweave.testing import plugins_of
 
 TEXTS = [
@@ -87,12 +87,12 @@ def test_the_weights_are_small() -> None:
 
 def test_for_texts_alone_there_is_no_image_tower() -> None:
     whole, texts = load_tiny_clip(), ["a cat", "a red square on a blue square"]
-    half = load_tiny_clip(only="text")
+    half = load_tiny_clip(text_only=True)
     assert half.visual is None
     assert not any(key.startswith("visual.") for key in half.state_dict())
     assert torch.equal(half.encode_text(texts), whole.encode_text(texts))
-    encoder = open_encoder(plugins_of(), "tiny", "cpu")
+    encoder = open_embedder(plugins_of(), "tiny", "cpu")
     encoder.encode_texts(texts)
-    live: Any = encoder._made
+    live: Any = encoder.built
     assert live.model.visual is None
     assert encoder.encode_pictures(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 192)

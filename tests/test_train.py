@@ -19,7 +19,7 @@ from PIL import Image
 from pixweave import MissingError, OutOfMemoryError, Plugins, RecipeError, RunError
 from pixweave.cli import cli
 from pixweave.cli.train import describe
-from pixweave.pipeline.runner import Event
+from pixweave.events import Event
 from pixweave.testing import check_component
 from pixweave.train import Dataset, Plan, make_plan
 from pixweave.train import dataset as dataset_module
@@ -484,8 +484,9 @@ def test_a_wrong_command_says_what_to_write(here: Path) -> None:
     asked = ["mean", "data", "--out"]
     done = verb(*asked, "mine.ckpt")
     assert (done.exit_code, done.stderr) == (
-        1, "pixweave: trainer 'mean' writes .pt files; use --out mine.pt\n",
-    )  # fmt: skip
+        1,
+        "pixweave: trainer 'mean' writes .pt files; use --out mine.pt\n",
+    )
     assert verb("men", "data", "--out", "mine.pt").stderr == (
         "pixweave: trainer 'men' is not known; did you mean 'mean'?\n"
     )
@@ -531,8 +532,12 @@ def test_a_training_leaves_model_log_samples_and_settings(here: Path) -> None:
     assert len(Path("mine.pt").read_bytes()) == 3 * 4
     assert Path("mine.txt").read_text() == "a companion"
     assert {path.name for path in here.iterdir()} == {
-        "data", "plugins", "mine.pt", "mine.txt", "mine.training",
-    }  # fmt: skip
+        "data",
+        "plugins",
+        "mine.pt",
+        "mine.txt",
+        "mine.training",
+    }
     log = lines()
     assert [line["step"] for line in log] == list(range(1, 41))
     assert log[-1]["metrics"].keys() == {"loss"}
@@ -546,8 +551,14 @@ def test_a_training_leaves_model_log_samples_and_settings(here: Path) -> None:
     assert "torch" in config["versions"]
     kinds = [event.kind for event in events]
     assert list(dict.fromkeys(kinds)) == [
-        "preparing", "building", "started", "step", "measured", "saved", "result",
-    ]  # fmt: skip
+        "preparing",
+        "building",
+        "started",
+        "step",
+        "measured",
+        "saved",
+        "result",
+    ]
     assert events[-1].data["measures"] == log[-1]["measures"]
 
 
@@ -785,9 +796,19 @@ def test_a_signal_finishes_the_step_and_saves_it(here: Path, number: int, code: 
     assert torch.load("mine.training/checkpoint.pt", weights_only=True)["step"] == done
     assert lines()[-1]["step"] == done
     again = verb(
-        "mean", "data", "-o", "mine.pt", "--device", "cpu", "--minutes", "0",
-        "-n", "5000", "--set", "wait=0.02",
-    )  # fmt: skip
+        "mean",
+        "data",
+        "-o",
+        "mine.pt",
+        "--device",
+        "cpu",
+        "--minutes",
+        "0",
+        "-n",
+        "5000",
+        "--set",
+        "wait=0.02",
+    )
     assert again.exit_code == 0
     told = again.stderr.splitlines()
     assert told[0].startswith(f"going on from step {done} of 5000 steps on cpu: ")

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_tiny import Clip
 from pixweave_tiny.caption_tokens import Words
 from pixweave_tiny.clip_model import load_tiny_clip
+from pixweave_tiny.clip_settings import Clip
 from pixweave_tiny.clip_training import ClipTraining
 from pixweave_tiny.objectives import alignment, contrast
 
-from pixweave.train.plan import TrainRun
+from pixweave.train.plan import TrainContext, no_nested_parts
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -54,7 +54,10 @@ def training(folder: Path, **settings: Any) -> ClipTraining:
         "lr": 0.002,
         **settings,
     }
-    run = TrainRun(Squares(), torch.device("cpu"), 3, 80, folder, folder / "o", print)  # type: ignore[arg-type]
+    squares: Any = Squares()
+    run = TrainContext(
+        squares, torch.device("cpu"), 3, 80, folder, folder / "o", print, no_nested_parts
+    )
     return ClipTraining(Clip(**plain), run)
 
 
@@ -135,9 +138,9 @@ def test_a_picture_may_have_several_right_captions(tmp_path: Path) -> None:
 
 
 def test_without_recurring_labels_there_is_no_bank(tmp_path: Path) -> None:
-    data = Squares()
+    data: Any = Squares()
     data.labels = [f"thing {row}" for row in range(80)]
-    words = Words(data, load_tiny_clip(), tmp_path)  # type: ignore[arg-type]
+    words = Words(data, load_tiny_clip(), tmp_path)
     assert words.bank == []
     assert words.batch(np.arange(4), np.random.default_rng(0))[2].shape == (4, 0)
 

@@ -40,9 +40,7 @@ def shots(path: Path) -> list[np.ndarray[Any, Any]]:
 
 
 @pytest.mark.parametrize("palette", [None, "pico-8"])
-def test_a_hole_stays_a_hole_in_every_file(
-    hole: str, tmp_path: Path, palette: str | None
-) -> None:
+def test_a_hole_stays_a_hole_in_every_file(hole: str, tmp_path: Path, palette: str | None) -> None:
     generator = {"use": "pixel", "grid": [12, 12], "alpha": True, "palette": palette}
     recipe = tiny_recipe(generator=generator, start_from=hole, mask=[0, 0, 1, 0.2], export=FILES)
     list(perform(recipe, tmp_path))
@@ -59,9 +57,13 @@ def test_a_hole_stays_a_hole_in_every_file(
 def test_the_frames_of_a_film_show_no_ghost_of_the_one_before(tmp_path: Path) -> None:
     sprite = {"use": "pixel", "grid": [12, 12], "alpha": True, "palette": "pico-8"}
     recipe = tiny_recipe(
-        generator=sprite, steps=25, prompts=[], export=["a.gif", "a.apng", "steps/"],
-        losses=[{"use": "coverage", "amount": 0.1, "weight": 4}], optimizer={"rate": 0.1},
-    )  # fmt: skip
+        generator=sprite,
+        steps=25,
+        prompts=[],
+        export=["a.gif", "a.apng", "steps/"],
+        losses=[{"use": "coverage", "amount": 0.1, "weight": 4}],
+        optimizer={"rate": 0.1},
+    )
     list(perform(recipe, tmp_path))
     single = shots(tmp_path / "steps")
     assert single[-1][..., 3].mean() < 0.6 * single[0][..., 3].mean()
@@ -69,8 +71,11 @@ def test_the_frames_of_a_film_show_no_ghost_of_the_one_before(tmp_path: Path) ->
         film = shots(tmp_path / name)
         shown = [frame[..., 3] for frame in film]
         # equal steps are one longer shot
-        wanted = [frame for i, frame in enumerate(single)
-                  if i == 0 or not np.array_equal(frame, single[i - 1])]  # fmt: skip
+        wanted = [
+            frame
+            for i, frame in enumerate(single)
+            if i == 0 or not np.array_equal(frame, single[i - 1])
+        ]
         assert len(shown) == len(wanted), name
         assert all(np.array_equal(a, b[..., 3]) for a, b in zip(shown, wanted, strict=True)), name
 

@@ -12,8 +12,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pixweave.component import Settings
+from pixweave.errors import InvalidValue
 from pixweave.recipe import Moment, Value, over_time
-from pixweave.timeline.expressions import Wrong
 from pixweave.timeline.values import Bounds
 
 
@@ -86,24 +86,37 @@ def test_inputs_are_worked_out_once_a_moment() -> None:
         (None, "must be a number, keyframes or an expression, not nothing"),
         ([1], "must be a number, keyframes or an expression, not a list"),
         (math.nan, "must be a finite number, not nan"),
-        ("", "is not a number, nor an expression that can be read: ''; write one like "
-             "'0.5 + 0.2 * sin(t)'"),
-        ("1,5", "is not an expression of numbers: '1,5'; use + - * / // % **, comparisons, "
-                "a if b else c, and abs, ceil, clamp, cos, exp, floor, lerp, log, max, min, sin, "
-                "smooth, sqrt, tan"),
-        ("__import__('os')",
-         "calls '__import__', which is not known; choose from abs, ceil, clamp, "
-                             "cos, exp, floor, lerp, log, max, min, sin, smooth, sqrt, tan"),
-        ("[t for t in t]",
-         "is not an expression of numbers: '[t for t in t]'; use + - * / // % **, "
-                           "comparisons, a if b else c, and abs, ceil, clamp, cos, exp, floor, "
-                           "lerp, log, max, min, sin, smooth, sqrt, tan"),
-        ({"-1": 2}, "has a key '-1'; keys are a frame (12), seconds (2s, 500ms), a percentage "
-                    "(50%), start or end"),
+        (
+            "",
+            "is not a number, nor an expression that can be read: ''; write one like "
+            "'0.5 + 0.2 * sin(t)'",
+        ),
+        (
+            "1,5",
+            "is not an expression of numbers: '1,5'; use + - * / // % **, comparisons, "
+            "a if b else c, and abs, ceil, clamp, cos, exp, floor, lerp, log, max, min, sin, "
+            "smooth, sqrt, tan",
+        ),
+        (
+            "__import__('os')",
+            "calls '__import__', which is not known; choose from abs, ceil, clamp, "
+            "cos, exp, floor, lerp, log, max, min, sin, smooth, sqrt, tan",
+        ),
+        (
+            "[t for t in t]",
+            "is not an expression of numbers: '[t for t in t]'; use + - * / // % **, "
+            "comparisons, a if b else c, and abs, ceil, clamp, cos, exp, floor, "
+            "lerp, log, max, min, sin, smooth, sqrt, tan",
+        ),
+        (
+            {"-1": 2},
+            "has a key '-1'; keys are a frame (12), seconds (2s, 500ms), a percentage "
+            "(50%), start or end",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_value(raw: Any, said: str) -> None:
-    with pytest.raises(Wrong) as error:
+    with pytest.raises(InvalidValue) as error:
         Value(raw)
     assert str(error.value) == said
 
@@ -111,22 +124,26 @@ def test_what_is_no_value(raw: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ("9 ** 9 ** 9", "has no value; a number grows too large, or the root of a negative one is "
-                        "asked for"),
-        ("(0 - 2) ** 0.5", "has no value; a number grows too large, or the root of a negative one "
-                           "is asked for"),
+        (
+            "9 ** 9 ** 9",
+            "has no value; a number grows too large, or the root of a negative one is asked for",
+        ),
+        (
+            "(0 - 2) ** 0.5",
+            "has no value; a number grows too large, or the root of a negative one is asked for",
+        ),
         ("1 / 0", "divides by zero; add a small number to the divisor"),
         ("1e308 * 10", "is not a finite number (inf)"),
     ],
-)  # fmt: skip
+)
 def test_expressions_without_a_value(raw: str, said: str) -> None:
-    with pytest.raises(Wrong) as error:
+    with pytest.raises(InvalidValue) as error:
         at(raw, 0)
     assert str(error.value) == said
 
 
 def test_two_keys_at_one_time() -> None:
-    with pytest.raises(Wrong, match=r"has two keys at step 50: '5s' and '50%'; remove one"):
+    with pytest.raises(InvalidValue, match=r"has two keys at step 50: '5s' and '50%'; remove one"):
         at({"5s": 1, "50%": 2}, 0)
 
 
@@ -135,7 +152,7 @@ def test_the_range_is_checked_at_every_step() -> None:
         return Moment(step, 100, 10)
 
     Value("f / 99").check(moment, Bounds(ge=0, le=1))
-    with pytest.raises(Wrong) as error:
+    with pytest.raises(InvalidValue) as error:
         Value("f / 97").check(moment, Bounds(ge=0, le=1))
     assert str(error.value) == "must be between 0 and 1; 'f / 97' is 1.01 at step 98 (9.8 s)"
 

@@ -10,23 +10,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_vqgan import VqganTrainer
+from pixweave_tiny.tiny_perceptor import TinyPerceptor
 from pixweave_vqgan.codebook_ema import Codebook
 from pixweave_vqgan.init_latents import STARTS
 from pixweave_vqgan.latent_generator import inside
 from pixweave_vqgan.training_forward import norm_silu, walk_decoder, walk_encoder
 from pixweave_vqgan.vqgan_model import VQModel, load_vqgan
+from pixweave_vqgan.vqgan_settings import VqganTrainer
 from pixweave_vqgan.vqgan_training import VqganTraining
 from pixweave_vqgan.weight_init import architecture
 
 from pixweave import MissingError, RecipeError, generate, open_run
 from pixweave.testing import check_component, plugins_of, tiny_recipe
-from pixweave.train.plan import TrainRun
+from pixweave.train.plan import TrainContext
 
 SMALL: dict[str, Any] = {
-    "size": 32, "steps": 8, "batch": 4, "channels": 32, "multiples": (1, 2), "blocks": 0, "dim": 4,
-    "codes": 16, "warm": 0.25, "adversarial_start": 0.5,
-}  # fmt: skip
+    "size": 32,
+    "steps": 8,
+    "batch": 4,
+    "channels": 32,
+    "multiples": (1, 2),
+    "blocks": 0,
+    "dim": 4,
+    "codes": 16,
+    "warm": 0.25,
+    "adversarial_start": 0.5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +59,15 @@ def pictures(count: int = 64, side: int = 32) -> Any:
     return SimpleNamespace(images=images, train=rows[8:], held=rows[:8])
 
 
+def perceptor(_: object) -> TinyPerceptor:
+    run: Any = SimpleNamespace(device=torch.device("cpu"), text_only=False)
+    return TinyPerceptor(None, run)
+
+
 def training(folder: Path, **changes: Any) -> VqganTraining:
     settings = VqganTrainer(**{**SMALL, **changes})
     device, out = torch.device("cpu"), folder / "small.ckpt"
-    run = TrainRun(pictures(), device, 3, settings.steps, folder, out, print)
+    run = TrainContext(pictures(), device, 3, settings.steps, folder, out, print, perceptor)
     made: VqganTraining = settings.build(run)
     return made
 
@@ -172,8 +186,11 @@ def test_every_start_is_its_own_picture_and_the_same_for_the_same_seed(start: st
     assert latent.shape[-2:] == (8, 8)
     image = run.generator.image()
     assert torch.equal(image, open_run(recipe).generator.image())
-    other = tiny_recipe(plugins_of(), generator=recipe.generator.settings.model_dump()
-                        | {"use": "vqgan"}, seed=recipe.seed + 1)  # fmt: skip
+    other = tiny_recipe(
+        plugins_of(),
+        generator=recipe.generator.settings.model_dump() | {"use": "vqgan"},
+        seed=recipe.seed + 1,
+    )
     assert not torch.equal(image, open_run(other).generator.image())
 
 

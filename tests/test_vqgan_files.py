@@ -46,10 +46,16 @@ def lightning_1_0(path: Path, model: Any, **how: Any) -> Path:
     with faked(pytorch_lightning__callbacks__model_checkpoint__ModelCheckpoint=callback):
         held = {callback: {"best_model_score": np.float64(0.25), "best_model_path": "a"}}
         return write(
-            path, model, **how, epoch=1, global_step=7, callbacks=held, lr_schedulers=[],
+            path,
+            model,
+            **how,
+            epoch=1,
+            global_step=7,
+            callbacks=held,
+            lr_schedulers=[],
             optimizer_states=[{"state": {0: {"exp_avg": torch.zeros(2)}}}],
             version="1.0.8",
-        )  # fmt: skip
+        )
 
 
 def lightning_1_5(path: Path, model: Any, **how: Any) -> Path:
@@ -57,23 +63,37 @@ def lightning_1_5(path: Path, model: Any, **how: Any) -> Path:
     settings = type("DictConfig", (Plain,), {})
     with faked(omegaconf__dictconfig__DictConfig=settings):
         return write(
-            path, model, **how, epoch=1, callbacks={"ModelCheckpoint{'monitor': 'x'}": {}},
-            hyper_parameters=settings(_content={"embed_dim": 8}), hparams_name="kwargs",
+            path,
+            model,
+            **how,
+            epoch=1,
+            callbacks={"ModelCheckpoint{'monitor': 'x'}": {}},
+            hyper_parameters=settings(_content={"embed_dim": 8}),
+            hparams_name="kwargs",
             version="1.5.10",
-        )  # fmt: skip
+        )
 
 
 def lightning_2(path: Path, model: Any, **how: Any) -> Path:
     """Loops with their states."""
     return write(
-        path, model, **how, epoch=1, loops={"fit_loop": {"state_dict": {}}}, callbacks={},
-        MixedPrecision={"scale": 65536.0}, version="2.4.0",
-    )  # fmt: skip
+        path,
+        model,
+        **how,
+        epoch=1,
+        loops={"fit_loop": {"state_dict": {}}},
+        callbacks={},
+        MixedPrecision={"scale": 65536.0},
+        version="2.4.0",
+    )
 
 
 LAYOUTS: dict[str, Any] = {
-    "plain": write, "1.0": lightning_1_0, "1.5": lightning_1_5, "2": lightning_2,
-}  # fmt: skip
+    "plain": write,
+    "1.0": lightning_1_0,
+    "1.5": lightning_1_5,
+    "2": lightning_2,
+}
 
 
 @KINDS
@@ -179,18 +199,28 @@ def test_a_file_must_fit_its_config_key_for_key(
     ("change", "fault"),
     [
         (lambda m: m.pop("params"), "is no config of taming-transformers: lacks 'params'"),
-        (lambda m: m["params"].pop("ddconfig"), "is no config of taming-transformers: lacks "
-         "'ddconfig'"),
-        (lambda m: m["params"].pop("n_embed"), "is no config of taming-transformers: lacks "
-         "'n_embed'"),
-        (lambda m: m["params"]["ddconfig"].pop("ch_mult"), "is no config of taming-transformers: "
-         "lacks 'ch_mult'"),
-        (lambda m: m["params"]["ddconfig"].update(in_channels=183), "describes pictures of 183 "
-         "channels, not of 3"),
-        (lambda m: m["params"].update(remap="used.npy"), "maps its codes to others (remap), which "
-         "is not supported"),
+        (
+            lambda m: m["params"].pop("ddconfig"),
+            "is no config of taming-transformers: lacks 'ddconfig'",
+        ),
+        (
+            lambda m: m["params"].pop("n_embed"),
+            "is no config of taming-transformers: lacks 'n_embed'",
+        ),
+        (
+            lambda m: m["params"]["ddconfig"].pop("ch_mult"),
+            "is no config of taming-transformers: lacks 'ch_mult'",
+        ),
+        (
+            lambda m: m["params"]["ddconfig"].update(in_channels=183),
+            "describes pictures of 183 channels, not of 3",
+        ),
+        (
+            lambda m: m["params"].update(remap="used.npy"),
+            "maps its codes to others (remap), which is not supported",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_config_of_something_else_is_told(tmp_path: Path, change: Any, fault: str) -> None:
     path = write(tmp_path / "last.ckpt", make(SMALL), SMALL)
     config = path.with_suffix(".yaml")

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pixweave import RecipeError, RunError
-from pixweave.engine.context import Bench, open_bench
+from pixweave.classification.zero_shot import stage_classifier
+from pixweave.engine.context import Context, open_context
 from pixweave.protocols import Scores
 from pixweave.recipe import load_text
 from pixweave.testing import plugins_of
@@ -25,19 +26,26 @@ LABELS = ["a red square", "a blue circle", "a sunset over the sea", "a cat's fac
 PLUGINS = plugins_of()
 
 
-def bench_of(folder: Path = Path(), eye: Any = "tiny", **settings: Any) -> tuple[Bench, Any]:
+def bench_of(folder: Path = Path(), eye: Any = "tiny", **settings: Any) -> tuple[Context, Any]:
     """A bench and the live classifier of a recipe."""
-    body = {"pixweave": 1, "do": "classify", "input": "/", "device": "cpu", "precision": "float32",
-            "perceptors": [eye], "classifier": {"use": "zero_shot", **settings}}  # fmt: skip
+    body = {
+        "pixweave": 1,
+        "do": "classify",
+        "input": "/",
+        "device": "cpu",
+        "precision": "float32",
+        "perceptors": [eye],
+        "classifier": {"use": "zero_shot", **settings},
+    }
     recipe = load_text(json.dumps(body), "c.yaml", folder, PLUGINS)
-    bench = open_bench(recipe)
-    return bench, bench.build(recipe.stages[0].parts["classifier"][0])
+    bench = open_context(recipe)
+    return bench, bench.build(stage_classifier(recipe))
 
 
-def problems(folder: Path = Path(), **settings: Any) -> list[str]:
+def issues(folder: Path = Path(), **settings: Any) -> list[str]:
     with pytest.raises(RecipeError) as caught:
         bench_of(folder, **settings)
-    return [f"{p.message}; {p.hint}".removesuffix("; ") for p in caught.value.problems]
+    return [f"{p.message}; {p.hint}".removesuffix("; ") for p in caught.value.issues]
 
 
 def pictures(count: int, size: int) -> Tensor:
@@ -75,8 +83,11 @@ def test_it_agrees_with_open_clip_on_tiny(name: str, tmp_path: Path) -> None:
     (tmp_path / "pixweave-zero.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path)
     model = open_clip.create_model("pixweave-zero", pretrained=str(WEIGHTS)).eval()
-    own = {"raw": ["{}"], "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
-           "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES}  # fmt: skip
+    own = {
+        "raw": ["{}"],
+        "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
+    }
     _, live = bench_of(labels=LABELS, templates=name)
     images = pictures(6, live.size)
     agree(live(images), theirs(model, open_clip.get_tokenizer("pixweave-zero"), own[name], images))
@@ -95,9 +106,7 @@ def saved(name: str, folder: Path, **config: Any) -> tuple[Any, Path]:
 
 
 @pytest.mark.filterwarnings("ignore")  # open_clip's own imports warn; not what is tested here
-@pytest.mark.parametrize(
-    "name", ["ViT-S-32-alt", pytest.param("ViT-B-32", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["ViT-S-32-alt", pytest.param("ViT-B-32", marks=pytest.mark.slow)])
 def test_it_agrees_with_open_clip_on_random_weights(name: str, tmp_path: Path) -> None:
     model, file = saved(name, tmp_path)
     clip = {"use": "open_clip", "model": name, "pretrained": str(file)}
@@ -105,8 +114,12 @@ def test_it_agrees_with_open_clip_on_random_weights(name: str, tmp_path: Path) -
     images = pictures(4, live.size)
     pixels = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     centre, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in pixels)
-    logits = theirs(model, open_clip.get_tokenizer(name), open_clip.SIMPLE_IMAGENET_TEMPLATES,
-                    (images - centre) / spread)  # fmt: skip
+    logits = theirs(
+        model,
+        open_clip.get_tokenizer(name),
+        open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        (images - centre) / spread,
+    )
     agree(live(images), logits)
 
 
@@ -127,8 +140,10 @@ class Eye:
         """The direction that a word names; each word of a text adds one."""
         ways: dict[str, Any] = {"warm": [1, 0, 0], "cold": [0, 1, 0], "wet": [0, 0, 1]}
         ways["warmish"] = [0.99, 0.05, 0]
-        rows = [[sum(ways.get(w, [0.0] * 3)[i] for w in text.split()) for i in range(3)]
-                for text in said]  # fmt: skip
+        rows = [
+            [sum(ways.get(w, [0.0] * 3)[i] for w in text.split()) for i in range(3)]
+            for text in said
+        ]
         return normalize(torch.tensor(rows, dtype=torch.float32), dim=1)
 
 
@@ -151,7 +166,7 @@ def test_the_templates_are_averaged_as_unit_vectors() -> None:
 
 def test_a_label_may_stand_for_several_texts() -> None:
     _, live = bench_of(eye="fake", labels={"fire": ["red", "yellow"], "sea": "blue"})
-    eye = open_bench(_.recipe).perceptors["fake"]
+    eye = open_context(_.recipe).perceptors["fake"]
     mean = eye.encode_text(["red", "yellow"]).mean(0)
     torch.testing.assert_close(live.weights[:, 0], normalize(mean, dim=0))
     assert live.labels == ("fire", "sea")
@@ -192,8 +207,9 @@ def test_a_model_that_learnt_pairs_answers_with_its_own_sigmoid() -> None:
 
 
 def test_open_clip_tells_the_bias_of_a_siglip_alone(tmp_path: Path) -> None:
-    bench, _ = bench_of(eye={"use": "open_clip", "model": "ViT-S-32-alt",
-                                   "pretrained": "random"}, labels=["a", "b"])  # fmt: skip
+    bench, _ = bench_of(
+        eye={"use": "open_clip", "model": "ViT-S-32-alt", "pretrained": "random"}, labels=["a", "b"]
+    )
     eye: Any = bench.perceptors["open_clip"]
     assert eye.logit_scale == pytest.approx(1 / 0.07)
     assert eye.logit_bias is None
@@ -202,8 +218,9 @@ def test_open_clip_tells_the_bias_of_a_siglip_alone(tmp_path: Path) -> None:
     config["init_logit_scale"] = 2.302585
     (tmp_path / "sigmoid-alt.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path)
-    bench, _ = bench_of(eye={"use": "open_clip", "model": "ViT-S-32-alt",
-                                   "pretrained": "random"}, labels=["a", "b"])  # fmt: skip
+    bench, _ = bench_of(
+        eye={"use": "open_clip", "model": "ViT-S-32-alt", "pretrained": "random"}, labels=["a", "b"]
+    )
     from pixweave_openclip.perceptor import Perceptor
 
     eye = Perceptor("sigmoid-alt", "random", torch.device("cpu"), torch.float32)
@@ -213,8 +230,10 @@ def test_open_clip_tells_the_bias_of_a_siglip_alone(tmp_path: Path) -> None:
 
 def test_the_published_lists_are_those_of_open_clip() -> None:
     assert texts.templates("raw") == ("{}",)
-    for name, listed, count in (("simple", open_clip.SIMPLE_IMAGENET_TEMPLATES, 7),
-                                ("imagenet", open_clip.OPENAI_IMAGENET_TEMPLATES, 80)):  # fmt: skip
+    for name, listed, count in (
+        ("simple", open_clip.SIMPLE_IMAGENET_TEMPLATES, 7),
+        ("imagenet", open_clip.OPENAI_IMAGENET_TEMPLATES, 80),
+    ):
         mine = texts.templates(name)
         assert len(mine) == count
         assert [t.replace("{}", "dog") for t in mine] == [t("dog") for t in listed]
@@ -260,41 +279,41 @@ def test_a_perceptor_without_a_scale_needs_one() -> None:
 
 def test_what_is_wrong_is_said_with_its_remedy(tmp_path: Path) -> None:
     name = "classifier 'zero_shot'"
-    assert problems(labels=["a"]) == [
+    assert issues(labels=["a"]) == [
         f"{name}: one label alone always wins; add another, or set 'multi' or 'unknown_below'"
     ]
-    assert problems(labels=["a", "b", "a"]) == [
+    assert issues(labels=["a", "b", "a"]) == [
         f"'labels' of {name} has the label 'a' twice; remove one"
     ]
-    assert problems(labels=["a", "unknown"], unknown_below=0.2) == [
+    assert issues(labels=["a", "unknown"], unknown_below=0.2) == [
         f"{name}: the label 'unknown' means that none fits; choose another word, or remove "
         "'unknown_below'"
     ]
-    assert problems(labels=["a", "b"], perceptor="clip") == [
+    assert issues(labels=["a", "b"], perceptor="clip") == [
         f"{name}: the recipe has no perceptor with the id 'clip'; choose from tiny"
     ]
-    assert problems(labels=["a", " "]) == [f"'labels' of {name} must not have an empty label"]
-    assert problems(labels={"a": []}) == [
+    assert issues(labels=["a", " "]) == [f"'labels' of {name} must not have an empty label"]
+    assert issues(labels={"a": []}) == [
         f"'labels' of {name} must give a text, or a list of texts, for 'a'"
     ]
-    assert problems(labels=["a", "b"], templates="simpel") == [
+    assert issues(labels=["a", "b"], templates="simpel") == [
         f"'templates' of {name} must be a list of texts or one of auto, raw, simple, imagenet; "
         "did you mean 'simple'?"
     ]
-    assert problems(labels=["a", "b"], templates=["a photo"]) == [
+    assert issues(labels=["a", "b"], templates=["a photo"]) == [
         f"'templates' of {name} has 'a photo', in which nothing says where the label goes; "
         "write {} in its place, in quotes"
     ]
-    assert problems(templates="raw") == [f"{name}: give either labels or labels_file"]
+    assert issues(templates="raw") == [f"{name}: give either labels or labels_file"]
     (tmp_path / "none.txt").write_text("\n\n")
-    assert problems(tmp_path, labels_file="none.txt") == [
+    assert issues(tmp_path, labels_file="none.txt") == [
         f"{name}: the file 'none.txt' holds no line of text"
     ]
     (tmp_path / "twice.txt").write_text("a\nb\na\n")
-    assert problems(tmp_path, labels_file="twice.txt") == [
+    assert issues(tmp_path, labels_file="twice.txt") == [
         f"{name}: the file 'twice.txt' has the label 'a' twice; remove one"
     ]
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
-    assert problems(tmp_path, labels_file="latin.txt") == [
+    assert issues(tmp_path, labels_file="latin.txt") == [
         f"{name}: the file 'latin.txt' is not UTF-8 text"
     ]

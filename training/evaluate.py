@@ -52,7 +52,7 @@ def top(scores: Tensor, truth: Tensor, count: int) -> float:
     return round(truth.gather(1, best).any(1).float().mean().item(), 3)
 
 
-class Bench:
+class Context:
     """The figures of one model, collected in ``result``."""
 
     def __init__(self, model: TinyClip, emoji: list[Emoji], seed: int) -> None:
@@ -237,7 +237,7 @@ def main() -> None:
     parser.add_argument("--only", help="regular expression: which parts to measure")
     args = parser.parse_args()
     torch.set_grad_enabled(False)
-    bench = Bench(load_tiny_clip(args.weights), load_emoji(args.font, args.emojibase), args.seed)
+    bench = Context(load_tiny_clip(args.weights), load_emoji(args.font, args.emojibase), args.seed)
     parts = ["emoji_names", "coloured_shapes", "retrieval", "relations", "attacked"]
     for part in parts:
         if re.search(args.only or "", part):

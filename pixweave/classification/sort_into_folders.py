@@ -16,7 +16,7 @@ How = Literal["copy", "link", "move"]
 
 
 @dataclass(frozen=True)
-class Step:
+class Move:
     """One file and where it goes; `clash` says why it stays where it is, '' if it goes."""
 
     source: Path
@@ -30,12 +30,12 @@ def folder_name(label: str) -> str:
     return name or "_"
 
 
-def plan(
+def plan_moves(
     root: Path, files: Iterable[tuple[str, str]], name: Callable[[Path], str] = lambda p: p.name
-) -> list[Step]:
+) -> list[Move]:
     """Where each `(path, label)` goes; what is there already, or comes twice, is a clash."""
     taken: dict[str, Path] = {}
-    steps = []
+    moves = []
     for path, label in files:
         source = Path(path)
         target = root / folder_name(label) / name(source)
@@ -46,42 +46,42 @@ def plan(
         elif os.path.lexists(target):
             clash = "is there already"
         taken.setdefault(key, source)
-        steps.append(Step(source, target, clash))
-    return steps
+        moves.append(Move(source, target, clash))
+    return moves
 
 
-def carry_out(steps: Iterable[Step], how: How) -> list[Step]:
-    """Do the steps without a clash; gives the clashes, those that came up on the way too."""
+def carry_out(moves: Iterable[Move], how: How) -> list[Move]:
+    """Do the moves without a clash; gives the clashes, those that came up on the way too."""
     left = []
-    for step in steps:
-        clash = step.clash or _one(step, how)
+    for move in moves:
+        clash = move.clash or _one(move, how)
         if clash:
-            left.append(Step(step.source, step.target, clash))
+            left.append(Move(move.source, move.target, clash))
     return left
 
 
-def _one(step: Step, how: How) -> str:
+def _one(move: Move, how: How) -> str:
     """Why a file did not go; '' if it did."""
-    part = step.target.with_name(f".{step.target.name}.part")
+    part = move.target.with_name(f".{move.target.name}.part")
     try:
-        step.target.parent.mkdir(parents=True, exist_ok=True)
+        move.target.parent.mkdir(parents=True, exist_ok=True)
         if how == "link":
-            step.target.symlink_to(step.source.absolute())
+            move.target.symlink_to(move.source.absolute())
             return ""
-        with step.target.open("xb"):  # takes the name, so that nothing is ever replaced
+        with move.target.open("xb"):  # takes the name, so that nothing is ever replaced
             pass
         try:
-            shutil.copy2(step.source, part)
-            os.replace(part, step.target)
+            shutil.copy2(move.source, part)
+            os.replace(part, move.target)
         except BaseException:
-            step.target.unlink()
+            move.target.unlink()
             raise
         if how == "move":
-            step.source.unlink()
+            move.source.unlink()
     except FileExistsError:
         return "is there already"
     except OSError as error:
-        raise RunError(f"'{step.target}' cannot be written: {error.strerror}") from None
+        raise RunError(f"'{move.target}' cannot be written: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
     return ""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixweave import __version__
 from pixweave.errors import PixweaveError, RecipeError
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def report(error: PixweaveError, as_json: bool) -> None:
                 "message": p.message,
                 "hint": p.hint,
             }
-            for p in error.problems
+            for p in error.issues
         ]
     click.echo(json.dumps({"event": "result", "ok": False, "error": body}))
 
@@ -135,7 +134,7 @@ def _split(text: str | None, separator: str) -> list[str]:
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="pixweave")
+@click.version_option(package_name="pixweave", prog_name="pixweave")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Pictures and animation driven by meaning: a YAML recipe in, a picture or a film out.

@@ -16,45 +16,92 @@ from pixweave.cli import search_filters
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
-    from pixweave.classification.classify_images import Answer
-    from pixweave.loading import Fault
+    from pixweave.classification.prediction_table import Prediction
+    from pixweave.loading import UnreadableImage
     from pixweave.recipe import Recipe
     from pixweave.search import Filters
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, metavar="INPUT...")
-@click.option("--index", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Name the pictures of this index, by the vectors in it: opens no file. An INPUT "
-              "may be an index too.")  # fmt: skip
+@click.option(
+    "--index",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Name the pictures of this index, by the vectors in it: opens no file. An INPUT "
+    "may be an index too.",
+)
 @click.option("--labels", metavar="A,B,C", help="What to choose from; quote a label with a comma.")
 @click.option("--labels-file", metavar="FILE", help="The same, a label on each line.")
-@click.option("--templates", default="auto", show_default=True, metavar="NAME|FILE",
-              help="Texts around a label: raw, simple (7), imagenet (80), a file with {} for the "
-              "label on each line; auto: what suits the perceptor.")  # fmt: skip
+@click.option(
+    "--templates",
+    default="auto",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Texts around a label: raw, simple (7), imagenet (80), a file with {} for the "
+    "label on each line; auto: what suits the perceptor.",
+)
 @click.option("--multi", is_flag=True, help="Several labels may be right, each scored by itself.")
-@click.option("--unknown-below", type=click.FloatRange(0, 1), metavar="X",
-              help="Call a picture `unknown` if it is less sure than X that any label fits; see "
-              "`pixweave show zero_shot`.")  # fmt: skip
-@click.option("-k", "--top-k", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-              help="How many labels to show for each picture.")  # fmt: skip
-@click.option("--perceptor", metavar="NAME|{...}", help="What sees, as in a recipe, or "
-              "open_clip:MODEL/TAG; by default that of the index, else tiny.")  # fmt: skip
+@click.option(
+    "--unknown-below",
+    type=click.FloatRange(0, 1),
+    metavar="X",
+    help="Call a picture `unknown` if it is less sure than X that any label fits; see "
+    "`pixweave show zero_shot`.",
+)
+@click.option(
+    "-k",
+    "--top-k",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="How many labels to show for each picture.",
+)
+@click.option(
+    "--perceptor",
+    metavar="NAME|{...}",
+    help="What sees, as in a recipe, or "
+    "open_clip:MODEL/TAG; by default that of the index, else tiny.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
-@click.option("--format", "form", type=click.Choice(["auto", "table", "tsv", "csv", "jsonl"]),
-              default="auto", help="auto: a table on a terminal, else TSV.")  # fmt: skip
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "table", "tsv", "csv", "jsonl"]),
+    default="auto",
+    help="auto: a table on a terminal, else TSV.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
-@click.option("--sort-into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Show which picture would go into which DIR/LABEL; --how does it.")  # fmt: skip
-@click.option("--how", type=click.Choice(["copy", "link", "move"]),
-              help="Really sort into DIR, by copies, symbolic links or moves.")  # fmt: skip
+@click.option(
+    "--sort-into",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Show which picture would go into which DIR/LABEL; --how does it.",
+)
+@click.option(
+    "--how",
+    type=click.Choice(["copy", "link", "move"]),
+    help="Really sort into DIR, by copies, symbolic links or moves.",
+)
 @search_filters.options
 @click.option("--hidden", is_flag=True, help="Look at hidden files and folders too.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")
 @click.pass_context
-def classify(ctx: click.Context, inputs: tuple[str, ...], folder: Path | None, form: str,
-             as_json: bool, sort_into: Path | None, how: Any, hidden: bool, quiet: bool, top_k: int,
-             **wishes: Any) -> None:  # fmt: skip
+def classify(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    folder: Path | None,
+    form: str,
+    as_json: bool,
+    sort_into: Path | None,
+    how: Any,
+    hidden: bool,
+    quiet: bool,
+    top_k: int,
+    **wishes: Any,
+) -> None:
     """Name each picture of INPUT by the label that fits it best.
 
     INPUT is a file, a folder, a pattern, a run folder, an index, or `-` for a list on standard
@@ -89,30 +136,32 @@ def classify(ctx: click.Context, inputs: tuple[str, ...], folder: Path | None, f
 def _sources(inputs: Sequence[str], folder: Path | None, chosen: Filters) -> list[str]:
     """What is named, an index last; UsageError if it is nothing, or filters have no index."""
     from pixweave.search import is_index
-    from pixweave.search.index_store import open_store
+    from pixweave.search.index_store import open_index_store
 
     if not inputs and folder is None:
         raise click.UsageError("name pictures, or an index with --index DIR")
     found = expand(inputs)
     if folder is not None:
-        open_store(folder).close()  # says what is wrong with it
+        open_index_store(folder).close()  # says what is wrong with it
         found.append(str(folder))
     if chosen and not all(map(is_index, found)):
-        raise click.UsageError("filters choose among the pictures of an index; name one with "
-                               "--index DIR, and nothing else")  # fmt: skip
+        raise click.UsageError(
+            "filters choose among the pictures of an index; name one with "
+            "--index DIR, and nothing else"
+        )
     return found
 
 
 def _perceptor(named: str | None, sources: Sequence[str]) -> Any:
     """The one that is named, else that of the first index, else `tiny`."""
-    from pixweave.embedding.embedder import entry_of
+    from pixweave.recipe.part_text import part_entry
     from pixweave.search import is_index, open_index
 
     folder = next(filter(is_index, sources), None)
     if named is not None or folder is None:
-        return entry_of(named or "tiny", "--perceptor")
+        return part_entry(named or "tiny", "--perceptor")
     with open_index(folder) as index:
-        return entry_of(index.made_with, "--perceptor")
+        return part_entry(index.made_with, "--perceptor")
 
 
 def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recipe:
@@ -130,8 +179,14 @@ def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recip
         settings["labels_file"] = file
     sets = wishes["templates"] in ("auto", "raw", "simple", "imagenet")
     settings["templates" if sets else "templates_file"] = wishes["templates"]
-    body = {"pixweave": 1, "do": "classify", "input": ".", "device": wishes["device"],
-            "perceptors": [perceptor], **settings}  # fmt: skip
+    body = {
+        "pixweave": 1,
+        "do": "classify",
+        "input": ".",
+        "device": wishes["device"],
+        "perceptors": [perceptor],
+        **settings,
+    }
     text = json.dumps(body, ensure_ascii=True)
     return load_text(text, "the command", Path.cwd(), ctx.obj.plugins())
 
@@ -165,19 +220,20 @@ def _of_a_run(folder: Path) -> list[str]:
 
 def _answers(
     recipe: Recipe, sources: Sequence[str], hidden: bool, chosen: Filters, quiet: bool
-) -> Iterator[Answer | Fault]:
+) -> Iterator[Prediction | UnreadableImage]:
     from pixweave.classification.classify_images import classify_inputs
-    from pixweave.engine.context import open_bench
+    from pixweave.classification.zero_shot import stage_classifier
+    from pixweave.engine.context import open_context
     from pixweave.search import is_index
 
-    only = "text" if all(map(is_index, sources)) else ""
-    bench = open_bench(recipe, only=only)
-    live = bench.build(recipe.stages[0].parts["classifier"][0])
+    context = open_context(recipe, text_only=all(map(is_index, sources)))
+    classifier = context.build(stage_classifier(recipe))
     if not quiet:
-        eye = recipe.perceptors[0].id
-        seen = getattr(bench.perceptors[eye], "info", eye)
-        click.echo(f"{seen}, {bench.device}: {getattr(live, 'info', '')}", err=True)
-    yield from classify_inputs(live, sources, bench, hidden, chosen)
+        name = recipe.perceptors[0].id
+        perceptor = getattr(context.perceptors[name], "info", name)
+        how = getattr(classifier, "info", "")
+        click.echo(f"{perceptor}, {context.device}: {how}", err=True)
+    yield from classify_inputs(classifier, sources, context, hidden, chosen)
 
 
 def _form(form: str, as_json: bool) -> str:
@@ -190,18 +246,25 @@ class _Printer:
     """Prints rows as they come."""
 
     def __init__(self, form: str, top: int, recipe: Recipe) -> None:
-        settings: Any = recipe.stages[0].parts["classifier"][0].settings
+        stage: Any = recipe.stages[0].settings
+        settings = stage.classifier.settings
         labels = list(settings.texts())
         self.form, self.top = form, min(top, len(labels))
         self.sure = settings.unknown_below is not None
         self.wide = max(len(label) for label in [*labels, "unknown" if self.sure else ""])
         self.headed = form not in ("tsv", "csv")
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Prediction) -> None:
+        from pixweave.classification.prediction_table import prediction_row
         from pixweave.media import tables
 
-        row = row_of(answer, self.top, self.sure, self.form in ("jsonl", "events"))
-        row["path"] = _shown(answer.path)
+        row = prediction_row(
+            answer,
+            self.top,
+            path=_relative(answer.path),
+            known=self.sure,
+            nested=self.form in ("jsonl", "events"),
+        )
         if self.form == "table":
             scores = "  ".join(f"{name} {score:.3f}" for name, score in answer.scores[1 : self.top])
             more = f"  ({scores})" if scores else ""
@@ -217,7 +280,7 @@ class _Printer:
         sys.stdout.flush()  # what was printed is there whatever comes
 
     def fault(self, fault: Any) -> None:
-        path = _shown(fault.path)
+        path = _relative(fault.path)
         if self.form == "events":
             click.echo(json.dumps({"event": "fault", "path": path, "reason": fault.reason}))
             return
@@ -225,21 +288,7 @@ class _Printer:
         click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
 
 
-def row_of(answer: Answer, top: int, sure: bool, nested: bool) -> dict[str, Any]:
-    """An answer as a row; `nested`: with a list of the best labels, else `label_2`, `score_2`..."""
-    row: dict[str, Any] = {"path": answer.path, "label": answer.label}
-    row["score"] = round(answer.score, 6)
-    if sure:
-        row["known"] = None if answer.known is None else round(answer.known, 6)
-    best = [(name, round(score, 6)) for name, score in answer.scores[:top]]
-    if nested:
-        return {**row, "top": [{"label": name, "score": score} for name, score in best]}
-    for number, (name, score) in enumerate(best[1:], 2):
-        row |= {f"label_{number}": name, f"score_{number}": score}
-    return row
-
-
-def _shown(path: str) -> str:
+def _relative(path: str) -> str:
     """The path from here if it lies here."""
     here = os.getcwd() + os.sep
     return path.removeprefix(here)
@@ -248,30 +297,38 @@ def _shown(path: str) -> str:
 def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool) -> None:
     from pixweave.classification import sort_into_folders
 
-    steps = sort_into_folders.plan(root, found)
+    steps = sort_into_folders.plan_moves(root, found)
     clashes = sort_into_folders.carry_out(steps, how) if how else [s for s in steps if s.clash]
     went = len(steps) - len(clashes)
     if as_json:
         bad = {(s.source, s.target): s.clash for s in clashes}
         for step in steps:
-            said = {"from": _shown(str(step.source)), "to": str(step.target), "how": how,
-                    "clash": bad.get((step.source, step.target), "")}  # fmt: skip
+            said = {
+                "from": _relative(str(step.source)),
+                "to": str(step.target),
+                "how": how,
+                "clash": bad.get((step.source, step.target), ""),
+            }
             click.echo(json.dumps({"event": "sort", **said}))
     elif not how:
         for step in steps:
             goes = f"stays, {step.clash}" if step.clash else f"-> {step.target}"
-            click.echo(f"{_shown(str(step.source))} {goes}", err=True)
-        click.echo(f"{went} of {len(steps)} would go into {root}; add --how copy, link or move "
-                   "to do it", err=True)  # fmt: skip
+            click.echo(f"{_relative(str(step.source))} {goes}", err=True)
+        click.echo(
+            f"{went} of {len(steps)} would go into {root}; add --how copy, link or move to do it",
+            err=True,
+        )
     else:
         for step in clashes:
-            click.echo(f"not sorted: {_shown(str(step.source))}: '{step.target}' {step.clash}",
-                       err=True)  # fmt: skip
+            click.echo(
+                f"not sorted: {_relative(str(step.source))}: '{step.target}' {step.clash}", err=True
+            )
         verb = {"copy": "copied", "link": "linked", "move": "moved"}[how]
         click.echo(f"{verb} {went} of {len(steps)} into {root}", err=True)
     if how and clashes:
-        raise RunError(f"{len(clashes)} of {len(steps)} pictures were not sorted: nothing is "
-                       "replaced")  # fmt: skip
+        raise RunError(
+            f"{len(clashes)} of {len(steps)} pictures were not sorted: nothing is replaced"
+        )
 
 
 VERBS = (classify,)

@@ -15,21 +15,29 @@ import click
 from pixweave.cli.run import Signals
 
 if TYPE_CHECKING:
-    from pixweave.search import Index, Tally
+    from pixweave.search import Index, IndexProgress
 
 LINE_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
 index_option = click.option(
-    "--index", "folder", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--index",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
     help="Folder of the index; by default PIXWEAVE_INDEX, else one for all of your pictures.",
-)  # fmt: skip
+)
 perceptor_option = click.option(
-    "--perceptor", metavar="NAME",
+    "--perceptor",
+    metavar="NAME",
     help="What sees: a perceptor, open_clip:MODEL/TAG, or a YAML mapping as in a recipe.",
-)  # fmt: skip
-device_option = click.option("--device", default="auto", metavar="NAME",
-                       help="Where it computes: auto, cpu, cuda, cuda:N, mps.")  # fmt: skip
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    metavar="NAME",
+    help="Where it computes: auto, cpu, cuda, cuda:N, mps.",
+)
 
 
 def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
@@ -49,26 +57,49 @@ def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths like it.")
 @click.option("--hidden", is_flag=True, help="Take hidden files and folders too.")
 @click.option("--tag", "tags", multiple=True, metavar="WORD", help="Give all that is found a tag.")
-@click.option("--background", default="white", callback=_colour, metavar="COLOUR",
-              help="What shows through transparent pictures.")  # fmt: skip
-@click.option("--frames", type=click.IntRange(1, 64), default=1, metavar="N",
-              help="Look at N pictures of an animated file, evenly spread.")  # fmt: skip
+@click.option(
+    "--background",
+    default="white",
+    callback=_colour,
+    metavar="COLOUR",
+    help="What shows through transparent pictures.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="N",
+    help="Look at N pictures of an animated file, evenly spread.",
+)
 @click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures encoded at a time.")
-@click.option("--workers", type=click.IntRange(1), metavar="N",
-              help="Threads that read; by default one for each core.")  # fmt: skip
-@click.option("--executor", metavar="NAME",
-              help="Who does the work: local (processes), ray (machines), or a YAML mapping "
-              "{use: local, workers: 4}; by default this process.")  # fmt: skip
-@click.option("--shard", type=click.IntRange(1), metavar="N",
-              help="Pictures in a piece of work for an executor; else four batches.")  # fmt: skip
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads that read; by default one for each core.",
+)
+@click.option(
+    "--executor",
+    metavar="NAME",
+    help="Who does the work: local (processes), ray (machines), or a YAML mapping "
+    "{use: local, workers: 4}; by default this process.",
+)
+@click.option(
+    "--shard",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pictures in a piece of work for an executor; else four batches.",
+)
 @click.option("--retry", is_flag=True, help="Read again what was broken before.")
 @click.option("--rehash", is_flag=True, help="Read all files, also those that seem unchanged.")
-@click.option("--purge", is_flag=True,
-              help="Drop the pictures even of a folder in which nothing is left.")  # fmt: skip
+@click.option(
+    "--purge", is_flag=True, help="Drop the pictures even of a folder in which nothing is left."
+)
 @click.option("--status", is_flag=True, help="Say what is in the index, and change nothing.")
 @click.option("--broken", is_flag=True, help="List every broken file and why; change nothing.")
-@click.option("--self-check", is_flag=True,
-              help="Compare the perceptor with its reference; change nothing.")  # fmt: skip
+@click.option(
+    "--self-check", is_flag=True, help="Compare the perceptor with its reference; change nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
@@ -92,7 +123,7 @@ def index(
     dropped. Broken files are printed with their reason and are not tried again until they change.
     Ctrl-C keeps all that is finished.
     """
-    from pixweave.search import Wish, open_index
+    from pixweave.search import IndexOptions, open_index
 
     if self_check:
         ctx.exit(_self_check(ctx, perceptor or "tiny", device))
@@ -104,10 +135,10 @@ def index(
             (_list_broken if broken else _show_status)(opened, as_json)
             return
         wishes = {name: value for name, value in wishes.items() if value is not None}
-        wish = Wish(_inputs(inputs), **wishes)
+        wish = IndexOptions(_inputs(inputs), **wishes)
         with Signals() as signals:
-            tally = _watch(opened, wish, signals, as_json, quiet)
-        ctx.exit(signals.exit_code if tally.stopped else 0)
+            progress = _watch(opened, wish, signals, as_json, quiet)
+        ctx.exit(signals.exit_code if progress.stopped else 0)
 
 
 def _inputs(given: Iterable[str]) -> list[str]:
@@ -119,72 +150,85 @@ def _inputs(given: Iterable[str]) -> list[str]:
     return found
 
 
-def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: bool) -> Tally:
+def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: bool) -> IndexProgress:
     """Run it, with faults on stdout and progress on stderr; gives the last word."""
-    from pixweave.search import Tally
+    from pixweave.search import IndexProgress
 
-    tally, last = Tally(), time.monotonic()
+    progress, last = IndexProgress(), time.monotonic()
     live = sys.stderr.isatty() and not quiet and not as_json
     told = False
-    for tally in opened.update(wish, lambda: signals.asked):
-        if not quiet and not told and tally.by:
+    for progress in opened.update(wish, lambda: signals.asked):
+        if not quiet and not told and progress.by:
             told = True
-            _say(f"seen by {tally.by}", live)
-        for fault in tally.faults:
+            _say(f"seen by {progress.by}", live)
+        for fault in progress.unreadable:
             if as_json:
-                click.echo(json.dumps({"event": "broken", "path": fault.path,
-                                       "reason": fault.reason}))  # fmt: skip
+                click.echo(
+                    json.dumps({"event": "broken", "path": fault.path, "reason": fault.reason})
+                )
             else:
                 echo(f"{fault.path}\t{fault.reason}\n")
         if as_json:
-            click.echo(json.dumps({"event": "progress", **_numbers(tally)}))
+            click.echo(json.dumps({"event": "progress", **_numbers(progress)}))
             sys.stdout.flush()
         elif live:
-            click.echo(f"\r\x1b[K{_line(tally)}", nl=False, err=True)
+            click.echo(f"\r\x1b[K{_line(progress)}", nl=False, err=True)
         elif not quiet and time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
-            click.echo(_line(tally), err=True)
+            click.echo(_line(progress), err=True)
     if as_json:
-        click.echo(json.dumps({"event": "result", "ok": True, **_numbers(tally)}))
+        click.echo(json.dumps({"event": "result", "ok": True, **_numbers(progress)}))
     elif not quiet:
-        _say(_summary(tally, opened), live)
-    return tally
+        _say(_summary(progress, opened), live)
+    return progress
 
 
 def _say(text: str, live: bool) -> None:
     click.echo(f"\r\x1b[K{text}" if live else text, err=True)
 
 
-def _numbers(tally: Tally) -> dict[str, Any]:
+def _numbers(progress: IndexProgress) -> dict[str, Any]:
     return {
-        "seen": tally.seen, "encoded": tally.encoded, "reused": tally.reused,
-        "unchanged": tally.unchanged, "merged": tally.merged, "broken": tally.broken,
-        "broken_before": tally.already, "removed": tally.removed, "committed": tally.committed,
-        "other_files": tally.others, "seconds": round(tally.seconds, 3), "stopped": tally.stopped,
-        "spared": tally.spared,
-    }  # fmt: skip
+        "seen": progress.seen,
+        "encoded": progress.encoded,
+        "reused": progress.reused,
+        "unchanged": progress.unchanged,
+        "merged": progress.merged,
+        "broken": progress.broken,
+        "broken_before": progress.already,
+        "removed": progress.removed,
+        "committed": progress.committed,
+        "other_files": progress.others,
+        "seconds": round(progress.seconds, 3),
+        "stopped": progress.stopped,
+        "spared": progress.spared,
+    }
 
 
-def _line(tally: Tally) -> str:
-    return f"{tally.committed} done, {tally.unchanged} unchanged, {tally.rate:.1f} pictures/s"
+def _line(progress: IndexProgress) -> str:
+    return (
+        f"{progress.committed} done, {progress.unchanged} unchanged, {progress.rate:.1f} pictures/s"
+    )
 
 
-def _summary(tally: Tally, opened: Index) -> str:
+def _summary(progress: IndexProgress, opened: Index) -> str:
     words = [
-        f"{tally.encoded} encoded", f"{tally.reused} known by content",
-        f"{tally.unchanged} unchanged", f"{tally.broken + tally.already} broken",
-        f"{tally.removed} removed",
-    ]  # fmt: skip
+        f"{progress.encoded} encoded",
+        f"{progress.reused} known by content",
+        f"{progress.unchanged} unchanged",
+        f"{progress.broken + progress.already} broken",
+        f"{progress.removed} removed",
+    ]
     good, _ = opened.store.counts()
-    lines = [f"{', '.join(words)}; {tally.rate:.1f} pictures/s; {good} in the index"]
+    lines = [f"{', '.join(words)}; {progress.rate:.1f} pictures/s; {good} in the index"]
     lines += [
         f"warning: nothing is left in '{root}', and its pictures stay in the index; "
         "if they are gone for good, use --purge"
-        for root in tally.spared
+        for root in progress.spared
     ]
-    if tally.merged:
-        lines.insert(0, f"{tally.merged} were taken over from a run that was broken off")
-    if tally.stopped:
+    if progress.merged:
+        lines.insert(0, f"{progress.merged} were taken over from a run that was broken off")
+    if progress.stopped:
         lines.insert(0, "stopped; all finished batches are kept, the same command goes on")
     return "\n".join(lines)
 
@@ -193,17 +237,28 @@ def _show_status(opened: Index, as_json: bool) -> None:
     store = opened.store
     good, bad = store.counts()
     models = [
-        {"perceptor": json.loads(m.perceptor), "identity": m.identity, "look": m.look,
-         "dim": m.dim, "vectors": m.count} for m in store.models()
-    ]  # fmt: skip
+        {
+            "perceptor": json.loads(m.perceptor),
+            "identity": m.identity,
+            "look": m.preprocessing,
+            "dim": m.dim,
+            "vectors": m.count,
+        }
+        for m in store.models()
+    ]
     if as_json:
-        click.echo(json.dumps({"folder": str(store.folder), "files": good, "broken": bad,
-                               "models": models}))  # fmt: skip
+        click.echo(
+            json.dumps(
+                {"folder": str(store.folder), "files": good, "broken": bad, "models": models}
+            )
+        )
         return
     click.echo(f"{store.folder}: {good} pictures, {bad} broken files")
     for model in models:
-        click.echo(f"{model['vectors']} vectors of {model['dim']} by {model['identity']}, "
-                   f"pictures read as {model['look']}")  # fmt: skip
+        click.echo(
+            f"{model['vectors']} vectors of {model['dim']} by {model['identity']}, "
+            f"pictures read as {model['look']}"
+        )
 
 
 def _list_broken(opened: Index, as_json: bool) -> None:
@@ -215,12 +270,16 @@ def _list_broken(opened: Index, as_json: bool) -> None:
 
 
 def _self_check(ctx: click.Context, perceptor: str, device: str) -> int:
-    from pixweave.embedding.embedder import open_encoder
+    from pixweave.engine.embedders import open_embedder
 
-    encoder = open_encoder(ctx.obj.plugins(), perceptor, device)
-    found = encoder.self_check()
-    click.echo(f"{encoder.info}: pictures agree to {found.pictures:.6f}, texts to "
-               f"{found.texts:.6f} (least cosine of {found.count}); {found.verdict}")  # fmt: skip
+    embedder = open_embedder(ctx.obj.plugins(), perceptor, device)
+    from pixweave.embedding.self_check import check_agreement
+
+    found = check_agreement(embedder)
+    click.echo(
+        f"{embedder.info}: pictures agree to {found.pictures:.6f}, texts to "
+        f"{found.texts:.6f} (least cosine of {found.count}); {found.verdict}"
+    )
     return 0 if found.ok else 1
 
 

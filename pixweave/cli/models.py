@@ -65,8 +65,14 @@ def ls(pattern: str, as_json: bool) -> None:
 @models.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--offline", is_flag=True, help="Use no network: only check what is here.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=30, show_default=True,
-              metavar="SECONDS", help="Give a mirror up after so long without a byte.")  # fmt: skip
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give a mirror up after so long without a byte.",
+)
 @_json
 def get(names: tuple[str, ...], offline: bool, timeout: float, as_json: bool) -> None:
     """Fetch each model NAME, unless it is here, and print the paths of its files.
@@ -99,8 +105,10 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     for check in checks:
         click.echo(json.dumps(_check_json(check)) if as_json else _check(check))
     if wrong := [check for check in checks if check.fault]:
-        raise RunError(f"{len(wrong)} of {len(checks)} files are not as they should be; "
-                       "`pixweave models rm NAME`, and get the model again")  # fmt: skip
+        raise RunError(
+            f"{len(wrong)} of {len(checks)} files are not as they should be; "
+            "`pixweave models rm NAME`, and get the model again"
+        )
 
 
 @models.command()
@@ -115,8 +123,9 @@ def path(name: str | None, role: str | None, as_json: bool) -> None:
         return
     found = store.path(name)
     if role is not None and role not in found.paths:
-        raise RunError(f"the model '{name}' has no file of the role '{role}'; it has "
-                       f"{', '.join(found.paths)}")  # fmt: skip
+        raise RunError(
+            f"the model '{name}' has no file of the role '{role}'; it has {', '.join(found.paths)}"
+        )
     if role is not None:
         found = type(found)(name, {role: found.paths[role]})
     _print(found, as_json)
@@ -124,8 +133,9 @@ def path(name: str | None, role: str | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--unlock", is_flag=True,
-              help="Forget the recorded sha256 too: another file may come next.")  # fmt: skip
+@click.option(
+    "--unlock", is_flag=True, help="Forget the recorded sha256 too: another file may come next."
+)
 def rm(names: tuple[str, ...], unlock: bool) -> None:
     """Remove each model NAME from this machine, what was begun included."""
     from pixweave.models.catalogue import in_bytes
@@ -139,8 +149,12 @@ def rm(names: tuple[str, ...], unlock: bool) -> None:
 @models.command()
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--without", multiple=True, metavar="PREFIX",
-              help="Leave out tensors named so, e.g. loss.; may be repeated.")  # fmt: skip
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="PREFIX",
+    help="Leave out tensors named so, e.g. loss.; may be repeated.",
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it is there.")
 def convert(source: Path, target: Path, without: tuple[str, ...], force: bool) -> None:
     """Write the weights of the pickled checkpoint IN to OUT, a .safetensors file.
@@ -185,8 +199,14 @@ def _check(check: Check) -> str:
 
 
 def _check_json(check: Check) -> dict[str, Any]:
-    return {"event": "verified", "model": check.model, "path": str(check.path),
-            "sha256": check.sha256, "ok": not check.fault, "fault": check.fault}  # fmt: skip
+    return {
+        "event": "verified",
+        "model": check.model,
+        "path": str(check.path),
+        "sha256": check.sha256,
+        "ok": not check.fault,
+        "fault": check.fault,
+    }
 
 
 @contextmanager

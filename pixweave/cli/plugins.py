@@ -11,7 +11,7 @@ import click
 from pixweave.errors import PluginError
 
 if TYPE_CHECKING:
-    from pixweave.plugins import Offer, Plugins
+    from pixweave.plugins import Plugins, RegisteredComponent
 
 
 @click.command()
@@ -51,7 +51,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     click.echo("\n\n".join(describe(offer) for offer in found))
 
 
-def describe(offer: Offer) -> str:
+def describe(offer: RegisteredComponent) -> str:
     """The page of one component: heading, docstring, settings table, an example line."""
     lines = [f"{offer.kind} {offer.name}  (plugin {offer.plugin})", ""]
     lines += [inspect.cleandoc(offer.component.__doc__ or ""), "", "settings:"]
@@ -64,19 +64,25 @@ def describe(offer: Offer) -> str:
     return "\n".join([*lines, "", f"{where}:", f"  {example(offer)}"])
 
 
-def settings(offer: Offer) -> list[tuple[str, str, str, str]]:
+def settings(offer: RegisteredComponent) -> list[tuple[str, str, str, str]]:
     """Name, type, default and help of every setting of a component."""
+    from pixweave.component import part_settings
+
     rows = []
     schema = offer.component.model_json_schema()
     own = schema if "properties" in schema else schema["anyOf"][-1]  # after its bare forms
+    parts = part_settings(offer.component)
     for name, info in offer.component.model_fields.items():
         kind = _type(own.get("properties", {})[name], schema.get("$defs", {}))
-        default = "required" if info.is_required() else _text(info.get_default())
+        value = info.get_default(call_default_factory=True)
+        if name in parts:
+            value = parts[name].default
+        default = "required" if info.is_required() else _text(value)
         rows.append((name, kind, default, info.description or ""))
     return rows
 
 
-def example(offer: Offer) -> str:
+def example(offer: RegisteredComponent) -> str:
     """One line of a recipe, or for a trainer the command, that uses the component."""
     if offer.kind == "trainer":
         needed = [name for name, info in offer.component.model_fields.items() if info.is_required()]
@@ -87,30 +93,42 @@ def example(offer: Offer) -> str:
     if offer.kind == "executor":
         return f"pixweave index DIR --executor {offer.name}"
     if offer.kind == "exporter":
-        suffixes = getattr(offer.component, "suffixes", None) or (f".{offer.name}",)
+        suffixes = offer.component.suffixes or (f".{offer.name}",)
         return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"
-    parts = [f"use: {offer.name}"]
+    word = "do" if offer.kind == "stage" else "use"
+    parts = [f"{word}: {offer.name}"]
     for name, info in offer.component.model_fields.items():
         if info.is_required():
             parts.append(f"{name}: ...")
         elif len(parts) < 3 and (default := info.get_default()) is not None:
             parts.append(f"{name}: {_text(default)}")
     entry = f"{{{', '.join(parts)}}}"
-    if offer.kind == "classifier":
-        return f"stages: [{{do: classify, {offer.kind}: {entry}}}]"
-    return (
-        f"generator: {entry}" if offer.kind == "generator" else f"{_PLURAL[offer.kind]}: [{entry}]"
-    )
+    form = _EXAMPLES.get(offer.kind) or f"{_PLURAL[offer.kind]}: [{{entry}}]"
+    return form.format(entry=entry)
 
 
-_PLURAL = {"perceptor": "perceptors", "loss": "losses", "augmentation": "augmentations",
-           "filter": "filters"}  # fmt: skip
+_EXAMPLES = {
+    "generator": "generator: {entry}",
+    "classifier": "stages: [{{do: classify, classifier: {entry}}}]",
+    "stage": "stages: [{entry}]",
+    "codec": "codec: {entry}",
+    "sampler": "sampler: {entry}",
+}
+_PLURAL = {
+    "perceptor": "perceptors",
+    "loss": "losses",
+    "augmentation": "augmentations",
+    "filter": "filters",
+}
 
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """A JSON schema in a few words: `number 0..1`, `square | hex`, `list of 2 numbers`."""
     if "x-type" in schema:
         return str(schema["x-type"])
+    if "x-part" in schema:
+        kind = str(schema["x-part"])
+        return f"list of {kind} parts" if schema["type"] == "array" else f"{kind} part"
     if "$ref" in schema:
         return _type(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
     if "anyOf" in schema:
@@ -141,14 +159,14 @@ def _range(schema: dict[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     raw = getattr(value, "raw", value)
-    if raw is None:
+    if raw is None or raw == {}:
         return "none"
     if isinstance(raw, bool):
         return str(raw).lower()
     return f"[{', '.join(_text(v) for v in raw)}]" if isinstance(raw, tuple | list) else str(raw)
 
 
-def _named(plugins: Plugins, name: str) -> list[Offer]:
+def _named(plugins: Plugins, name: str) -> list[RegisteredComponent]:
     from pixweave.plugins import HOOKS
 
     kind, _, short = name.rpartition("/")
@@ -166,7 +184,7 @@ def _named(plugins: Plugins, name: str) -> list[Offer]:
     raise PluginError(f"no plugin offers '{name}'; {did_you_mean(name, names)}{broken}")
 
 
-def _by_kind(offers: list[Offer]) -> list[tuple[str, list[str]]]:
+def _by_kind(offers: list[RegisteredComponent]) -> list[tuple[str, list[str]]]:
     kinds: dict[str, list[str]] = {}
     for offer in offers:
         kinds.setdefault(offer.kind, []).append(offer.name)
@@ -184,7 +202,7 @@ def _plugin_json(plugin: Any) -> dict[str, Any]:
     }
 
 
-def _offer_json(offer: Offer) -> dict[str, Any]:
+def _offer_json(offer: RegisteredComponent) -> dict[str, Any]:
     return {
         "kind": offer.kind,
         "name": offer.name,

@@ -34,8 +34,7 @@ from pixweave.media import terminal_preview
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pixweave.pipeline.runner import Event
-    from pixweave.protocols import Frame
+    from pixweave.events import Event, Frame
     from pixweave.recipe import Recipe
 
 SHARE = 0.02
@@ -69,7 +68,9 @@ class Progress:
     """Shows how a run goes, from `with` to `close()`; `stopping` says if it was asked to stop."""
 
     def __init__(
-        self, recipe: Recipe, wish: Literal["auto", "term", "none"] | str = "auto",
+        self,
+        recipe: Recipe,
+        wish: Literal["auto", "term", "none"] | str = "auto",
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.budget = terminal_preview.Budget(SHARE)
@@ -85,7 +86,10 @@ class Progress:
         self._picture = _Picture()
         self._console = Console(stderr=True, highlight=False)
         self._live = _BudgetLive(
-            self.budget, console=self._console, get_renderable=self._view, transient=True,
+            self.budget,
+            console=self._console,
+            get_renderable=self._view,
+            transient=True,
             refresh_per_second=PER_SECOND / 2 if self._kind else PER_SECOND,
             redirect_stdout=sys.stdout.isatty(),  # a pipe gets what is written, at once
         )

@@ -11,11 +11,17 @@ import click
 from pixweave.errors import MissingError, PixweaveError, RecipeError, RunError, did_you_mean
 
 if TYPE_CHECKING:
-    from pixweave.errors import Problem
+    from pixweave.errors import Issue
 
 _recipes = click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
-_sets = click.option("-s", "--set", "sets", multiple=True, metavar="PATH=VALUE",
-                     help="Set a value, e.g. crops.count=8; may be repeated.")  # fmt: skip
+_sets = click.option(
+    "-s",
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Set a value, e.g. crops.count=8; may be repeated.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -24,8 +30,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_sets
 @_json
 @click.pass_context
-def validate(ctx: click.Context, recipes: tuple[str, ...], sets: tuple[str, ...],
-             as_json: bool) -> None:  # fmt: skip
+def validate(
+    ctx: click.Context, recipes: tuple[str, ...], sets: tuple[str, ...], as_json: bool
+) -> None:
     """Check each RECIPE by itself, and say everything that is wrong with it.
 
     Exits with 3 if a recipe is wrong and with 4 if one is missing. `-` is standard input.
@@ -55,16 +62,21 @@ def _validated(
     try:
         warnings = load([name], ctx.obj.plugins(), sets).warnings
     except PixweaveError as error:
-        problems = error.problems if isinstance(error, RecipeError) else []
-        listed = [_problem(p) for p in problems] or [{"message": str(error)}]
+        issues = error.issues if isinstance(error, RecipeError) else []
+        listed = [_problem(p) for p in issues] or [{"message": str(error)}]
         return {**found, "ok": False, "problems": listed, "warnings": []}, error
     return {**found, "problems": [], "warnings": [_problem(p) for p in warnings]}, None
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
-    at = problem.where
-    return {"file": at.source, "line": at.line, "column": at.column,
-            "message": problem.message, "hint": problem.hint}  # fmt: skip
+def _problem(issue: Issue) -> dict[str, Any]:
+    at = issue.where
+    return {
+        "file": at.source,
+        "line": at.line,
+        "column": at.column,
+        "message": issue.message,
+        "hint": issue.hint,
+    }
 
 
 def _line(found: dict[str, Any]) -> str:
@@ -78,8 +90,9 @@ def _line(found: dict[str, Any]) -> str:
 @_sets
 @_json
 @click.pass_context
-def explain(ctx: click.Context, recipe: str, key: str | None, sets: tuple[str, ...],
-            as_json: bool) -> None:  # fmt: skip
+def explain(
+    ctx: click.Context, recipe: str, key: str | None, sets: tuple[str, ...], as_json: bool
+) -> None:
     """Show every value of RECIPE and where it comes from; or those at KEY (crops, losses.0)."""
     from pixweave.recipe import load
 
@@ -200,8 +213,13 @@ def _builtin(name: str) -> Path:
 
 
 @click.command()
-@click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Write it there instead of printing it.")  # fmt: skip
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it there instead of printing it.",
+)
 @click.pass_context
 def schema(ctx: click.Context, out: Path | None) -> None:
     """Write one JSON Schema of recipes with everything that is installed, for editors.
@@ -220,7 +238,7 @@ def schema(ctx: click.Context, out: Path | None) -> None:
 
 
 def _write(target: Path, data: bytes, force: bool) -> None:
-    from pixweave.media.images import whole
+    from pixweave.media.atomic_write import whole
 
     if target.exists() and not force:
         raise RunError(f"'{target}' is there already; use --force to replace it")

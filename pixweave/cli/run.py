@@ -16,7 +16,7 @@ import click
 from pixweave.errors import RunError
 
 if TYPE_CHECKING:
-    from pixweave.pipeline.runner import Event
+    from pixweave.events import Event
     from pixweave.recipe import Recipe
 
 

@@ -24,41 +24,101 @@ if TYPE_CHECKING:
 @index_option
 @perceptor_option
 @device_option
-@click.option("--queries", type=click.File("rb"), metavar="FILE",
-              help="Search for each line of FILE (-: stdin) in turn, with all else that is "
-              "given; JSON lines, or TSV, that begin with the line.")  # fmt: skip
+@click.option(
+    "--queries",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Search for each line of FILE (-: stdin) in turn, with all else that is "
+    "given; JSON lines, or TSV, that begin with the line.",
+)
 @click.option("--like", multiple=True, metavar="FILE", help="Look for pictures like this one.")
-@click.option("-t", "--term", "terms", multiple=True, type=(float, str), metavar="WEIGHT TEXT",
-              help="A text that counts so much; below 0 it is subtracted.")  # fmt: skip
-@click.option("--image", "images", multiple=True, type=(float, str), metavar="WEIGHT FILE",
-              help="A picture that counts so much.")  # fmt: skip
+@click.option(
+    "-t",
+    "--term",
+    "terms",
+    multiple=True,
+    type=(float, str),
+    metavar="WEIGHT TEXT",
+    help="A text that counts so much; below 0 it is subtracted.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=(float, str),
+    metavar="WEIGHT FILE",
+    help="A picture that counts so much.",
+)
 @click.option("--minus", multiple=True, metavar="TEXT", help="Short for --term -0.5 TEXT.")
-@click.option("--not", "nots", multiple=True, metavar="TEXT",
-              help="Drop the pictures that clearly show TEXT, not subtract it.")  # fmt: skip
-@click.option("--not-above", type=float, default=1.5, metavar="Z",
-              help="What is clearly: standard deviations above the mean of the index.")  # fmt: skip
-@click.option("--label", "labels", multiple=True, type=(str, float), metavar="TEXT Z",
-              help="Keep the pictures that show TEXT at least so clearly.")  # fmt: skip
+@click.option(
+    "--not",
+    "nots",
+    multiple=True,
+    metavar="TEXT",
+    help="Drop the pictures that clearly show TEXT, not subtract it.",
+)
+@click.option(
+    "--not-above",
+    type=float,
+    default=1.5,
+    metavar="Z",
+    help="What is clearly: standard deviations above the mean of the index.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    type=(str, float),
+    metavar="TEXT Z",
+    help="Keep the pictures that show TEXT at least so clearly.",
+)
 @search_filters.options
 @click.option("-n", "--top", type=click.IntRange(1), default=20, metavar="N", help="How many.")
 @click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave the first out.")
-@click.option("--cut", type=click.FloatRange(0, 1), metavar="SHARE",
-              help="Only those at least this far from the mean score to the best.")  # fmt: skip
+@click.option(
+    "--cut",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Only those at least this far from the mean score to the best.",
+)
 @click.option("--min-score", "least", type=float, metavar="COS", help="Only from this cosine on.")
-@click.option("--group", type=click.FloatRange(0, 1), metavar="COS",
-              help="Show one of each group of near-duplicates (0.95).")  # fmt: skip
-@click.option("--sort", type=click.Choice(["score", "path", "date", "size"]), default="score",
-              help="Order of the results.")  # fmt: skip
+@click.option(
+    "--group",
+    type=click.FloatRange(0, 1),
+    metavar="COS",
+    help="Show one of each group of near-duplicates (0.95).",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["score", "path", "date", "size"]),
+    default="score",
+    help="Order of the results.",
+)
 @click.option("--reverse", is_flag=True, help="Turn the order round.")
-@click.option("--searcher", default="exact", metavar="NAME",
-              help="Which searcher finds them, or a YAML mapping.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["auto", "paths", "tsv", "jsonl"]),
-              default="auto", help="auto: score and path on a terminal, else paths.")  # fmt: skip
+@click.option(
+    "--searcher",
+    default="exact",
+    metavar="NAME",
+    help="Which searcher finds them, or a YAML mapping.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["auto", "paths", "tsv", "jsonl"]),
+    default="auto",
+    help="auto: score and path on a terminal, else paths.",
+)
 @click.option("-0", "--null", is_flag=True, help="Paths ended by NUL, for `xargs -0`.")
-@click.option("--sheet", type=click.Path(path_type=Path), metavar="FILE",
-              help="Also write a contact sheet.")  # fmt: skip
-@click.option("--html", "page", type=click.Path(path_type=Path), metavar="FILE",
-              help="Also write a page with the pictures.")  # fmt: skip
+@click.option(
+    "--sheet", type=click.Path(path_type=Path), metavar="FILE", help="Also write a contact sheet."
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a page with the pictures.",
+)
 @click.option("--show", is_flag=True, help="Show the pictures in the terminal.")
 @click.pass_context
 def search(
@@ -87,19 +147,21 @@ def search(
     pixweave search --queries captions.txt -n 5 > found.jsonl
     """
     from pixweave.search import open_index
-    from pixweave.search.query import ask
+    from pixweave.search.query import make_query
 
     if queries is not None:
         if null or sheet or page or show or form == "paths":
-            raise click.UsageError("--queries prints JSON lines or TSV; leave out -0, --sheet, "
-                                   "--html, --show and --format paths")  # fmt: skip
+            raise click.UsageError(
+                "--queries prints JSON lines or TSV; leave out -0, --sheet, "
+                "--html, --show and --format paths"
+            )
         lines = _lines(queries.read())
         with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
-            several = [ask([*texts, line], **asked) for line in lines]
+            several = [make_query([*texts, line], **asked) for line in lines]
             found = _print_all(lines, opened.search_all(several), form)
         ctx.exit(0 if found else 1)
     kind = _terminal() if show else None
-    query = ask(texts, **asked)
+    query = make_query(texts, **asked)
     with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
         hits = opened.search(query)
     if sheet or page:

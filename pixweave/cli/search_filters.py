@@ -35,19 +35,23 @@ def _bytes(_: click.Context, __: click.Parameter, text: str | None) -> int | Non
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--in", "under", multiple=True, metavar="DIR", help="Only below this folder."),
-    click.option("--name", multiple=True, metavar="GLOB",
-                 help="Only files or paths named like it."),
+    click.option(
+        "--name", multiple=True, metavar="GLOB", help="Only files or paths named like it."
+    ),
     click.option("--since", callback=_day, metavar="DATE", help="Only taken on this day or later."),
     click.option("--until", callback=_day, metavar="DATE", help="Only taken before this day."),
-    click.option("--min-bytes", callback=_bytes, metavar="SIZE",
-                 help="Only files of at least SIZE."),
-    click.option("--max-bytes", callback=_bytes, metavar="SIZE",
-                 help="Only files of at most SIZE."),
-    click.option("--min-side", type=int, metavar="PX",
-                 help="Only pictures whose short side is PX."),
+    click.option(
+        "--min-bytes", callback=_bytes, metavar="SIZE", help="Only files of at least SIZE."
+    ),
+    click.option(
+        "--max-bytes", callback=_bytes, metavar="SIZE", help="Only files of at most SIZE."
+    ),
+    click.option(
+        "--min-side", type=int, metavar="PX", help="Only pictures whose short side is PX."
+    ),
     click.option("--type", "types", multiple=True, metavar="KIND", help="Only jpeg, png, gif..."),
     click.option("--tag", "tags", multiple=True, metavar="WORD", help="Only with this tag."),
-)  # fmt: skip
+)
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:

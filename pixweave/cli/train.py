@@ -18,7 +18,7 @@ from pixweave.pipeline.run_folder import finite
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from pixweave.pipeline.runner import Event
+    from pixweave.events import Event
     from pixweave.train.plan import Plan
 
 LINE_EVERY = 30.0

@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixweave.media import images
+
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
+    from pixweave.component import Part
     from pixweave.protocols import Perceptor
     from pixweave.timeline.values import Moment
 
@@ -44,17 +46,15 @@ def unlike(bank: Tensor, target: Tensor) -> Tensor:
     return bank[(bank @ target.flatten()) < TOO_NEAR]
 
 
-def shares(run: Run, names: Iterable[str], moment: Moment) -> dict[str, float]:
-    """The weights of these perceptors at a moment, made to sum to 1."""
-    weights = {p.id: p.weight.at(moment) for p in run.recipe.perceptors if p.id in names}
+def shares(perceptors: Iterable[Part], names: Iterable[str], moment: Moment) -> dict[str, float]:
+    """The weights of the perceptors of these names at a moment, made to sum to 1."""
+    weights = {p.id: p.weight.at(moment) for p in perceptors if p.id in names}
     total = sum(weights.values()) or 1.0
     return {name: weight / total for name, weight in weights.items()}
 
 
 def embed_picture(path: Path, perceptor: Perceptor, device: torch.device) -> Tensor:
     """Unit vector `[1, D]` of a picture file: the mean over squares along its long side."""
-    from pixweave.media import images
-
     picture = images.from_file(path).to(device)
     if picture.shape[1] == 4:  # transparent parts count as white
         picture = picture[:, :3] * picture[:, 3:] + 1 - picture[:, 3:]

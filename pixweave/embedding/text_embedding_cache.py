@@ -7,12 +7,20 @@ a cache: delete it freely. Where it cannot be read or written, each text is enco
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pixweave.models import home
+from pixweave.recipe.recipe import plain
+
 if TYPE_CHECKING:
     import numpy as np
+
+    from pixweave.component import Part
+    from pixweave.protocols import Perceptor
 
     Array = np.ndarray[Any, Any]
 
@@ -29,7 +37,38 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS texts(
   vector BLOB NOT NULL, UNIQUE(model, text))"""
 
 
-def vectors_of(
+def identity_of(part: Part) -> str:
+    """Equal where vectors may be compared: name, settings and digest of the weights.
+
+    The component's own `identity()`, where it has one; else a digest of its settings. The same
+    weights in another precision have the same identity.
+    """
+    own = part.settings.identity()
+    if own is not None:
+        return f"{part.use}:{own}"
+    text = json.dumps(plain(part.settings), sort_keys=True)
+    return f"{part.use}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+
+
+def lasting_identity(part: Part) -> str | None:
+    """The identity under which vectors of texts are kept; None where no `identity()` vouches."""
+    return None if part.settings.identity() is None else identity_of(part)
+
+
+def text_vectors(perceptor: Perceptor, part: Part, texts: Sequence[str]) -> Array:
+    """Unit vectors float32 `[P, D]` of texts by a built perceptor; known ones from the disk."""
+    import torch
+    from torch.nn.functional import normalize
+
+    def encode(fresh: list[str]) -> Array:
+        with torch.no_grad():
+            made: Array = normalize(perceptor.encode_text(fresh).float(), dim=1).cpu().numpy()
+        return made
+
+    return cached_vectors(lasting_identity(part), texts, encode)
+
+
+def cached_vectors(
     identity: str | None, texts: Sequence[str], encode: Callable[[list[str]], Array]
 ) -> Array:
     """Unit vectors float32 `[P, D]` of the texts; `encode` makes those that are not kept.
@@ -74,8 +113,6 @@ def _read(identity: str, texts: Sequence[str]) -> Iterator[tuple[str, Array]]:
 
 @contextlib.contextmanager
 def _open(make: bool = False) -> Iterator[sqlite3.Connection]:
-    from pixweave.models import home
-
     path = home() / NAME
     if make:
         path.parent.mkdir(parents=True, exist_ok=True)

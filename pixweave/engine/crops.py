@@ -17,14 +17,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from pixweave.recipe.sections import Crops
+    from pixweave.recipe.sections import CropSettings
     from pixweave.timeline.values import Moment
 
 REFLECT, BORDER, FILL, TILE = range(4)
 
 
 @dataclass(frozen=True)
-class Plan:
+class CropPlan:
     """Where the N crops of one step lie.
 
     `warps` `[N, 3, 3]` maps crop coordinates to picture coordinates, both -1..1 from edge to edge;
@@ -38,7 +38,9 @@ class Plan:
     zoomed: Tensor
 
 
-def plan(crops: Crops, moment: Moment, aspect: float, rng: torch.Generator) -> Plan:
+def plan_crops(
+    crops: CropSettings, moment: Moment, aspect: float, rng: torch.Generator
+) -> CropPlan:
     """Draw the crops of one step for a picture of `aspect` = width / height."""
     count = round(crops.count.at(moment))
     zoomed = torch.arange(count) < round(count * crops.zoomed.at(moment))
@@ -51,7 +53,7 @@ def plan(crops: Crops, moment: Moment, aspect: float, rng: torch.Generator) -> P
     turn = _turn(uniform.between(-crops.turn, crops.turn), uniform.unit() < crops.flip)
     # a zoomed crop looks at the picture in perspective, a wide crop is itself put in perspective
     warps = torch.where(zoomed[:, None, None], tilt @ zoom, wide @ tilt) @ turn
-    return Plan(
+    return CropPlan(
         warps.float(),
         _outside(crops.padding, zoomed, round(moment.step)),
         float(uniform.unit()[0]),
@@ -59,10 +61,10 @@ def plan(crops: Crops, moment: Moment, aspect: float, rng: torch.Generator) -> P
     )
 
 
-def cut(image: Tensor, plan: Plan, side: int, lanes: int = 1) -> Tensor:
+def cut_crops(image: Tensor, plan: CropPlan, side: int, threads: int = 1) -> Tensor:
     """The crops `[B * N, C, side, side]` of the pictures `[B, C, H, W]`, picture by picture.
 
-    `lanes` splits the work of one picture, since `grid_sample` runs one thread per batch entry.
+    `threads` splits the work of one picture: `grid_sample` runs one thread per batch entry.
     """
     batch, channels, height, width = image.shape
     count = len(plan.warps)
@@ -71,11 +73,11 @@ def cut(image: Tensor, plan: Plan, side: int, lanes: int = 1) -> Tensor:
     atlas = _atlas(image, int(levels.max()), bool((plan.outside == TILE).any()))
     # all crops of a picture read the same atlas: stacked along the height, its gradient gathers in
     # place instead of in one copy of the picture per crop
-    lanes = math.gcd(lanes, count)
-    grids = grid.view(lanes, -1, side, 2)
-    source = atlas[:, None].expand(-1, lanes, -1, -1, -1).flatten(0, 1)
+    splits = math.gcd(threads, count)
+    grids = grid.view(splits, -1, side, 2)
+    source = atlas[:, None].expand(-1, splits, -1, -1, -1).flatten(0, 1)
     sheet = F.grid_sample(source, grids.repeat(batch, 1, 1, 1), align_corners=False)
-    out = sheet.view(batch * lanes, channels, -1, side, side).transpose(1, 2)
+    out = sheet.view(batch * splits, channels, -1, side, side).transpose(1, 2)
     out = out.reshape(batch, count, channels, side, side)
     if inside is not None:
         out = out * inside[:, None] + plan.grey * (1 - inside[:, None])
@@ -103,7 +105,7 @@ class _Uniform:
         return low + (high - low) * (order + self.unit()) / self.count
 
 
-def _zoom(crops: Crops, aspect: float, uniform: _Uniform) -> Tensor:
+def _zoom(crops: CropSettings, aspect: float, uniform: _Uniform) -> Tensor:
     """Crops that cover `area` of the picture, lying wholly inside it (RandomResizedCrop)."""
     area = uniform.stratified(*crops.area) * aspect  # unit: half the height of the picture
     ratio = torch.exp(uniform.between(*(math.log(r) for r in crops.ratio)))
@@ -113,7 +115,7 @@ def _zoom(crops: Crops, aspect: float, uniform: _Uniform) -> Tensor:
     return _affine(sx, sy, (1 - sx) * uniform.between(-1, 1), (1 - sy) * uniform.between(-1, 1))
 
 
-def _wide(crops: Crops, aspect: float, uniform: _Uniform) -> Tensor:
+def _wide(crops: CropSettings, aspect: float, uniform: _Uniform) -> Tensor:
     """Crops that show the whole picture; its short side moves within the room that is left."""
     reach = max(aspect, 1.0) / uniform.between(*crops.wide)
     sx, sy = reach / aspect, reach
@@ -192,7 +194,7 @@ def _atlas(image: Tensor, deepest: int, tiled: bool) -> Tensor:
 
 
 def _grid(
-    plan: Plan, levels: Tensor, side: int, width: int, height: int, device: torch.device
+    plan: CropPlan, levels: Tensor, side: int, width: int, height: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     """Where in the atlas each crop pixel lies `[N, side, side, 2]`; which are in the picture."""
     tiled = bool((plan.outside == TILE).any())

@@ -1,115 +1,138 @@
-"""Run: a recipe with its live parts, its device and its random streams."""
+"""Run: a recipe with its built parts, ready for the loop; made by `open_run`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from pixweave.component import Part
 from pixweave.engine.canvas import Canvas
-from pixweave.engine.context import Bench
-from pixweave.engine.view import View
+from pixweave.engine.context import Context, ErrorContext, Prebuilt
+from pixweave.engine.optimizer import Optimizer, learning_rate, make_optimizer
+from pixweave.engine.view import StepView
 from pixweave.errors import PluginError
-from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Perceptor
-from pixweave.timeline.values import Value
+from pixweave.events import Frame
+from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Stateful
 
 if TYPE_CHECKING:
-    from pixweave.recipe import Part, Recipe
+    from pixweave.protocols import Perceptor
+    from pixweave.recipe import Moment, Recipe
 
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A live loss under the name and the weight that the recipe gives it."""
+    """A built loss under the name and the weight that the recipe gives it."""
 
-    name: str
     part: Part
     loss: Loss
-    run: Run
 
-    def weight(self, step: int) -> float:
-        """The weight at that step."""
-        return self.part.weight.at(self.run.recipe.moment(step))
+    @property
+    def name(self) -> str:
+        """The id of the loss."""
+        return self.part.id
 
-    def __call__(self, view: View) -> Tensor:
-        with self.run.blame(self.part):
+    def weight(self, moment: Moment) -> float:
+        """The weight at that moment."""
+        return self.part.weight.at(moment)
+
+    def __call__(self, view: StepView) -> Tensor:
+        """The loss without its weight, a scalar; PluginError if it is none."""
+        with ErrorContext(self.part):
             value = self.loss(view)
         if not isinstance(value, Tensor) or value.ndim:
             raise PluginError(f"loss '{self.name}' must return a scalar tensor, not {value!r}")
         return value
 
 
-class Run(Bench):
-    """A recipe made live: build it with `open_run`.
+class Run:
+    """The built parts of a recipe: `generator`, `perceptors`, `augmentations`, `losses`, `filters`.
 
-    `generator`, `perceptors`, `augmentations`, `losses` and `filters` are the built parts; `canvas`
-    holds what the recipe starts from; `folder` is where exporters write; `part` is the entry of the
-    recipe that is being built.
+    `canvas` holds what the recipe starts from, `optimizer` moves the generator, `step` is the next
+    one to do.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        folder: Path | None = None,
-        ready: Mapping[Part, Perceptor] | None = None,
-    ) -> None:
-        super().__init__(recipe, ready)
-        self.folder = folder or Path()
-        self.size = recipe.size
-        self.stamp: dict[str, str] = {}
-        # grid_sample uses one thread per batch entry on the CPU
-        self.lanes = torch.get_num_threads() if self.device.type == "cpu" else 1
-        self.step = 0
-        self.part: Part = recipe.generator
-        self.generator: Generator = self.build(recipe.generator)
-        self.canvas = Canvas(self)
-        self.build_perceptors()
+    def __init__(self, context: Context) -> None:
+        recipe = context.recipe
+        self.context, self.recipe = context, recipe
+        self.device, self.dtype, self.size = context.device, context.dtype, context.size
+        self.folder, self.step = context.folder, 0
+        self.generator: Generator = context.build(recipe.generator)
+        self.canvas = Canvas(context, self.generator)
+        context.build_perceptors()
         self.augmentations: dict[str, Augmentation] = {
-            p.id: self.build(p) for p in recipe.augmentations
+            part.id: _taking(("crops", "rng", "moment"), part, self._build(part))
+            for part in recipe.augmentations
         }
-        self.losses = [WeightedLoss(p.id, p, self.build(p), self) for p in recipe.losses]
-        self.filters: dict[str, Filter] = {p.id: self.build(p) for p in recipe.filters}
-        self.optimizer = self._optimizer(self.generator.parameters())
+        self.losses = [WeightedLoss(part, self._build(part)) for part in recipe.losses]
+        self.filters: dict[str, Filter] = {
+            part.id: _taking(("image", "moment"), part, self._build(part))
+            for part in recipe.filters
+        }
+        self.optimizer: Optimizer = make_optimizer(recipe.optimizer, self.generator.parameters())
+        # a filter that remembers must see every frame, whoever asks for them
+        self.filters_every_frame = any("stateless" not in p.settings.can for p in recipe.filters)
+
+    @property
+    def perceptors(self) -> Mapping[str, Perceptor]:
+        """The recipe's perceptors by id."""
+        return self.context.perceptors
+
+    def rng(self, name: str, step: int | None = None) -> torch.Generator:
+        """A fresh CPU generator for a named purpose: the same name, step and seed, same draws."""
+        return self.context.rng(name, step)
 
     def exporters(self) -> list[Exporter]:
         """Open every exporter of the recipe in the run folder."""
-        return [self.build(part) for part in self.recipe.exports]
+        return [self._build(part) for part in self.recipe.exports]
 
     def steps(self) -> range:
         """The steps that are still to do."""
         return range(self.step, self.recipe.steps)
 
-    def look(self, step: int) -> View:
+    def look(self, step: int) -> StepView:
         """The picture of this step, for losses to look at."""
+        moment = self.recipe.moment(step)
         if advance := getattr(self.generator, "advance", None):
-            advance(step)
-        self.canvas.overlay(step)
-        return View(self, step, self.canvas.picture())
+            with ErrorContext(self.recipe.generator):
+                advance(moment)
+        self.canvas.blend_overlay(moment)
+        return self.view(moment, self.canvas.picture())
 
-    def shown(self, view: View) -> Tensor:
-        """The picture to show of a step, detached: the generator's own choice, or what was seen."""
+    def view(self, moment: Moment, picture: Tensor) -> StepView:
+        """What losses see of a picture `[B, 3 or 4, H, W]` at a moment."""
+        return StepView(self.context, self.augmentations, moment, picture)
+
+    def advance(self, moment: Moment) -> None:
+        """Move the parameters by the gradients that they hold, at this step's learning rate."""
+        self.optimizer.step(learning_rate(self.recipe, self.generator, moment))
+        self.generator.constrain()
+        self.step = moment.frame + 1
+
+    def frame(self, view: StepView, losses: Mapping[str, Tensor]) -> Frame:
+        """The frame of a step: its picture, or the one that the generator would rather show."""
         choose = getattr(self.generator, "shown", None)
         chosen: Tensor | None = choose() if choose is not None else None
-        return view.raw.detach() if chosen is None else self.canvas.masked(chosen)
-
-    def advance(self, step: int) -> None:
-        """Move the parameters by the gradients that they hold, at this step's learning rate."""
-        rate = self._rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.generator.constrain()
-        self.step = step + 1
+        raw = view.raw.detach() if chosen is None else self.canvas.masked(chosen)
+        # left on the device: reading a loss here would wait for the device at every step
+        values = {name: loss.detach() for name, loss in losses.items()}
+        frame = Frame(view.step, raw, values, partial(self.filtered, moment=view.moment))
+        if self.filters_every_frame:
+            frame.image  # noqa: B018 - the filters see it now, in order
+        return frame
 
     @torch.no_grad()
-    def finish(self, raw: Tensor) -> Tensor:
+    def filtered(self, raw: Tensor, moment: Moment) -> Tensor:
         """The picture `[B, 3 or 4, H, W]` after the recipe's filters, in 0..1."""
         for part in self.recipe.filters:
-            with self.blame(part):
-                raw = self.filters[part.id](raw).clamp(0, 1)
+            with ErrorContext(part):
+                raw = self.filters[part.id](raw, moment).clamp(0, 1)
         return raw
 
     def state_dict(self) -> dict[str, Any]:
@@ -118,65 +141,59 @@ class Run(Bench):
             "step": self.step,
             "generator": dict(self.generator.state_dict()),
             "optimizer": self.optimizer.state_dict(),
-            "losses": {
-                p.name: p.loss.state_dict() for p in self.losses if isinstance(p.loss, _Stateful)
+            **{
+                kind: {name: part.state_dict() for name, part in stateful.items()}
+                for kind, stateful in self._stateful().items()
             },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict` of a run of the same recipe."""
+        """Continue from a `state_dict` of a run of the same recipe."""
         self.step = int(state["step"])
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for part in self.losses:
-            if isinstance(part.loss, _Stateful):
-                part.loss.load_state_dict(state["losses"][part.name])
+        for kind, stateful in self._stateful().items():
+            for name, part in stateful.items():
+                part.load_state_dict(state[kind][name])
 
-    def _rate(self, step: int) -> float:
-        rate = self.recipe.optimizer.rate
-        if rate is not None:
-            return rate.at(self.recipe.moment(step))
-        natural = getattr(self.recipe.generator.settings, "natural_rate", 0.05)
-        natural = getattr(self.generator, "natural_rate", natural)
-        return Value(natural).at(self.recipe.moment(step))
-
-    def _optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        settings = self.recipe.optimizer
-        leaves = list(parameters)
-        common: dict[str, Any] = {"lr": self._rate(0), "weight_decay": settings.decay}
-        if settings.use in ("adam", "adamw", "nadam", "radam"):
-            common["betas"] = settings.betas
-        elif settings.use in ("sgd", "rmsprop"):
-            common["momentum"] = settings.momentum
-        names = {
-            "adam": "Adam",
-            "adamw": "AdamW",
-            "nadam": "NAdam",
-            "radam": "RAdam",
-            "rmsprop": "RMSprop",
-            "adagrad": "Adagrad",
-            "sgd": "SGD",
+    def _stateful(self) -> dict[str, dict[str, Stateful]]:
+        """The parts besides the generator that remember something, by kind and id."""
+        kinds: dict[str, Mapping[str, object]] = {
+            "losses": {loss.name: loss.loss for loss in self.losses},
+            "augmentations": self.augmentations,
+            "filters": self.filters,
         }
-        make: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, names[settings.use])
-        return make(leaves, **common)
+        return {
+            kind: {name: part for name, part in parts.items() if isinstance(part, Stateful)}
+            for kind, parts in kinds.items()
+        }
+
+    def _build(self, part: Part) -> Any:
+        return self.context.build(part, self.generator, self.canvas)
 
 
-@runtime_checkable
-class _Stateful(Protocol):
-    """A loss that remembers something from step to step."""
-
-    def state_dict(self) -> Mapping[str, Any]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+def _taking(arguments: tuple[str, ...], part: Part, instance: Any) -> Any:
+    """The instance of a part; PluginError if it cannot be called with so many arguments."""
+    try:
+        inspect.signature(instance).bind(*arguments)
+    except TypeError:
+        raise PluginError(
+            f"{part.name} (plugin {part.plugin}): what its build gives must take "
+            f"({', '.join(arguments)})"
+        ) from None
+    return instance
 
 
 def open_run(
     recipe: Recipe,
     folder: str | Path | None = None,
-    ready: Mapping[Part, Perceptor] | None = None,
+    prebuilt: Prebuilt | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Run:
-    """Build every part of a recipe, ready for `generate`; `folder` is where exporters write.
+    """Build every part of a recipe, ready for `generate`.
 
-    `ready`: live perceptors of another run on the same device (`run.ready`), to use again.
+    `folder` is where exporters write, `metadata` what they put into their files beside the picture;
+    `prebuilt` holds models of other runs on the same device, to use again.
     """
-    return Run(recipe, Path(folder) if folder is not None else None, ready)
+    place = Path(folder) if folder is not None else None
+    return Run(Context(recipe, place, prebuilt, metadata))

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixweave.engine.optimizer import Adam
 
-class Drawing:
+
+class TensorGenerator:
     """A Generator made of named leaf tensors and a function `tensors -> image [B, 3, H, W]`.
 
     The image is clamped to 0..1. `start_from` fits the tensors to the picture by gradient descent.
@@ -32,11 +34,11 @@ class Drawing:
 
     def start_from(self, image: Tensor, steps: int = 200, rate: float = 0.05) -> None:
         """Fit the tensors to the picture: `steps` of Adam on the squared difference."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=rate)
+        optimizer = Adam(self.parameters())
         for _ in range(steps):
             optimizer.zero_grad()
             ((self.draw(self.tensors)[:, :3] - image) ** 2).mean().backward()
-            optimizer.step()
+            optimizer.step(rate)
         optimizer.zero_grad()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -1,34 +1,41 @@
-"""View: what a loss sees of one step. The picture is made once, crops and embeddings when asked."""
+"""What a loss sees of one step. The picture is made once, crops and embeddings when asked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pixweave.engine.canvas import Region
-from pixweave.engine.crops import Plan, cut, plan
+from pixweave.engine.context import Context, ErrorContext
+from pixweave.engine.crops import CropPlan, cut_crops, plan_crops
+from pixweave.media.region import Region
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave.timeline.values import Moment
+    from pixweave.protocols import Augmentation
+    from pixweave.recipe import Moment
 
 
-class Gaze:
+class PictureView:
     """One picture `image` `[B, 3, H, W]` as perceptors look at it in one step.
 
-    Two gazes of the same step and `name` look at the same places through the same augmentations.
+    Two of the same step and `name` look at the same places through the same augmentations.
     """
 
-    def __init__(self, run: Run, step: int, image: Tensor, name: str = "") -> None:
-        self.run = run
-        self.step = step
-        self.name = name
-        self.moment: Moment = run.recipe.moment(step)
+    def __init__(
+        self,
+        context: Context,
+        augmentations: Mapping[str, Augmentation],
+        moment: Moment,
+        image: Tensor,
+        name: str = "",
+    ) -> None:
+        self.context, self.augmentations = context, augmentations
+        self.moment, self.step, self.name = moment, moment.frame, name
         self.image = image
-        self._plan: Plan | None = None
+        self._plan: CropPlan | None = None
         self._crops: dict[int, Tensor] = {}
         self._embeddings: dict[str, Tensor] = {}
 
@@ -37,35 +44,38 @@ class Gaze:
 
         Perceptors of the same size share them: they are cut and augmented once per step.
         """
-        side = self.run.perceptors[perceptor].size
+        side = self.context.perceptors[perceptor].size
         if side not in self._crops:
-            found = cut(self.image, self.plan, side, self.run.lanes)
-            for part in self.run.recipe.augmentations:
-                rng = self.run.rng(f"augmentation/{part.id}/{side}{self.name}", self.step)
-                with self.run.blame(part):
-                    found = self.run.augmentations[part.id](found, rng)
-            self._crops[side] = found
+            # grid_sample uses one thread per batch entry on the CPU
+            threads = torch.get_num_threads() if self.context.device.type == "cpu" else 1
+            crops = cut_crops(self.image, self.plan, side, threads)
+            parts = {part.id: part for part in self.context.recipe.augmentations}
+            for name, augment in self.augmentations.items():
+                rng = self.context.rng(f"augmentation/{name}/{side}{self.name}", self.step)
+                with ErrorContext(parts[name]):
+                    crops = augment(crops, rng, self.moment)
+            self._crops[side] = crops
         return self._crops[side]
 
     def embedding(self, perceptor: str) -> Tensor:
-        """Unit vectors `[B, N, D]` of the crops; encoded once per step whoever asks."""
+        """Unit vectors `[B, N, D]` of the crops; encoded once per step, whoever asks."""
         if perceptor not in self._embeddings:
             encoded = self._encode(perceptor, self.crops(perceptor))
             self._embeddings[perceptor] = encoded.unflatten(0, (len(self.image), -1))
         return self._embeddings[perceptor]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> CropPlan:
         """Where the crops of this step lie, the same for every perceptor."""
         if self._plan is None:
             aspect = self.image.shape[3] / self.image.shape[2]
-            rng = self.run.rng(f"crops{self.name}", self.step)
-            self._plan = plan(self.run.recipe.crops, self.moment, aspect, rng)
+            rng = self.context.rng(f"crops{self.name}", self.step)
+            self._plan = plan_crops(self.context.recipe.crops, self.moment, aspect, rng)
         return self._plan
 
     def _encode(self, perceptor: str, crops: Tensor) -> Tensor:
-        encode = self.run.perceptors[perceptor].encode_image
-        batch = self.run.recipe.crops.batch
+        encode = self.context.perceptors[perceptor].encode_image
+        batch = self.context.recipe.crops.batch
         if batch is None or batch >= len(crops):
             return encode(crops)
         # activations of one micro-batch at a time: encoded again on the way back
@@ -76,42 +86,48 @@ class Gaze:
         return torch.cat(parts)
 
 
-class View(Gaze):
-    """One step, seen by losses.
+class StepView(PictureView):
+    """One step, seen by losses; see `pixweave.protocols.View`."""
 
-    `image` `[B, 3, H, W]` is the picture (over a random grey where it has alpha); `raw` has the
-    alpha still in it; `alpha` is `[B, 1, H, W]` or None; `moment` tells the time.
-    """
-
-    def __init__(self, run: Run, step: int, raw: Tensor) -> None:
+    def __init__(
+        self,
+        context: Context,
+        augmentations: Mapping[str, Augmentation],
+        moment: Moment,
+        raw: Tensor,
+    ) -> None:
         self.raw = raw
         self.alpha = raw[:, 3:] if raw.shape[1] == 4 else None
         # drawn anew each step, so that nothing but alpha can hide the background
-        rng = run.rng("background", step)
+        rng = context.rng("background", moment.frame)
         self.grey = torch.rand(len(raw), 1, 1, 1, generator=rng).to(raw.device)
-        super().__init__(run, step, raw if self.alpha is None else self._over_grey(raw))
-        self._parts: dict[tuple[str, float], Gaze] = {}
+        image = raw if self.alpha is None else self._over_grey(raw)
+        super().__init__(context, augmentations, moment, image)
+        self._parts: dict[tuple[str, float], PictureView] = {}
 
-    def within(self, region: Region, around: float = 0.0) -> Gaze:
+    def within(self, region: Region, margin: float = 0.0) -> PictureView:
         """What is inside of a region, as if there were nothing else: crops lie within its box.
 
-        What is outside is hidden by the grey of the step; with `around`, a share of the region's
+        What is outside is hidden by the grey of the step; with `margin`, a share of the region's
         sides, so much of the surroundings is seen, but gets no gradient.
         """
         region = region.fitted(*self.image.shape[-2:])
-        key = (region.name, around)
+        key = (region.name, margin)
         if key not in self._parts:
-            left, top, right, bottom = region.grown(around)
+            left, top, right, bottom = region.grown(margin)
             here = (..., slice(top, bottom), slice(left, right))
             seen, mask = self.image[here], region.mask[here]
-            hidden = seen.detach() if around else self.grey
+            hidden = seen.detach() if margin else self.grey
             part = seen * mask + hidden * (1 - mask)
-            self._parts[key] = Gaze(self.run, self.step, part, f"/{region.name}/{around:g}")
+            name = f"/{region.name}/{margin:g}"
+            self._parts[key] = PictureView(
+                self.context, self.augmentations, self.moment, part, name
+            )
         return self._parts[key]
 
-    def of(self, picture: Tensor) -> View:
-        """Another picture of three or four channels in the place of this one: looked at alike."""
-        return View(self.run, self.step, picture)
+    def of(self, picture: Tensor) -> StepView:
+        """Another picture of three or four channels in the same crops."""
+        return StepView(self.context, self.augmentations, self.moment, picture)
 
     def _over_grey(self, raw: Tensor) -> Tensor:
         return raw[:, :3] * raw[:, 3:] + self.grey * (1 - raw[:, 3:])

@@ -4,8 +4,8 @@ find.py     files, folders, globs and lists -> the picture files, in order, each
 decode.py   one file -> 8-bit squares as a perceptor wants them
 reader.py   a stream of files -> a stream of pictures: worker threads, bounded look-ahead
 
-    for file, got in read_all(find_pictures(["photos"]), Look(size=224)):
-        got.pixels if isinstance(got, Picture) else got.reason
+    for file, got in read_images(find_images(["photos"]), Preprocessing(size=224)):
+        got.pixels if isinstance(got, DecodedImage) else got.reason
 
 Importing it imports neither numpy, Pillow nor torch.
 """
@@ -14,27 +14,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pixweave.loading.find_images import Fault, Found, Place, find_pictures, read_list
+from pixweave.loading.find_images import (
+    ImageFile,
+    ScanReport,
+    UnreadableImage,
+    find_images,
+    read_list,
+)
 
 if TYPE_CHECKING:
-    from pixweave.loading.decode import Look, Picture, read_picture
-    from pixweave.loading.prefetch import read_all
+    from pixweave.loading.decode import DecodedImage, Preprocessing, decode_image
+    from pixweave.loading.prefetch import read_images
 
 __all__ = [
-    "Fault",
-    "Found",
-    "Look",
-    "Picture",
-    "Place",
-    "find_pictures",
-    "read_all",
+    "DecodedImage",
+    "ImageFile",
+    "Preprocessing",
+    "ScanReport",
+    "UnreadableImage",
+    "decode_image",
+    "find_images",
+    "read_images",
     "read_list",
-    "read_picture",
 ]
 
 _LATER = {
-    **dict.fromkeys(("Look", "Picture", "read_picture"), "pixweave.loading.decode"),
-    "read_all": "pixweave.loading.prefetch",
+    **dict.fromkeys(("Preprocessing", "DecodedImage", "decode_image"), "pixweave.loading.decode"),
+    "read_images": "pixweave.loading.prefetch",
 }
 
 

@@ -17,10 +17,10 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixweave.loading.find_images import Fault
+from pixweave.loading.find_images import UnreadableImage
+from pixweave.media.exif import SIDEWAYS, capture_time, orientation, upright
 from pixweave.media.images import MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ LONG = 32
 
 
 @dataclass(frozen=True)
-class Look:
+class Preprocessing:
     """How a picture is brought to the size of a perceptor.
 
     `fit`: `crop` keeps the middle square, `squash` distorts to a square, `pad` adds `background`
@@ -53,7 +53,7 @@ class Look:
     draft: bool = True
 
     @classmethod
-    def of_key(cls, key: str) -> Look:
+    def of_key(cls, key: str) -> Preprocessing:
         """The look that has this `key`."""
         fit, size, method, colour, frames = key.split("/")
         red, green, blue = bytes.fromhex(colour)
@@ -68,7 +68,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """What was read of a file.
 
     `digest` is a BLAKE2b of its bytes; `pixels` uint8 `[K, S, S, 3]`, K the frames taken, or None
@@ -86,9 +86,9 @@ class Picture:
     taken: float | None = None
 
 
-def read_picture(
-    path: str | os.PathLike[str], look: Look, skip: Callable[[bytes], bool] | None = None
-) -> Picture | Fault:
+def decode_image(
+    path: str | os.PathLike[str], look: Preprocessing, skip: Callable[[bytes], bool] | None = None
+) -> DecodedImage | UnreadableImage:
     """The picture in a file, or why there is none; never raises for what a file may hold.
 
     A JPEG that breaks off, a wrong ending, more than MOST_PIXELS: each has its reason. With `skip`,
@@ -99,18 +99,18 @@ def read_picture(
         data = _bytes(name)
         digest = hashlib.blake2b(data, digest_size=16).digest()
         if skip is not None and skip(digest):
-            return Picture(name, digest)
+            return DecodedImage(name, digest)
         return _decoded(name, data, digest, look)
     except _RefusedError as refused:
-        return Fault(name, str(refused))
+        return UnreadableImage(name, str(refused))
     except MemoryError:
-        return Fault(name, "there is not enough memory to decode it")
+        return UnreadableImage(name, "there is not enough memory to decode it")
     except OSError as error:
         if error.errno is not None and error.strerror:
-            return Fault(name, f"the file cannot be read: {error.strerror.lower()}")
-        return Fault(name, _said(error))
+            return UnreadableImage(name, f"the file cannot be read: {error.strerror.lower()}")
+        return UnreadableImage(name, _said(error))
     except Exception as error:  # decoders raise whatever they like on broken files
-        return Fault(name, _said(error))
+        return UnreadableImage(name, _said(error))
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def _bytes(path: str) -> bytes:
     return data
 
 
-def _decoded(path: str, data: bytes, digest: bytes, look: Look) -> Picture:
+def _decoded(path: str, data: bytes, digest: bytes, look: Preprocessing) -> DecodedImage:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
@@ -151,7 +151,7 @@ def _decoded(path: str, data: bytes, digest: bytes, look: Look) -> Picture:
     except Image.DecompressionBombError:
         raise _RefusedError("it has more pixels than are safe to read") from None
     with opened:
-        turn = _orientation(opened)
+        turn = orientation(opened)
         width, height = opened.size
         if look.draft:
             opened.draft("RGB", (2 * look.size, 2 * look.size))
@@ -162,11 +162,19 @@ def _decoded(path: str, data: bytes, digest: bytes, look: Look) -> Picture:
         for number in numbers:
             if number:
                 opened.seek(number)
-            shown.append(_square(_turned(_rgb(opened, look), turn), look))
-        if turn in _SIDEWAYS:
+            shown.append(_square(upright(_rgb(opened, look), turn), look))
+        if turn in SIDEWAYS:
             width, height = height, width
-        return Picture(path, digest, np.stack(shown), numbers, width, height,
-                       (opened.format or "").lower(), _taken(opened))  # fmt: skip
+        return DecodedImage(
+            path,
+            digest,
+            np.stack(shown),
+            numbers,
+            width,
+            height,
+            (opened.format or "").lower(),
+            capture_time(opened),
+        )
 
 
 def _check_codec(path: str, data: bytes) -> None:
@@ -194,40 +202,6 @@ def _heif() -> bool:
     return False
 
 
-_SIDEWAYS = frozenset({5, 6, 7, 8})
-
-
-def _orientation(opened: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where it is absent or spoilt."""
-    try:
-        value = opened.getexif().get(0x0112, 1)
-    except Exception:  # spoilt EXIF is no reason to lose the picture
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _turned(picture: Image.Image, turn: int) -> Image.Image:
-    from PIL.Image import Transpose
-
-    if turn == 1:
-        return picture
-    ways = (
-        *(Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM),
-        *(Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90),
-    )
-    return picture.transpose(ways[turn - 2])
-
-
-def _taken(opened: Image.Image) -> float | None:
-    """When the camera took it, in seconds of local time; None if it does not say."""
-    try:
-        exif = opened.getexif()
-        text = exif.get_ifd(0x8769).get(0x9003) or exif.get(0x0132)
-        return datetime.strptime(str(text).strip("\0 "), "%Y:%m:%d %H:%M:%S").timestamp()
-    except Exception:  # spoilt EXIF, or a clock that was never set
-        return None
-
-
 def _frames(opened: Image.Image, wanted: int) -> tuple[int, ...]:
     """Which frames to look at, evenly spread over the file, the first among them."""
     count = getattr(opened, "n_frames", 1) if wanted > 1 else 1
@@ -237,7 +211,7 @@ def _frames(opened: Image.Image, wanted: int) -> tuple[int, ...]:
     return tuple(number * count // taken for number in range(taken))
 
 
-def _rgb(opened: Image.Image, look: Look) -> Image.Image:
+def _rgb(opened: Image.Image, look: Preprocessing) -> Image.Image:
     """The picture in 8-bit RGB over the background, whatever its mode."""
     from PIL import Image
 
@@ -266,7 +240,7 @@ def _deep(picture: Image.Image) -> Image.Image:
     return Image.fromarray(array.round().clip(0, 255).astype(np.uint8))
 
 
-def _square(picture: Image.Image, look: Look) -> Array:
+def _square(picture: Image.Image, look: Preprocessing) -> Array:
     """uint8 `[S, S, 3]`, as torchvision's Resize and CenterCrop make it of a Pillow picture."""
     import numpy as np
     from PIL import Image, ImageOps

@@ -23,7 +23,7 @@ JUNK = frozenset({"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Vo
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageFile:
     """A file that may be a picture: its path, bytes and time of change in nanoseconds."""
 
     path: str
@@ -32,7 +32,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Fault:
+class UnreadableImage:
     """A path that gives no picture, and why."""
 
     path: str
@@ -40,11 +40,11 @@ class Fault:
 
 
 @dataclass
-class Place:
+class ScanReport:
     """What was looked through: `roots`, absolute; `others` files had no picture's ending.
 
-    Fill it with `find_pictures(..., place=Place())`. `unread` are folders that could not be read:
-    what lies in them is unknown, so nothing may be taken for deleted there.
+    Fill it with `find_images(..., report=ScanReport())`. `unread` are folders that could not be
+    read: what lies in them is unknown, so nothing may be taken for deleted there.
     """
 
     roots: list[str] = field(default_factory=list)
@@ -53,20 +53,20 @@ class Place:
     others: int = 0
 
 
-def find_pictures(
+def find_images(
     inputs: Iterable[str | os.PathLike[str]],
     hidden: bool = False,
     exclude: Iterable[str] = (),
-    place: Place | None = None,
-) -> Iterator[Found | Fault]:
-    """Every picture file of the inputs as an absolute path, and a Fault for what cannot be one.
+    report: ScanReport | None = None,
+) -> Iterator[ImageFile | UnreadableImage]:
+    """Every picture file of the inputs as an absolute path, and what cannot be one with its reason.
 
     An input is a file (of any ending), a folder (searched to its depths, links followed, no folder
     entered twice) or a glob (`**` included). Names that begin with a dot, and folders of JUNK, are
     passed over unless `hidden`. `exclude` are glob patterns of names or of paths. Paths that are no
     UTF-8 keep their bytes as surrogates (os.fsdecode).
     """
-    search = _Search(hidden, tuple(exclude), place if place is not None else Place())
+    search = _Search(hidden, tuple(exclude), report if report is not None else ScanReport())
     for item in inputs:
         yield from search.input(os.fsdecode(item))
 
@@ -74,36 +74,37 @@ def find_pictures(
 def read_list(data: bytes) -> list[str]:
     """The paths of a list as `find -print0` or `ls` write it: ended by NUL if one is there."""
     separator = b"\0" if b"\0" in data else b"\n"
-    lines = [line.removesuffix(b"\r") if separator == b"\n" else line
-             for line in data.split(separator)]  # fmt: skip
+    lines = [
+        line.removesuffix(b"\r") if separator == b"\n" else line for line in data.split(separator)
+    ]
     return [os.fsdecode(line) for line in lines if line]
 
 
 class _Search:
-    def __init__(self, hidden: bool, exclude: tuple[str, ...], place: Place) -> None:
-        self.hidden, self.exclude, self.place = hidden, exclude, place
+    def __init__(self, hidden: bool, exclude: tuple[str, ...], report: ScanReport) -> None:
+        self.hidden, self.exclude, self.report = hidden, exclude, report
         self.been: set[tuple[int, int]] = set()
         self.given: set[str] = set()
 
-    def input(self, item: str) -> Iterator[Found | Fault]:
+    def input(self, item: str) -> Iterator[ImageFile | UnreadableImage]:
         path = os.path.abspath(os.path.expanduser(item))
         if os.path.isdir(path):
-            self.place.roots.append(path)
+            self.report.roots.append(path)
             yield from self.folder(path)
         elif os.path.lexists(path) or not glob.has_magic(item):
-            self.place.files.append(path)
+            self.report.files.append(path)
             yield from self.file(path)
         else:
             hits = sorted(glob.glob(path, recursive=True, include_hidden=self.hidden))
             if not hits:
-                yield Fault(path, "nothing matches this pattern")
+                yield UnreadableImage(path, "nothing matches this pattern")
             for hit in hits:
                 if os.path.isdir(hit):
                     continue  # what is wanted of a folder, the pattern says itself
                 if self.wanted(os.path.basename(hit), hit):
                     yield from self.file(hit)
 
-    def folder(self, path: str) -> Iterator[Found | Fault]:
+    def folder(self, path: str) -> Iterator[ImageFile | UnreadableImage]:
         try:
             status = os.stat(path)
             if (status.st_dev, status.st_ino) in self.been:  # a link led back
@@ -112,8 +113,8 @@ class _Search:
             with os.scandir(path) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            self.place.unread.append(path)
-            yield Fault(path, f"the folder cannot be read: {_reason(error)}")
+            self.report.unread.append(path)
+            yield UnreadableImage(path, f"the folder cannot be read: {_reason(error)}")
             return
         inside = []
         for entry in entries:
@@ -131,7 +132,7 @@ class _Search:
             return False
         if os.path.splitext(name)[1].lower() in SUFFIXES:
             return True
-        self.place.others += 1
+        self.report.others += 1
         return False
 
     def excluded(self, name: str, path: str) -> bool:
@@ -141,21 +142,21 @@ class _Search:
             return True
         return any(fnmatchcase(name, one) or fnmatchcase(path, one) for one in self.exclude)
 
-    def file(self, path: str) -> Iterator[Found | Fault]:
+    def file(self, path: str) -> Iterator[ImageFile | UnreadableImage]:
         if path in self.given:
             return
         self.given.add(path)
         try:
             status = os.stat(path)
         except OSError as error:
-            yield Fault(path, _absent(path, error))
+            yield UnreadableImage(path, _absent(path, error))
             return
         if not stat.S_ISREG(status.st_mode):
-            yield Fault(path, "this is no ordinary file")
+            yield UnreadableImage(path, "this is no ordinary file")
         elif status.st_size == 0:
-            yield Fault(path, "the file is empty")
+            yield UnreadableImage(path, "the file is empty")
         else:
-            yield Found(path, status.st_size, status.st_mtime_ns)
+            yield ImageFile(path, status.st_size, status.st_mtime_ns)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

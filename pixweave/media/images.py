@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixweave.errors import MissingError
+from pixweave.media.exif import orientation, upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,12 +58,12 @@ def square_from_file(path: Path, side: int) -> np.ndarray[Any, Any]:
     Read as `from_file` reads; raises MissingError alike.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _refusing(path), Image.open(path) as opened:
         _check_pixels(opened, path)
         opened.draft("RGB", (2 * side, 2 * side))  # a large JPEG need not be decoded in full
-        picture = ImageOps.exif_transpose(opened)
+        picture = upright(opened, orientation(opened))
         if picture.mode.startswith("I"):  # 16 bits
             picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype(np.uint8))
         if picture.has_transparency_data:
@@ -90,24 +90,26 @@ def _refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise MissingError(f"there is no picture '{path}'") from None
+        raise MissingError(f"there is no picture '{path}'", "is not there") from None
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise MissingError(f"'{path}' cannot be read as a picture: {error}") from None
+        reason = "is not a picture that can be read"
+        raise MissingError(f"'{path}' cannot be read as a picture: {error}", reason) from None
 
 
 def _check_pixels(opened: Image.Image, path: Path) -> None:
     if opened.width * opened.height > MOST_PIXELS:
-        raise MissingError(f"'{path}' has {opened.width}x{opened.height} pixels, too many to read")
+        reason = f"has {opened.width}x{opened.height} pixels, too many to read"
+        raise MissingError(f"'{path}' {reason}", reason)
 
 
 def _read(path: Path) -> np.ndarray[Any, Any]:
     """The picture in a file as float32 `[H, W, 3 or 4]`, 0..1."""
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(path) as opened:
         _check_pixels(opened, path)
-        picture = ImageOps.exif_transpose(opened)
+        picture = upright(opened, orientation(opened))
         if picture.mode.startswith("I"):  # 16 bits
             grey = np.asarray(picture, dtype=np.float32)[..., None] / 65535
             return grey.clip(0, 1).repeat(3, axis=2)
@@ -165,24 +167,3 @@ def indexed(array: np.ndarray[Any, Any], palette: np.ndarray[Any, Any]) -> Image
 def enlarge(array: np.ndarray[Any, Any], scale: int) -> np.ndarray[Any, Any]:
     """Every pixel as a crisp square of `scale` x `scale`."""
     return array if scale == 1 else array.repeat(scale, 0).repeat(scale, 1)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` only if nothing goes wrong."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        if part.is_file():
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all."""
-    with whole(path) as part:
-        part.write_text(text, "utf-8")

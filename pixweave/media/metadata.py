@@ -67,7 +67,7 @@ def for_mp4(stamp: Stamp) -> dict[str, str]:
     return dict(stamp)
 
 
-def read_stamp(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
     """The stamp in a file, empty if it has none; MissingError if it cannot be read at all."""
     if not path.is_file():
         raise MissingError(f"there is no file '{path}'")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from pixweave.errors import did_you_mean
+from pixweave.errors import did_you_mean, nearest_name
 
 Rgb = tuple[int, int, int]
 
@@ -51,8 +51,8 @@ def colour(text: str) -> Rgb:
     try:
         found = ImageColor.getrgb(text)
     except ValueError:
-        hint = did_you_mean(text.lower(), ImageColor.colormap)
-        near = f"; {hint}" if hint.startswith("did") else ""
+        name = nearest_name(text.lower(), ImageColor.colormap)
+        near = f"; did you mean '{name}'?" if name else ""
         raise ValueError(
             f"'{text}' is no colour; write '#rrggbb', '#rgb' or a CSS name{near}"
         ) from None

@@ -48,8 +48,9 @@ def supports(stream: _Stream, env: Mapping[str, str]) -> Kind | None:
     if not (stream.encoding or "").lower().startswith("utf"):  # it could not even say a block
         return None
     inside = "TMUX" in env or term.startswith(("tmux", "screen"))
-    if not inside and (term in ("xterm-kitty", "xterm-ghostty") or "KITTY_WINDOW_ID" in env
-                       or program == "ghostty"):
+    if not inside and (
+        term in ("xterm-kitty", "xterm-ghostty") or "KITTY_WINDOW_ID" in env or program == "ghostty"
+    ):
         return "kitty"
     iterm2 = env.get("LC_TERMINAL") == "iTerm2"  # what ssh brings along
     if not inside and (iterm2 or program in ("iTerm.app", "WezTerm")):
@@ -87,8 +88,10 @@ def half_blocks(array: Array, columns: int, rows: int) -> list[str]:
     codes = _over_checks(_resize(array, wide, high)) @ np.array([65536, 256, 1])
     if high % 2:
         codes = np.concatenate([codes, np.full((1, wide), -1)])  # -1: nothing there
-    return [_line(top, bottom) for top, bottom in
-            zip(codes[::2].tolist(), codes[1::2].tolist(), strict=True)]
+    return [
+        _line(top, bottom)
+        for top, bottom in zip(codes[::2].tolist(), codes[1::2].tolist(), strict=True)
+    ]
 
 
 def _resize(array: Array, wide: int, high: int) -> Array:
@@ -149,7 +152,7 @@ def kitty(data: bytes, columns: int, rows: int) -> str:
     `q=2` keeps the terminal from answering, since nobody reads the answer.
     """
     text = base64.standard_b64encode(data).decode()
-    chunks = [text[i:i + KITTY_CHUNK] for i in range(0, len(text), KITTY_CHUNK)]
+    chunks = [text[i : i + KITTY_CHUNK] for i in range(0, len(text), KITTY_CHUNK)]
     first = f"a=T,f=100,q=2,c={columns},r={rows},"
     return "".join(
         f"\x1b_G{first if i == 0 else ''}m={int(i + 1 < len(chunks))};{chunk}\x1b\\"
@@ -160,8 +163,10 @@ def kitty(data: bytes, columns: int, rows: int) -> str:
 def iterm(data: bytes, columns: int, rows: int) -> str:
     """The escape sequence that makes iTerm2 or WezTerm show a PNG or JPEG over that many cells."""
     text = base64.standard_b64encode(data).decode()
-    return (f"\x1b]1337;File=inline=1;size={len(data)};width={columns};height={rows};"
-            f"preserveAspectRatio=1:{text}\x07")
+    return (
+        f"\x1b]1337;File=inline=1;size={len(data)};width={columns};height={rows};"
+        f"preserveAspectRatio=1:{text}\x07"
+    )
 
 
 class Budget:

@@ -57,7 +57,7 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
     """
     from safetensors.torch import save_file
 
-    from pixweave.media.images import whole
+    from pixweave.media.atomic_write import whole
 
     found = read(source)
     state, rest = _split(source, found)
@@ -70,8 +70,12 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
             kept[str(key)] = _plain(value)
         except _NotPlainError:
             dropped.append(str(key))
-    metadata = {"format": "pt", "source": source.name, "source_sha256": sha256(source),
-                "checkpoint": json.dumps(kept, sort_keys=True)}  # fmt: skip
+    metadata = {
+        "format": "pt",
+        "source": source.name,
+        "source_sha256": sha256(source),
+        "checkpoint": json.dumps(kept, sort_keys=True),
+    }
     try:
         with whole(target) as part:
             save_file(tensors, part, metadata)

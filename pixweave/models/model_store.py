@@ -305,14 +305,18 @@ class Store:
         if file.sha256:
             return
         with self._lock_file() as recorded:
-            entry = {"sha256": digest, "size": size, "source": source,
-                     "date": datetime.now(UTC).strftime("%Y-%m-%d")}  # fmt: skip
+            entry = {
+                "sha256": digest,
+                "size": size,
+                "source": source,
+                "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            }
             recorded.setdefault(name, {}).setdefault(file.name, entry)
 
     @contextlib.contextmanager
     def _lock_file(self) -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
         """The content of models.lock, written back whole; one process at a time."""
-        from pixweave.media.images import write_whole
+        from pixweave.media.atomic_write import write_whole
 
         self.home.mkdir(parents=True, exist_ok=True)
         with self._locked(self.home / "models.lock"):

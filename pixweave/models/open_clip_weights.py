@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pixweave.errors import MissingError, did_you_mean
+from pixweave.errors import MissingError, did_you_mean, nearest_name
 
 PREFIX = "open_clip:"
 
@@ -90,9 +90,8 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _near(name: str, known: list[str]) -> str:
-    hint = did_you_mean(name, known)
-    if hint.startswith("did") or len(known) <= 8:
-        return hint
+    if nearest_name(name, known) or len(known) <= 8:
+        return did_you_mean(name, known)
     return "`pixweave models ls open_clip:` lists them"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pixweave.media.images import write_whole
+from pixweave.media.atomic_write import write_whole
 
 if TYPE_CHECKING:
     from pixweave.recipe import Recipe
@@ -48,7 +48,7 @@ def new_folder(root: Path, name: str) -> Path:
         return folder
 
 
-class Record:
+class RunFolder:
     """Keeps `recipe.yaml`, `resolved.yaml`, `events.jsonl` and `run.json` of one run.
 
     A disk that is full must not cost the picture: events that cannot be written are dropped.
@@ -63,16 +63,19 @@ class Record:
             write_whole(folder / kept, text)
         write_whole(folder / "resolved.yaml", recipe.resolved_yaml())
         self._head = {
-            "title": recipe.title, "recipe": recipe.name, "seed": recipe.seed,
+            "title": recipe.title,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "argv": _words(sys.argv), "versions": versions(),
+            "argv": _words(sys.argv),
+            "versions": versions(),
             "platform": f"{platform.system()} {platform.machine()}",
             "plugins": sorted({part.plugin for part in recipe.parts}),
         }
         self._write("running", {})
         self._events: TextIO | None = (folder / "events.jsonl").open("w", encoding="utf-8")
 
-    def event(self, event: Mapping[str, Any]) -> None:
+    def record_event(self, event: Mapping[str, Any]) -> None:
         """Append one event; steps whose losses were not read are left out."""
         if self._events is None or (event["event"] == "step" and "losses" not in event):
             return

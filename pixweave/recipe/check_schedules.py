@@ -3,63 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from pixweave.component import Settings
-from pixweave.errors import did_you_mean
+from pixweave.component import Part, Settings
+from pixweave.errors import InvalidValue, Mark, UnknownName, did_you_mean
 from pixweave.recipe.nodes import Node
-from pixweave.recipe.part_reader import Part
-from pixweave.recipe.top_level import Core
+from pixweave.recipe.part_reader import locate
+from pixweave.recipe.top_level import GeneralSettings
 from pixweave.recipe.validation import Subject, Validator
-from pixweave.timeline.expressions import CLOCK, CONSTANTS, Wrong
+from pixweave.timeline.expressions import CLOCK, CONSTANTS
 from pixweave.timeline.values import Bounds, Moment, Value, bounds_of
 
-Found = tuple[Value, Bounds, str, Node]
-"""A value, its range, how messages name it, and the node to blame."""
+
+class ScheduledValue(NamedTuple):
+    """A value over time, its range, how messages name it, and where it was written."""
+
+    value: Value
+    bounds: Bounds
+    name: str
+    mark: Mark
 
 
 def check_values(
     check: Validator,
     tree: Node,
-    head: Core,
+    general: GeneralSettings,
     sections: Mapping[str, Settings | None],
-    parts: Mapping[str, tuple[Part, ...]],
+    parts: Iterable[Part],
 ) -> None:
     """Note every value that has no number, or one out of range, at some step of the run."""
 
     @lru_cache(maxsize=4096)  # shared by all values, so that each input is worked out once a step
     def moment(step: int) -> Moment:
-        return Moment(step, head.steps, head.fps, head.inputs)
+        return Moment(step, general.steps, general.fps, general.inputs)
 
-    broken = _check_inputs(check, tree, head, moment)
-    for value, bounds, name, where in _all(tree, sections, parts):
-        if value.names & broken:
-            continue  # said once, at the input
+    broken = _check_inputs(check, tree, general, moment)
+    for scheduled in _all_values(tree, sections, parts):
+        if scheduled.value.names & broken:
+            continue  # reported once, at the input
         try:
-            _check_names(value, head.inputs)
-            value.check(moment, bounds)
-        except Wrong as wrong:
-            check.fail(where.mark, f"{name} {wrong.message}", wrong.hint)
+            _check_names(scheduled.value, general.inputs)
+            scheduled.value.check(moment, scheduled.bounds)
+        except InvalidValue as error:
+            check.fail(scheduled.mark, f"{scheduled.name} {error.message}", error.hint)
 
 
 def _check_inputs(
-    check: Validator, tree: Node, head: Core, moment: Callable[[int], Moment]
+    check: Validator, tree: Node, general: GeneralSettings, moment: Callable[[int], Moment]
 ) -> set[str]:
     """The names of the inputs that are wrong; each may use only those written above it."""
     broken: set[str] = set()
     earlier: list[str] = []
-    for name, value in head.inputs.items():
+    for name, value in general.inputs.items():
         try:
             if not value.names & broken:
                 _check_names(value, earlier)
                 value.check(moment, Bounds())
-        except Wrong as wrong:
+        except InvalidValue as error:
             broken.add(name)
-            later = value.names & set(head.inputs) - set(earlier)
-            hint = "an input can use only those above it" if later else wrong.hint
-            check.fail(tree["inputs"][name].mark, f"'inputs.{name}' {wrong.message}", hint)
+            later = value.names & set(general.inputs) - set(earlier)
+            hint = "an input can use only those above it" if later else error.hint
+            check.fail(tree["inputs"][name].mark, f"'inputs.{name}' {error.message}", hint)
         if value.names & broken:
             broken.add(name)
         earlier.append(name)
@@ -69,34 +76,42 @@ def _check_inputs(
 def _check_names(value: Value, inputs: Iterable[str]) -> None:
     for name in sorted(value.names - set(CLOCK) - set(inputs)):
         hint = did_you_mean(name, [*CLOCK, *CONSTANTS, *inputs])
-        raise Wrong(f"uses '{name}', which is not known", hint)
+        raise UnknownName(f"uses '{name}', which is not known", hint)
 
 
-def _all(
-    tree: Node, sections: Mapping[str, Settings | None], parts: Mapping[str, tuple[Part, ...]]
-) -> Iterator[Found]:
-    for key, model in sections.items():
-        yield from _within(model, tree.get(key) or tree, Subject(key, f"{key}.", core=True))
-    for part in (part for group in parts.values() for part in group):
-        subject = Subject(f"{part.kind} '{part.use}'")
-        where = part.node.get("weight") or part.node
-        yield part.weight, Bounds(), subject.setting(("weight",)), where
-        yield from _within(part.settings, part.node, subject)
+def _all_values(
+    tree: Node, sections: Mapping[str, Settings | None], parts: Iterable[Part]
+) -> Iterator[ScheduledValue]:
+    for key, settings in sections.items():
+        if settings is not None:
+            node = tree.get(key) or tree
+            subject = Subject(key, f"{key}.", core=True)
+            yield from _of_settings(settings, partial(locate, node), subject)
+    for part in parts:
+        yield from _of_part(part)
 
 
-def _within(
-    model: BaseModel | None, node: Node, subject: Subject, path: tuple[str, ...] = ()
-) -> Iterator[Found]:
-    for name, info in type(model).model_fields.items() if model is not None else ():
-        where = node.get(name) or node
-        value = getattr(model, name)
+def _of_part(part: Part) -> Iterator[ScheduledValue]:
+    subject = Subject(part.name)
+    yield ScheduledValue(part.weight, Bounds(), subject.setting(("weight",)), part.locate("weight"))
+    yield from _of_settings(part.settings, part.locate, subject)
+
+
+def _of_settings(
+    settings: BaseModel,
+    where: Callable[[str], Mark],
+    subject: Subject,
+    path: tuple[str, ...] = (),
+) -> Iterator[ScheduledValue]:
+    for name, info in type(settings).model_fields.items():
+        value = getattr(settings, name)
         items = enumerate(value) if isinstance(value, (list, tuple)) else ()
         for i, item in [(None, value), *items]:
-            at = where
-            if i is not None and isinstance(where.value, list) and i < len(where.value):
-                at = where[i]
             here = (*path, name) if i is None else (*path, name, str(i))
             if isinstance(item, Value):
-                yield item, bounds_of(info), subject.setting(here), at
+                mark = where(".".join(here))
+                yield ScheduledValue(item, bounds_of(info), subject.setting(here), mark)
+            elif isinstance(item, Part):
+                yield from _of_part(item)
             elif isinstance(item, BaseModel):
-                yield from _within(item, at, subject, here)
+                yield from _of_settings(item, where, subject, here)

@@ -14,24 +14,19 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from pixweave.component import Complaint, Settings
+from pixweave.component import Issue, Settings
+from pixweave.errors import InvalidValue
+from pixweave.media.fit_modes import FITS, Fit, Resample
 from pixweave.media.palettes import Colour
 from pixweave.recipe.paths import PictureFile
 from pixweave.recipe.top_level import BARE
-from pixweave.timeline.expressions import Wrong
 from pixweave.timeline.keyframes import place, read_time
 from pixweave.timeline.values import Value, over_time
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from pixweave.engine.canvas import Region
-    from pixweave.engine.run import Run
-    from pixweave.recipe.recipe import Recipe
+    from pixweave.component import RecipeInfo
     from pixweave.timeline.values import Moment
 
-Fit = Literal["cover", "contain", "stretch", "tile", "center"]
-Resample = Literal["smooth", "crisp"]
 Box = tuple[float, float, float, float]
 Time = Annotated[
     str,
@@ -48,13 +43,8 @@ Time = Annotated[
 ]
 """Type of a setting that names a step of the run: 12, 2s, 500ms, 50%, start or end."""
 
-FITS = (
-    "cover: fill the picture, cut what juts out; contain: all of it, bars beside; stretch: both "
-    "sides as they must be; tile: its own size, repeated; center: its own size, in the middle"
-)
 
-
-class Brief(Settings):
+class ShorthandSettings(Settings):
     """Settings for which a bare text or list may stand: those of the field `short[type]`."""
 
     short: ClassVar[dict[type, str]] = {}
@@ -80,7 +70,7 @@ class Brief(Settings):
         return {"x-type": cls.called, "anyOf": [*bare, made]}
 
 
-class Mask(Brief):
+class Mask(ShorthandSettings):
     """A part of the picture: from the brightness or the alpha of a file, or a box."""
 
     short: ClassVar[dict[type, str]] = BARE["mask"]
@@ -106,30 +96,26 @@ class Mask(Brief):
     @model_validator(mode="after")
     def _one_shape(self) -> Mask:
         if (self.image is None) == (self.box is None):
-            raise Wrong("has either image or box", "write {box: [0.5, 0, 1, 1]} for the right half")
+            raise InvalidValue(
+                "has either image or box", "write {box: [0.5, 0, 1, 1]} for the right half"
+            )
         if self.box is not None:
             left, top, right, bottom = self.box
             if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
-                raise Wrong(
+                raise InvalidValue(
                     f"must have a box [left, top, right, bottom] with 0 <= left < right <= 1 and "
                     f"0 <= top < bottom <= 1, not {_numbers(self.box)}"
                 )
             for name in ("channel", "fit"):
                 if getattr(self, name) is not None:
-                    raise Wrong(f"has a {name}, which a box has not", f"remove '{name}'")
+                    raise InvalidValue(f"has a {name}, which a box has not", f"remove '{name}'")
         return self
-
-    def region(self, run: Run) -> Region:
-        """The mask at the size of the run's picture; RunError if nothing is inside of it."""
-        from pixweave.engine.canvas import draw_mask
-
-        return draw_mask(self, run.size, run.device)
 
     def __str__(self) -> str:
         return f"mask '{self.image.name}'" if self.image else f"mask {_numbers(self.box or ())}"
 
 
-class Placed(Brief):
+class PlacedImage(ShorthandSettings):
     """A picture file and how it is laid onto the canvas."""
 
     short: ClassVar[dict[type, str]] = BARE["start_from"]
@@ -141,16 +127,8 @@ class Placed(Brief):
         "smooth", description="crisp: pixels stay squares when the picture grows, for pixel art"
     )
 
-    def picture(self, run: Run) -> Tensor:
-        """The file as it lies on the canvas: straight alpha `[1, 4, H, W]` on the run's device."""
-        from pixweave.engine.canvas import lay
-        from pixweave.media.images import from_file
 
-        assert self.image is not None
-        return lay(from_file(self.image).to(run.device), run.size, self.fit, self.resample)
-
-
-class StartFrom(Placed):
+class StartFrom(PlacedImage):
     """What the picture begins as, instead of the generator's own noise."""
 
     background: Colour | None = Field(
@@ -168,11 +146,11 @@ class StartFrom(Placed):
     @model_validator(mode="after")
     def _has_source(self) -> StartFrom:
         if self.image is None:
-            raise Wrong("names no picture", "write 'start_from: photo.png'")
+            raise InvalidValue("names no picture", "write 'start_from: photo.png'")
         return self
 
 
-class Overlay(Placed):
+class Overlay(PlacedImage):
     """A picture that is blended over the generator's every so many steps.
 
     The generator takes the blend up as its own and goes on from there (Pixray's overlay).
@@ -187,13 +165,13 @@ class Overlay(Placed):
     @model_validator(mode="after")
     def _has_source(self) -> Overlay:
         if self.image is None:
-            raise Wrong("names no picture", "write 'overlay: {image: logo.png, every: 10}'")
+            raise InvalidValue("names no picture", "write 'overlay: {image: logo.png, every: 10}'")
         return self
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """It should come at least once."""
         if not any(self.due(recipe.moment(step)) for step in range(recipe.steps)):
-            yield Complaint(
+            yield Issue(
                 "first",
                 f"never comes: it begins at {self.first} and ends at {self.until} of "
                 f"{recipe.steps} steps",

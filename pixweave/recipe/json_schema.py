@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from pixweave.recipe import section_reader, top_level
-from pixweave.recipe.stage_reader import SHORT
-from pixweave.recipe.stage_types import DOINGS, Doing
+from pixweave.component import Component, part_settings
+from pixweave.recipe import top_level
+from pixweave.recipe.part_reader import takes_prompts
+from pixweave.recipe.section_reader import SECTIONS
+from pixweave.recipe.sections import CropSettings, OptimizerSettings
 from pixweave.timeline.values import Value
 
 if TYPE_CHECKING:
-    from pixweave.plugins import Offer, Plugins
+    from pixweave.plugins import Plugins, RegisteredComponent
 
 Schema = dict[str, Any]
 
@@ -35,8 +37,6 @@ _HELP = {
     "export": "the files to write; the ending says which kind",
     "crops": "the crops of the picture that perceptors look at",
     "optimizer": "how the parameters move",
-    "classifier": "what names the pictures; its place may be taken by settings of `zero_shot`",
-    "searcher": "what finds the nearest vectors",
     "stages": "what is done in turn, each with the pictures that the last one left",
 }
 
@@ -66,10 +66,8 @@ class _Writer:
 
     def top_level(self) -> Schema:
         """The schema of each key."""
-        from pixweave.recipe.sections import Crops, Optimizer  # it imports this package
-
         names = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-        core_schema = self.model("core", top_level.Core)
+        core_schema = self.model("core", top_level.GeneralSettings)
         found: Schema = {
             "pixweave": {"const": top_level.FORMAT},
             "extends": names,
@@ -77,38 +75,49 @@ class _Writer:
             "presets": names,
             **core_schema["properties"],
             "prompts": self.prompts(),
-            "crops": self.model("crops", Crops),
-            "optimizer": self.optimizer(Optimizer),
-            **{key: self.section(key, model) for key, model in section_reader.models().items()},
+            "crops": self.model("crops", CropSettings),
+            "optimizer": self.optimizer(OptimizerSettings),
+            **{key: self.section(key, model) for key, model in SECTIONS.items()},
         }
         for key, kind in top_level.KINDS.items():
             one = {"anyOf": [*self.parts(kind)]}
             found[key] = one if key == "generator" else {"type": "array", "items": one}
+        words = dict.fromkeys([top_level.DEFAULT_DO, *self.plugins.offers("stage")])
+        found["do"] = {"enum": list(words), "description": found["do"]["description"]}
         found["stages"] = {"type": "array", "minItems": 1, "items": self.stages()}
-        for do in ("rank", "classify", "index", "search"):  # `do: X` has its settings on top
-            for key, made in self.stage(do, DOINGS[do])["properties"].items():
-                found.setdefault(key, made)
+        for offer in self.plugins.offers("stage").values():  # `do: X` has its settings on top
+            if offer.name != top_level.DEFAULT_DO:
+                for key, made in self.stage(offer)["properties"].items():
+                    found.setdefault(key, made)
         ordered = [*top_level.TOP_LEVEL, *(key for key in found if key not in top_level.TOP_LEVEL)]
         return {key: _described(found[key], _HELP.get(key, "")) for key in ordered}
 
     def stages(self) -> Schema:
-        """One stage, whatever it does."""
-        return {"anyOf": [{"const": "generate"}, *(self.stage(*item) for item in DOINGS.items())]}
+        """One stage, whatever it does: a bare word where it needs nothing, or a mapping."""
+        offers = self.plugins.offers("stage")
+        bare = [name for name, offer in offers.items() if not _required(offer)]
+        return {"anyOf": [{"enum": bare}, *map(self.stage, offers.values())]}
 
-    def stage(self, do: str, doing: Doing) -> Schema:
-        """A stage of that kind, with the settings of classifier `zero_shot` as its own."""
-        made = self.model(f"stage.{do}", doing.model)
-        properties = {"do": _described({"const": do}, _text(doing.model)), **made["properties"]}
-        for key, kind in doing.parts.items():
-            one = {"anyOf": [*self.parts(kind)]}
-            whole = one if key == kind else {"type": "array", "items": one}
-            properties[key] = _described(whole, _HELP[key])
-            if kind == "loss":
-                properties["prompts"] = _described(self.prompts(), _HELP["prompts"])
-            short = self.plugins.offers(kind).get(SHORT)
-            if short is not None:
-                properties |= self.model(f"{kind}.{SHORT}", short.component)["properties"]
-        return {**made, "properties": properties, "required": ["do"]}
+    def stage(self, offer: RegisteredComponent) -> Schema:
+        """A stage of that kind."""
+        made = self.model(f"stage.{offer.name}", offer.component)
+        do = _described({"const": offer.name}, _text(offer.component))
+        return {**made, "properties": {"do": do, **made["properties"]}, "required": ["do"]}
+
+    def nested(self, component: type[BaseModel], properties: Schema) -> Schema:
+        """The properties of a component with its part settings, and what may stand beside them."""
+        found = dict(properties)
+        for name, spec in part_settings(component).items():
+            one = {"anyOf": [*self.parts(spec.kind)]}
+            whole = {"type": "array", "items": one} if spec.many else one
+            found[name] = _described(whole, str(properties[name].get("description", "")))
+            inline = self.plugins.offers(spec.kind).get(spec.inline) if spec.inline else None
+            if inline is not None:
+                own = self.model(f"{spec.kind}.{spec.inline}", inline.component)["properties"]
+                found |= {key: value for key, value in own.items() if key not in found}
+        if issubclass(component, Component) and takes_prompts(component):
+            found["prompts"] = _described(self.prompts(), _HELP["prompts"])
+        return found
 
     def model(self, name: str, model: type[BaseModel]) -> Schema:
         """The schema of a settings model, its own definitions moved to the top."""
@@ -120,7 +129,8 @@ class _Writer:
         made.pop("title", None)
         for setting in made.get("properties", {}).values():
             setting.pop("title", None)
-        return {**made, "properties": made.get("properties", {}), "additionalProperties": False}
+        properties = self.nested(model, made.get("properties", {}))
+        return {**made, "properties": properties, "additionalProperties": False}
 
     def section(self, key: str, model: type[BaseModel]) -> Schema:
         """A section that a recipe need not have, or the bare setting that stands for it."""
@@ -142,7 +152,9 @@ class _Writer:
         found: list[Schema] = []
         for name, offer in offers.items():
             key = f"{kind}.{name}"
-            self.definitions[key] = self.component(key, offer)
+            if key not in self.definitions:
+                self.definitions[key] = {}  # a part may hold parts of its own kind
+                self.definitions[key] = self.component(key, offer)
             found.append({"$ref": f"#/$defs/{key}"})
         if kind == "exporter":
             return [{"type": "string", "pattern": _endings(offers)}, *found]
@@ -151,7 +163,7 @@ class _Writer:
             found.append({"type": "object", "not": {"required": ["use"]}})
         return [bare, *found]
 
-    def component(self, key: str, offer: Offer) -> Schema:
+    def component(self, key: str, offer: RegisteredComponent) -> Schema:
         """The schema of one component, with the names that the recipe adds."""
         made = self.model(key, offer.component)
         use: Schema = {"enum": [offer.name, f"{offer.plugin}/{offer.name}"]}
@@ -200,10 +212,10 @@ def _text(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
-def _required(offer: Offer) -> bool:
+def _required(offer: RegisteredComponent) -> bool:
     return any(info.is_required() for info in offer.component.model_fields.values())
 
 
-def _endings(offers: dict[str, Offer]) -> str:
-    endings = {s[1:] for o in offers.values() for s in getattr(o.component, "suffixes", ())}
+def _endings(offers: dict[str, RegisteredComponent]) -> str:
+    endings = {s[1:] for o in offers.values() for s in o.component.suffixes}
     return f"\\.({'|'.join(sorted(endings))})$" if endings else ""

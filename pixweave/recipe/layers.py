@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixweave.errors import Mark, MissingError, Problem, RecipeError, did_you_mean
+from pixweave.errors import Issue, Mark, MissingError, RecipeError, describe_value, did_you_mean
 from pixweave.recipe import nodes, top_level
-from pixweave.recipe import paths as files
-from pixweave.recipe import read_text as text
 from pixweave.recipe.nodes import Node
+from pixweave.recipe.paths import SUFFIXES, builtin_folder, builtins, resolve
+from pixweave.recipe.read_text import LARGEST, decode, read_text
 from pixweave.timeline.keyframes import is_keyframes
 
 MOST_LAYERS = 64
@@ -39,7 +39,7 @@ def default_layer() -> Node:
 
 
 class Layers:
-    """Collects the layers of recipes, lowest first, with every fault that was found on the way.
+    """Collects the layers of recipes, lowest first, with every issue that was found on the way.
 
     A layer stands on what it names: its `extends`, then its `quality`, then its `presets`.
     """
@@ -48,35 +48,44 @@ class Layers:
         self.found: list[Node] = []
         self.texts: list[tuple[str, str]] = []
         self.labels: dict[str, str] = {}
-        self.problems: list[Problem] = []
+        self.issues: list[Issue] = []
+        self.unstated: list[Issue] = []
+        """Layers that do not state their format: wrong, but all else can be read."""
+        self.too_many = False
 
     def add_source(self, source: str | Path) -> tuple[str, Path]:
         """Add a file, a built-in recipe or `-` (stdin); gives its name and its folder."""
         if source == "-":
-            data = sys.stdin.buffer.read(text.LARGEST + 1)
+            data = sys.stdin.buffer.read(LARGEST + 1)
             try:
-                self.add_text(text.decode(data, "stdin"), "stdin", Path.cwd())
+                self.add_text(decode(data, "stdin"), "stdin", Path.cwd())
             except RecipeError as error:
-                self.problems += error.problems
+                self.issues += error.issues
             return "stdin", Path.cwd()
         path = locate(str(source), Path())
         if path is None:
-            message = f"recipe '{source}' is not there"
+            message = f"recipe '{source}' not found"
             hint = _nearest(str(source), Path(str(source)).absolute())
             raise MissingError(f"{message}; {hint}" if hint else message)
         given = _exists(Path(str(source)).expanduser())
         self._add_file(path, str(source) if given else _display(path), "recipe", ())
         return path.stem, path.absolute().parent
 
-    def add_text(self, written: str, name: str, folder: Path, label: str = "recipe",
-                 chain: tuple[Path, ...] = ()) -> None:  # fmt: skip
+    def add_text(
+        self,
+        written: str,
+        name: str,
+        folder: Path,
+        label: str = "recipe",
+        chain: tuple[Path, ...] = (),
+    ) -> None:
         """Add a recipe's text and all that it stands on."""
         self.texts.append((name, written))
         self.labels.setdefault(name, label)
         try:
             node = nodes.parse(written, name, folder)
         except RecipeError as error:
-            self.problems += error.problems
+            self.issues += error.issues
             return
         self._check_format(node)
         self.add_node(node, chain)
@@ -88,9 +97,10 @@ class Layers:
         if len(self.found) < MOST_LAYERS:
             rest = {k: n for k, n in node.items() if k not in (*top_level.LAYERS, "pixweave")}
             self.found.append(replace(node, value=rest))
-        elif not any("layers" in p.message for p in self.problems):
-            self.problems.append(
-                Problem(
+        elif not self.too_many:
+            self.too_many = True
+            self.issues.append(
+                Issue.at(
                     node.mark,
                     f"the recipe has more than {MOST_LAYERS} layers",
                     "extend fewer files",
@@ -106,8 +116,8 @@ class Layers:
 
     def _check_format(self, node: Node) -> None:
         if "pixweave" not in node:
-            self.problems.append(
-                Problem(
+            self.unstated.append(
+                Issue.at(
                     Mark(node.mark.source, 1, 1),
                     "the format is not stated",
                     f"write 'pixweave: {top_level.FORMAT}' on top",
@@ -116,8 +126,8 @@ class Layers:
             return
         version = node["pixweave"]
         if type(version.value) is int and version.value > top_level.FORMAT:
-            self.problems.append(
-                Problem(
+            self.issues.append(
+                Issue.at(
                     version.mark,
                     f"the recipe has format {version.value}; this pixweave reads format "
                     f"{top_level.FORMAT}",
@@ -125,10 +135,10 @@ class Layers:
                 )
             )
         elif version.value != top_level.FORMAT or type(version.value) is not int:
-            self.problems.append(
-                Problem(
+            self.issues.append(
+                Issue.at(
                     version.mark,
-                    f"'pixweave' is the format of the recipe, not {_shown(version)}",
+                    f"'pixweave' is the format of the recipe, not {describe_value(version.value)}",
                     f"write 'pixweave: {top_level.FORMAT}'",
                 )
             )
@@ -144,15 +154,18 @@ class Layers:
                 if isinstance(item.value, str) and item.value:
                     found.append((key, item))
                 else:
-                    self.problems.append(
-                        Problem(item.mark, f"'{key}' must be {_WANTED[key]}, not {_shown(item)}")
+                    self.issues.append(
+                        Issue.at(
+                            item.mark,
+                            f"'{key}' must be {_WANTED[key]}, not {describe_value(item.value)}",
+                        )
                     )
         return found
 
     def _refer(self, key: str, node: Node, chain: tuple[Path, ...]) -> None:
         if key == "quality" and node.value not in top_level.QUALITIES:
-            self.problems.append(
-                Problem(
+            self.issues.append(
+                Issue.at(
                     node.mark,
                     f"quality '{node.value}' is not known",
                     did_you_mean(node.value, top_level.QUALITIES),
@@ -164,11 +177,11 @@ class Layers:
         if path is None:
             message = f"{_A[key]} '{node.value}' is not there"
             hint = _nearest(node.value, folder / node.value, presets=key != "extends")
-            self.problems.append(Problem(node.mark, message, hint))
+            self.issues.append(Issue.at(node.mark, message, hint))
         elif path.resolve() in chain:
             names = " -> ".join(_display(p) for p in (*chain, path))
-            self.problems.append(
-                Problem(node.mark, f"'{key}' goes in a circle: {names}", "remove one of them")
+            self.issues.append(
+                Issue.at(node.mark, f"'{key}' goes in a circle: {names}", "remove one of them")
             )
         elif len(self.found) < MOST_LAYERS and len(chain) < MOST_LAYERS:
             label = "extends" if key == "extends" else f"preset {path.stem}"
@@ -176,25 +189,28 @@ class Layers:
 
     def _add_file(self, path: Path, name: str, label: str, chain: tuple[Path, ...]) -> None:
         try:
-            written = text.read_text(path, name)
+            written = read_text(path, name)
         except RecipeError as error:
-            self.problems += error.problems
+            self.issues += error.issues
             return
         self.add_text(written, name, path.absolute().parent, label, (*chain, path.resolve()))
 
 
-_WANTED = {"extends": "the name of a file or of a built-in recipe", "presets": "names of presets",
-           "quality": "one of " + ", ".join(top_level.QUALITIES)}  # fmt: skip
+_WANTED = {
+    "extends": "the name of a file or of a built-in recipe",
+    "presets": "names of presets",
+    "quality": "one of " + ", ".join(top_level.QUALITIES),
+}
 _A = {"extends": "recipe", "presets": "preset", "quality": "preset"}
 
 
 def locate(name: str, folder: Path, presets: bool = False) -> Path | None:
     """The file that a name means: a path from `folder`, or a built-in recipe or preset."""
-    short = name[: -len(Path(name).suffix)] if Path(name).suffix in files.SUFFIXES else name
-    known = files.builtins()
+    short = name[: -len(Path(name).suffix)] if Path(name).suffix in SUFFIXES else name
+    known = builtins()
     if presets and f"presets/{short}" in known:
         return known[f"presets/{short}"]
-    path = files.resolve(name, folder)
+    path = resolve(name, folder)
     return path if _exists(path) else known.get(short)
 
 
@@ -206,13 +222,13 @@ def _exists(path: Path) -> bool:
 
 
 def _nearest(name: str, path: Path, presets: bool = False) -> str:
-    known = list(files.builtins())
+    known = list(builtins())
     if presets:
         found = [k.removeprefix("presets/") for k in known if k.startswith("presets/")]
         return did_you_mean(name, found)
     near = {name: name for name in known}
     with contextlib.suppress(OSError, ValueError):
-        near |= {p.stem: p.name for p in path.parent.iterdir() if p.suffix in files.SUFFIXES}
+        near |= {p.stem: p.name for p in path.parent.iterdir() if p.suffix in SUFFIXES}
     found = difflib.get_close_matches(Path(name).with_suffix("").as_posix(), near, n=1)
     found = found or difflib.get_close_matches(path.stem, near, n=1)
     if found:
@@ -222,16 +238,10 @@ def _nearest(name: str, path: Path, presets: bool = False) -> str:
 
 def _display(path: Path) -> str:
     """How messages name a file: built-ins by their name, others from the current folder."""
-    for base in (files.builtin_folder(), Path.cwd()):
+    for base in (builtin_folder(), Path.cwd()):
         if path.resolve().is_relative_to(base.resolve()):
             return path.resolve().relative_to(base.resolve()).as_posix()
     return str(path)
-
-
-def _shown(node: Node) -> str:
-    if isinstance(node.value, (dict, list)):
-        return "a list" if isinstance(node.value, list) else "a mapping"
-    return "nothing" if node.value is None else repr(node.value)
 
 
 def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from pixweave.errors import Mark, Problem, RecipeError
+from pixweave.errors import Issue, Mark, RecipeError
 from pixweave.recipe.read_text import refuse_control
 from pixweave.recipe.yaml_errors import explain_syntax
 from pixweave.timeline import expressions
@@ -27,8 +27,19 @@ MOST_NODES = 50_000
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
-_WORDS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
-          "null": None, "Null": None, "NULL": None, "~": None, "": None}  # fmt: skip
+_WORDS = {
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+    "null": None,
+    "Null": None,
+    "NULL": None,
+    "~": None,
+    "": None,
+}
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _COLOUR = re.compile(r"\s*(-\s*)?(#[0-9a-fA-F]{3,8})\b")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -97,15 +108,15 @@ def parse(
     refuse_control(text, source)
     reader = _Reader(text, source, folder)
     node = reader.read()
-    if not reader.problems and (node is None or node.value is None):
+    if not reader.issues and (node is None or node.value is None):
         reader.fail(Mark(source, 1, 1), f"the {what} is empty", f"begin with '{first}'")
-    elif not reader.problems and node is not None and not isinstance(node.value, dict):
+    elif not reader.issues and node is not None and not isinstance(node.value, dict):
         kind = "a list" if isinstance(node.value, list) else "a single value"
         reader.fail(
             node.mark, f"a {what} is names with values, not {kind}", f"begin with '{first}'"
         )
-    if reader.problems:
-        raise RecipeError(reader.problems)
+    if reader.issues:
+        raise RecipeError(reader.issues)
     assert node is not None
     return node
 
@@ -132,8 +143,8 @@ def parse_value(text: str, mark: Mark, folder: Path) -> Node:
     else:
         reader = _Reader(text, mark.source, folder, mark)
         node = reader.read() or Node(None, mark)
-    if reader.problems:
-        raise RecipeError(replace(problem, where=mark) for problem in reader.problems)
+    if reader.issues:
+        raise RecipeError(replace(issue, where=mark) for issue in reader.issues)
     return node
 
 
@@ -154,8 +165,8 @@ def _events(text: str) -> Iterator[Any]:
     yield from itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), count, None)
 
 
-class _Stop(Exception):  # noqa: N818 - no error: the problem is noted
-    """Reading cannot go on; the problem is noted."""
+class _Stop(Exception):  # noqa: N818 - no error: the issue is noted
+    """Reading cannot go on; the issue is noted."""
 
 
 class _Reader:
@@ -165,12 +176,12 @@ class _Reader:
         self.lines = text.splitlines()
         self.events = _events(text)
         self.source, self.folder, self.fixed = source, folder, fixed
-        self.problems: list[Problem] = []
+        self.issues: list[Issue] = []
         self.anchors: dict[str, tuple[Node, int] | None] = {}
         self.count = 0
 
     def fail(self, where: Mark, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(where, message, hint))
+        self.issues.append(Issue.at(where, message, hint))
 
     def mark(self, event: Any) -> Mark:
         start = event.start_mark
@@ -191,7 +202,7 @@ class _Reader:
                         break
                     found = self.node(next(self.events), 0)
         except yaml.YAMLError as error:
-            self.problems.append(explain_syntax(error, self.lines, self.source))
+            self.issues.append(explain_syntax(error, self.lines, self.source))
         except _Stop:
             pass
         return found

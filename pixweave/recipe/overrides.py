@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pixweave.errors import Mark, Problem, RecipeError, did_you_mean
+from pixweave.errors import InvalidValue, Issue, Mark, RecipeError, did_you_mean
 from pixweave.recipe import nodes, top_level
 from pixweave.recipe.nodes import Node, Written
-from pixweave.timeline.expressions import Wrong
 
 _PATH = re.compile(r"[^.=\[\]\s]+(\.[^.=\[\]\s]+)*")
 _LISTS = ("prompts", "perceptors", "losses", "augmentations", "filters", "export")
@@ -35,7 +34,7 @@ def read(text: str) -> Change:
     name = re.sub(r"\[(\w+)\]", r".\1", name.strip())
     if not _PATH.fullmatch(name) or (action != "~" and not equals):
         raise RecipeError(
-            Problem(
+            Issue.at(
                 mark,
                 "cannot be read",
                 'write it as steps=100, losses.0.weight=2, prompts+="an owl" or ~title',
@@ -49,8 +48,8 @@ def apply(tree: Node, change: Change) -> Node:
     """The tree with the change made; RecipeError if there is no such place."""
     try:
         made = _put(tree, change.path, (), _ending(change))
-    except Wrong as wrong:
-        raise RecipeError(Problem(change.mark, wrong.message, wrong.hint)) from None
+    except InvalidValue as wrong:
+        raise RecipeError(Issue.at(change.mark, wrong.message, wrong.hint)) from None
     return made or tree
 
 
@@ -61,7 +60,7 @@ def layer(changes: Sequence[Change]) -> Node | None:
         if change.action == "~" or len(change.path) != 1:
             path = ".".join(change.path)
             raise RecipeError(
-                Problem(
+                Issue.at(
                     change.mark,
                     f"'{path}' cannot be changed in part",
                     f"write --set {change.path[0]}=NAME",
@@ -82,7 +81,7 @@ def _ending(change: Change) -> _End:
     def end(old: Node | None, path: tuple[str, ...]) -> Node | None:
         if change.action == "~":
             if old is None:
-                raise Wrong(f"there is no '{'.'.join(path)}' to remove")
+                raise InvalidValue(f"there is no '{'.'.join(path)}' to remove")
             return None
         new = replace(change.value, key_mark=change.mark)
         if change.action == "+":
@@ -100,7 +99,7 @@ def _append(old: Node | None, new: Node, path: tuple[str, ...]) -> Node:
     if old is not None and isinstance(old.value, str) and path == ("prompts",):
         old = Node([old], old.mark)
     if old is not None and not isinstance(old.value, list):
-        raise Wrong(f"'{'.'.join(path)}' is not a list", "set it with '='")
+        raise InvalidValue(f"'{'.'.join(path)}' is not a list", "set it with '='")
     return Node([*(old.value if old else []), new], old.mark if old else new.mark, new.key_mark)
 
 
@@ -111,7 +110,9 @@ def _put(node: Node | None, rest: tuple[str, ...], path: tuple[str, ...], end: _
     if node is not None and isinstance(node.value, list):
         return _put_item(node, rest, path, end)
     if node is not None and not isinstance(node.value, dict):
-        raise Wrong(f"'{'.'.join(path)}' is a single value", f"set it with {'.'.join(path)}=...")
+        raise InvalidValue(
+            f"'{'.'.join(path)}' is a single value", f"set it with {'.'.join(path)}=..."
+        )
     held = dict(node.value) if node else {}
     new = _put(held.get(rest[0]), rest[1:], (*path, rest[0]), end)
     if new is None:
@@ -151,7 +152,7 @@ def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
     if name.isdecimal() and len(name) < 6:
         if int(name) > len(items):
             count = f"{len(items)} item{'s' if len(items) != 1 else ''}"
-            raise Wrong(
+            raise InvalidValue(
                 f"'{whole}' has {count}, so there is no {whole}.{name}",
                 f"{whole}.{len(items)} appends one",
             )
@@ -160,9 +161,11 @@ def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
     if names.count(name) == 1:
         return names.index(name)
     if name in names:
-        raise Wrong(f"several items of '{whole}' are called '{name}'", "use their number or an id")
+        raise InvalidValue(
+            f"several items of '{whole}' are called '{name}'", "use their number or an id"
+        )
     hint = did_you_mean(name, [n for n in names if n])
-    raise Wrong(f"no item of '{whole}' is called '{name}'", hint or "use its number")
+    raise InvalidValue(f"no item of '{whole}' is called '{name}'", hint or "use its number")
 
 
 def _name_of(item: Node) -> str:

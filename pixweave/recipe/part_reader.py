@@ -1,4 +1,4 @@
-"""The parts of a recipe: sugar undone, the right component found, its settings validated."""
+"""The parts of a recipe: short forms expanded, components found, their settings validated."""
 
 from __future__ import annotations
 
@@ -6,69 +6,42 @@ import functools
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from pixweave.component import Component
-from pixweave.errors import Mark, did_you_mean
+from pixweave.component import Component, Part, PartSetting, part_settings
+from pixweave.errors import InvalidValue, Mark, describe_value, did_you_mean, indefinite
 from pixweave.recipe import top_level
 from pixweave.recipe.nodes import Node, Written, opened
 from pixweave.recipe.validation import Subject, Validator
-from pixweave.timeline.expressions import Wrong
 from pixweave.timeline.values import Value
 
 if TYPE_CHECKING:
-    from pixweave.plugins import Offer, Plugins
+    from pixweave.plugins import Plugins, RegisteredComponent
+
+C = TypeVar("C", bound=Component)
 
 RESERVED = ("use", "id", "weight")
+LOSSES = "losses"
+"""A setting of that name that holds losses: `prompts` may be written for it too."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """One part of a recipe: which component, under which id, with which settings.
-
-    `weight` multiplies a loss or a perceptor over time; for other kinds it is 1. `plugin` is the
-    name of the plugin that offers the component. Equality ignores where it was written.
-    """
-
-    kind: str
-    use: str
-    id: str
-    weight: Value
-    settings: Component
-    plugin: str = field(compare=False)
-    mark: Mark = field(compare=False, repr=False)
-    node: Node = field(compare=False, repr=False)
-
-
-def desugar(tree: Node) -> Node:
+def expand(tree: Node) -> Node:
     """The tree with `prompts` among the losses, and every part and export a mapping with `use`."""
-    held = dict(tree.value)
-    prompts = held.pop("prompts", None)
+    entries = dict(tree.value)
     for key in top_level.KINDS:
-        if key in held:
+        if key in entries:
             bare = "file" if key == "export" else "use"
-            held[key] = _each(held[key], functools.partial(_named, key=bare))
-    if prompts is not None and prompts.value is not None:
-        wished = _each(_listed(prompts), _prompt)
-        if isinstance(wished.value, list):  # bad ones are reported from the written tree
-            good = [item for item in wished.value if isinstance(item.value, dict)]
-            wished = replace(wished, value=good)
-        losses = held.get("losses")
-        if losses is None or losses.value is None:
-            losses = Node([], prompts.mark)
-        if isinstance(wished.value, list) and isinstance(losses.value, list):
-            held["losses"] = replace(losses, value=[*wished.value, *losses.value])
-        elif not isinstance(wished.value, list):
-            held["prompts"] = wished
+            entries[key] = _each(entries[key], functools.partial(_named, key=bare))
+    entries = _with_prompts(entries)
     for key, names in top_level.BARE.items():
-        if key in held:
-            held[key] = opened(held[key], names)
-    if isinstance(held.get("optimizer", tree).value, str):
-        held["optimizer"] = _named(held["optimizer"], "use")
-    return replace(tree, value=held)
+        if key in entries:
+            entries[key] = opened(entries[key], names)
+    if isinstance(entries.get("optimizer", tree).value, str):
+        entries["optimizer"] = _named(entries["optimizer"], "use")
+    return replace(tree, value=entries)
 
 
 def bad_prompts(tree: Node) -> list[Node]:
@@ -76,6 +49,38 @@ def bad_prompts(tree: Node) -> list[Node]:
     prompts = tree.get("prompts")
     items = prompts.value if prompts is not None and isinstance(prompts.value, list) else []
     return [item for item in items if not isinstance(item.value, (str, dict))]
+
+
+def locate(node: Node, setting: str) -> Mark:
+    """The place of a setting (`palette`, `colors.2`) within a node, or of the nearest around it."""
+    for step in setting.split(".") if setting else ():
+        if isinstance(node.value, list) and step.isdecimal() and int(step) < len(node.value):
+            node = node[int(step)]
+        elif step in node:
+            node = node[step]
+        else:
+            break
+    return node.mark
+
+
+def _with_prompts(entries: Mapping[str, Node]) -> dict[str, Node]:
+    """`prompts` become losses, before the others."""
+    made = dict(entries)
+    prompts = made.pop("prompts", None)
+    if prompts is None or prompts.value is None:
+        return made
+    wanted = _each(_listed(prompts), _prompt)
+    if isinstance(wanted.value, list):  # bad ones are reported from the written tree
+        good = [item for item in wanted.value if isinstance(item.value, dict)]
+        wanted = replace(wanted, value=good)
+    losses = made.get(LOSSES)
+    if losses is None or losses.value is None:
+        losses = Node([], prompts.mark)
+    if isinstance(wanted.value, list) and isinstance(losses.value, list):
+        made[LOSSES] = replace(losses, value=[*wanted.value, *losses.value])
+    elif not isinstance(wanted.value, list):
+        made["prompts"] = wanted
+    return made
 
 
 def _listed(node: Node) -> Node:
@@ -101,19 +106,110 @@ def _prompt(node: Node) -> Node:
     return replace(node, value={"use": use, **node.value})
 
 
+def inline_settings(component: type[Component], plugins: Plugins) -> dict[str, tuple[str, ...]]:
+    """Settings that may stand beside a component's own, by the part setting they belong to."""
+    found = {}
+    for name, spec in part_settings(component).items():
+        offer = plugins.offers(spec.kind).get(spec.inline) if spec.inline else None
+        if offer is not None:
+            own = component.model_fields
+            found[name] = tuple(key for key in offer.component.model_fields if key not in own)
+    return found
+
+
+def takes_prompts(component: type[Component]) -> bool:
+    """Whether `prompts` may be written for the component's losses."""
+    spec = part_settings(component).get(LOSSES)
+    return spec is not None and spec.many and spec.kind == "loss"
+
+
 class PartReader:
-    """Reads the parts of a desugared tree; problems go to the validator."""
+    """Reads the parts of an expanded tree; issues go to the validator."""
 
     def __init__(self, plugins: Plugins, validator: Validator) -> None:
         self.plugins, self.check = plugins, validator
 
-    def read(self, tree: Node, key: str, kind: str = "") -> tuple[Part, ...]:
-        """The parts under a key of the recipe, or of a stage (then `kind` says of which kind)."""
-        kind = kind or top_level.KINDS[key]
-        if key not in tree or (tree[key].value is None and key != "generator"):
+    def read(self, tree: Node, key: str) -> tuple[Part, ...]:
+        """The parts under a key of the recipe."""
+        kind = top_level.KINDS[key]
+        return self._under(tree, key, kind, many=key != kind)  # a key in the singular holds one
+
+    def default(self, kind: str, name: str) -> Part | None:
+        """The part of that name with its default settings."""
+        node = Node({"use": _default_node(name)}, DEFAULT_MARK)
+        found = self._under(Node({kind: node}, DEFAULT_MARK), kind, kind, many=False)
+        return found[0] if found else None
+
+    def settings(self, component: type[C], node: Node, subject: Subject) -> C | None:
+        """The settings that a mapping holds, nested parts included; None when they are wrong."""
+        before = len(self.check.issues)
+        node = self._with_parts(component, node, subject)
+        if len(self.check.issues) > before:
+            return None
+        return self.check.settings(component, node, subject)
+
+    def _with_parts(self, component: type[Component], node: Node, subject: Subject) -> Node:
+        """The node with a Part, or a list of them, for each setting that is one."""
+        specs = part_settings(component)
+        if not specs:
+            return node
+        if takes_prompts(component):
+            for bad in bad_prompts(node):
+                message = "a prompt must be a text, or a mapping with 'text' or 'image'"
+                self.check.fail(bad.mark, message, "put a number in quotes")
+            node = replace(node, value=_with_prompts(node.value))
+        node = self._without_inline(component, node)
+        entries = dict(node.value)
+        for name, spec in specs.items():
+            if name not in entries and spec.default is not None:
+                entries[name] = _default_node(spec.default)
+            if name not in entries or entries[name].value in (None, []):
+                self._check_needed(component, name, spec, node, subject)
+                entries.pop(name, None)
+                continue
+            entry = _each(entries[name], functools.partial(_named, key="use"))
+            parts = self._under(Node({name: entry}, node.mark), name, spec.kind, spec.many)
+            made = [Node(part, part.mark) for part in parts]
+            if spec.many:
+                entries[name] = replace(entry, value=made)
+            elif made:
+                entries[name] = replace(entry, value=made[0].value)
+        return replace(node, value=entries)
+
+    def _without_inline(self, component: type[Component], node: Node) -> Node:
+        """Settings of a part that stand beside the component's own, moved into that part."""
+        entries = dict(node.value)
+        for name, keys in inline_settings(component, self.plugins).items():
+            moved = {key: entries.pop(key) for key in keys if key in entries and name not in node}
+            if moved:
+                mark = next(iter(moved.values())).place
+                use = Node(Written.make(part_settings(component)[name].inline, mark, Path()), mark)
+                entries[name] = Node({"use": use, **moved}, mark)
+        return replace(node, value=entries)
+
+    def _check_needed(
+        self,
+        component: type[Component],
+        name: str,
+        spec: PartSetting,
+        node: Node,
+        subject: Subject,
+    ) -> None:
+        info = component.model_fields[name]
+        if not info.is_required():
+            return
+        what = "prompts or losses" if takes_prompts(component) and name == LOSSES else f"'{name}'"
+        if spec.inline:
+            what += f", or settings of '{spec.inline}'"
+        about = f" ({info.description})" if info.description else ""
+        self.check.fail(node.mark, f"{subject.name} needs {what}", f"add '{name}: ...'{about}")
+
+    def _under(self, tree: Node, key: str, kind: str, many: bool) -> tuple[Part, ...]:
+        """The parts of a kind under a key: one, or a list."""
+        if key not in tree or (tree[key].value is None and many):
             return ()
         node = tree[key]
-        items = [node] if key == kind else node.value  # a key in the singular holds one
+        items = node.value if many else [node]
         if not isinstance(items, list):
             self.check.fail(
                 node.mark,
@@ -122,41 +218,39 @@ class PartReader:
             )
             return ()
         parts = [part for item in items if (part := self._one(kind, item)) is not None]
-        return tuple(self._with_ids(kind, parts))
+        return tuple(self._with_ids(parts))
 
     def _one(self, kind: str, node: Node) -> Part | None:
         if not isinstance(node.value, dict):
-            a = "a file name" if kind == "exporter" else f"the name of {_a(kind)}"
+            exporter = kind == "exporter"
+            what = "a file name" if exporter else f"the name of {indefinite(kind)}"
+            form = "a mapping with 'file'" if exporter else "{use: name, ...}"
             self.check.fail(
                 node.mark,
-                f"{a} or its settings must stand here, not {_shown(node)}",
-                "write a name, or a mapping with 'file'"
-                if kind == "exporter"
-                else "write a name, or {use: name, ...}",
+                f"{what} or its settings must stand here, not {describe_value(node.value)}",
+                f"write a name, or {form}",
             )
             return None
         offer = self._offer(kind, node)
-        weight, id_ = self._weight(kind, node), self._id(kind, node)
+        weight, id_ = self._weight(kind, node), self._id(node)
         if offer is None:
             return None
         own = RESERVED if kind in top_level.WEIGHED else RESERVED[:2]
-        subject = Subject(f"{kind} '{offer.name}'", also=own)
+        subject = Subject(f"{kind} '{offer.name}'", also=(*own, *self._also(offer.component)))
         rest = {k: n for k, n in node.items() if k not in RESERVED}
-        settings = self.check.settings(offer.component, replace(node, value=rest), subject)
+        settings = self.settings(offer.component, replace(node, value=rest), subject)
         if settings is None or weight is None:
             return None
-        return Part(
-            kind,
-            str(_use(node) or offer.name),
-            id_,
-            weight,
-            settings,
-            offer.plugin,
-            node.mark,
-            node,
-        )
+        name = str(_use(node) or offer.name)
+        return make_part(offer, name, settings, node, id_, weight)
 
-    def _offer(self, kind: str, node: Node) -> Offer | None:
+    def _also(self, component: type[Component]) -> tuple[str, ...]:
+        """Names besides the component's settings that may be written."""
+        inline = inline_settings(component, self.plugins).values()
+        prompts = ("prompts",) if takes_prompts(component) else ()
+        return (*prompts, *itertools.chain.from_iterable(inline))
+
+    def _offer(self, kind: str, node: Node) -> RegisteredComponent | None:
         try:
             if "use" not in node:
                 if kind == "exporter":
@@ -167,7 +261,7 @@ class PartReader:
             if not isinstance(use.value, str) or not use.value:
                 self.check.fail(
                     use.mark,
-                    f"'use' must be the name of {_a(kind)}",
+                    f"'use' must be the name of {indefinite(kind)}",
                     did_you_mean("", self.plugins.offers(kind)),
                 )
                 return None
@@ -185,7 +279,7 @@ class PartReader:
             did_you_mean("", self.plugins.offers(kind)),
         )
 
-    def _by_suffix(self, node: Node) -> Offer | None:
+    def _by_suffix(self, node: Node) -> RegisteredComponent | None:
         file = node.get("file")
         if file is None or not isinstance(file.value, str) or not file.value:
             self.check.fail(
@@ -211,37 +305,39 @@ class PartReader:
             return Value(1)
         if kind not in top_level.WEIGHED:
             self.check.fail(
-                weight.place, f"{_a(kind)} has no 'weight'", "only losses and perceptors have one"
+                weight.place,
+                f"{indefinite(kind)} has no 'weight'",
+                "only losses and perceptors have one",
             )
             return None
         try:
             return Value(weight.plain())
-        except Wrong as wrong:
+        except InvalidValue as error:
             name = _use(node) or ""
-            self.check.fail(weight.mark, f"'weight' of {kind} '{name}' {wrong.message}", wrong.hint)
+            self.check.fail(weight.mark, f"'weight' of {kind} '{name}' {error.message}", error.hint)
             return None
 
-    def _id(self, kind: str, node: Node) -> str:
+    def _id(self, node: Node) -> str:
         id_ = node.get("id")
         if id_ is None:
             return ""
         if not isinstance(id_.value, str) or not re.fullmatch(r"[A-Za-z][\w-]{0,63}", id_.value):
             self.check.fail(
                 id_.mark,
-                f"'id' must be a name, not {_shown(id_)}",
+                f"'id' must be a name, not {describe_value(id_.value)}",
                 "begin with a letter; letters, digits, - and _ may follow",
             )
             return ""
         return str(id_.value)
 
-    def _with_ids(self, kind: str, parts: Sequence[Part]) -> Iterable[Part]:
+    def _with_ids(self, parts: Sequence[Part]) -> Iterable[Part]:
         """Every part with an id: the one written, or its name, numbered when repeated."""
         written = Counter(part.id for part in parts if part.id)
         taken = set(written)
         for id_, count in written.items():
             if count > 1:
-                last = [p for p in parts if p.id == id_][-1].node["id"]
-                self.check.fail(last.mark, f"the id '{id_}' is taken", "choose another")
+                last = [part for part in parts if part.id == id_][-1]
+                self.check.fail(last.locate("id"), f"the id '{id_}' is taken", "choose another")
         numbers: dict[str, Iterator[int]] = {}
         for part in parts:
             name = id_ = part.id or part.use.rpartition("/")[2]
@@ -251,18 +347,51 @@ class PartReader:
             yield replace(part, id=id_)
 
 
+def make_part(
+    offer: RegisteredComponent,
+    use: str,
+    settings: Component,
+    node: Node,
+    id_: str = "",
+    weight: Value | None = None,
+) -> Part:
+    """The entry of a component with these settings, written at a node."""
+    return Part(
+        kind=offer.kind,
+        use=use,
+        id=id_,
+        weight=weight if weight is not None else Value(1),
+        settings=settings,
+        plugin=offer.plugin,
+        mark=node.mark,
+        locate=functools.partial(locate, node),
+    )
+
+
+def nested_parts(settings: Component) -> Iterator[Part]:
+    """The parts that are settings of a component, those of theirs included."""
+    for name in part_settings(type(settings)):
+        value = getattr(settings, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Part):
+                yield part
+                yield from nested_parts(part.settings)
+
+
+DEFAULT_MARK = Mark("default")
+
+
+def _default_node(raw: object) -> Node:
+    """The node of a default: a name, or a mapping with `use`."""
+    if isinstance(raw, str):
+        return Node(Written.make(raw, DEFAULT_MARK, Path()), DEFAULT_MARK)
+    if isinstance(raw, Mapping):
+        return Node({str(key): _default_node(value) for key, value in raw.items()}, DEFAULT_MARK)
+    if isinstance(raw, (list, tuple)):
+        return Node([_default_node(item) for item in raw], DEFAULT_MARK)
+    return Node(raw, DEFAULT_MARK)
+
+
 def _use(node: Node) -> str | None:
     use = node.get("use")
     return str(use.value) if use is not None and isinstance(use.value, str) else None
-
-
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
-def _shown(node: Node) -> str:
-    if isinstance(node.value, (dict, list)):
-        return "a mapping" if isinstance(node.value, dict) else "a list"
-    if isinstance(node.value, str):
-        return f"'{node.value}'"
-    return "nothing" if node.value is None else str(node.value).lower()

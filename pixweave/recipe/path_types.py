@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from pixweave.errors import InvalidValue
 from pixweave.recipe.paths import nearest, resolve
-from pixweave.timeline.expressions import Wrong
 
 FORMATS = (".csv", ".tsv", ".jsonl")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -18,12 +18,12 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 def _read_input(raw: Any) -> tuple[str, ...]:
     items = [raw] if isinstance(raw, str) else raw
     if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) and i for i in items):
-        raise Wrong("must be a list of files, folders and patterns")
+        raise InvalidValue("must be a list of files, folders and patterns")
     found = []
     for item in items:
         path = resolve(item)
         if not glob.has_magic(str(item)) and not path.exists():
-            raise Wrong(f"names '{item}', which is not there", nearest(path))
+            raise InvalidValue(f"names '{item}', which is not there", nearest(path))
         found.append(str(path))
     return tuple(found)
 
@@ -34,7 +34,7 @@ def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
 
     def read(raw: Any) -> str:
         if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)) or _leaves(raw):
-            raise Wrong(f"must be the name of a file in the run folder, not {raw!r}", hint)
+            raise InvalidValue(f"must be the name of a file in the run folder, not {raw!r}", hint)
         return str(raw)
 
     return read
@@ -42,7 +42,7 @@ def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
 
 def _read_folder(raw: Any) -> str:
     if not isinstance(raw, str) or not raw or _leaves(raw):
-        raise Wrong(f"must be the name of a folder in the run folder, not {raw!r}")
+        raise InvalidValue(f"must be the name of a folder in the run folder, not {raw!r}")
     return str(raw)
 
 
@@ -58,11 +58,13 @@ def _schema(endings: Sequence[str]) -> WithJsonSchema:
 Inputs = Annotated[
     tuple[str, ...],
     BeforeValidator(_read_input),
-    WithJsonSchema({
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-        "x-type": "list of paths",
-    }),
-]  # fmt: skip
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "x-type": "list of paths",
+        }
+    ),
+]
 TableName = Annotated[str, BeforeValidator(_read_file(FORMATS)), _schema(FORMATS)]
 SheetName = Annotated[str, BeforeValidator(_read_file(PICTURES)), _schema(PICTURES)]
 PageName = Annotated[str, BeforeValidator(_read_file((".html",))), _schema((".html",))]

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from pixweave.errors import MissingError, did_you_mean
+from pixweave.errors import InvalidValue, MissingError, nearest_name
+from pixweave.media.images import size_of
 from pixweave.recipe.nodes import Written
-from pixweave.timeline.expressions import Wrong
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -48,36 +48,32 @@ def nearest(path: Path) -> str:
         names = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
     except OSError:
         return ""
-    hint = did_you_mean(path.name, names)
-    return hint if hint.startswith("did") else f"nothing of that name is in {path.parent}"
+    near = nearest_name(path.name, names)
+    return f"did you mean '{near}'?" if near else f"nothing of that name is in {path.parent}"
 
 
 def _input_file(raw: Any) -> Path:
     if not isinstance(raw, (str, Path)):
-        raise Wrong(f"must be the path of a file, not {raw!r}")
+        raise InvalidValue(f"must be the path of a file, not {raw!r}")
     path = raw if isinstance(raw, Path) else resolve(raw)
     try:
         if path.is_file():
             return path
         folder = path.is_dir()
     except (OSError, ValueError):
-        raise Wrong(f"is not a path: {str(raw)[:80]!r}") from None
+        raise InvalidValue(f"is not a path: {str(raw)[:80]!r}") from None
     if folder:
-        raise Wrong(f"must be a file; '{raw}' is a folder")
-    raise Wrong(f"names the file '{raw}', which is not there", nearest(path))
+        raise InvalidValue(f"must be a file; '{raw}' is a folder")
+    raise InvalidValue(f"names the file '{raw}', which is not there", nearest(path))
 
 
 def _picture_file(raw: Any) -> Path:
-    from pixweave.media.images import size_of
-
     path = _input_file(raw)
     try:
         size_of(path)
     except MissingError as error:
-        said = str(error).removeprefix(f"'{path}' ")
-        if said.startswith("cannot be read"):
-            said = "is no picture that can be read"
-        raise Wrong(f"names the file '{raw}', which {said}", "use a PNG, JPEG or WebP") from None
+        message = f"names the file '{raw}', which {error.reason}"
+        raise InvalidValue(message, "use a PNG, JPEG or WebP") from None
     return path
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pixweave.errors import Mark, Problem, RecipeError
+from pixweave.errors import Issue, Mark, RecipeError
 
 LARGEST = 1_000_000
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"),
-         (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 def read_text(path: Path, source: str) -> str:
@@ -22,9 +27,9 @@ def read_text(path: Path, source: str) -> str:
             with path.open("rb") as file:
                 return decode(file.read(LARGEST + 1), source)
     except IsADirectoryError:
-        raise RecipeError(Problem(Mark(source), "is a folder", "name a recipe in it")) from None
+        raise RecipeError(Issue.at(Mark(source), "is a folder", "name a recipe in it")) from None
     except OSError as error:
-        raise RecipeError(Problem(Mark(source), f"cannot be read: {error.strerror}")) from None
+        raise RecipeError(Issue.at(Mark(source), f"cannot be read: {error.strerror}")) from None
     raise RecipeError(_too_large(source, size))
 
 
@@ -39,7 +44,7 @@ def decode(data: bytes, source: str) -> str:
         before = data[: error.start].decode(encoding, errors="replace")
         byte = f"0x{data[error.start]:02x}"
         raise RecipeError(
-            Problem(
+            Issue.at(
                 _place(source, before.lstrip("\ufeff")),
                 f"byte {byte} is not {encoding.upper()} text",
                 "save the file as UTF-8",
@@ -52,8 +57,8 @@ def _place(source: str, before: str) -> Mark:
     return Mark(source, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
-def _too_large(source: str, size: int) -> Problem:
-    return Problem(
+def _too_large(source: str, size: int) -> Issue:
+    return Issue.at(
         Mark(source, 1, 1),
         f"the file has {'over ' if size == LARGEST + 1 else ''}"
         f"{size / 1e6:.3g} MB; a recipe has at most 1 MB",
@@ -65,7 +70,7 @@ def refuse_control(text: str, source: str) -> None:
     """Raise RecipeError if a control character is in the text."""
     if bad := _CONTROL.search(text):
         raise RecipeError(
-            Problem(
+            Issue.at(
                 _place(source, text[: bad.start()]),
                 f"the character U+{ord(bad[0]):04X} is not allowed",
                 "remove it",

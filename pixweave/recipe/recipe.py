@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel
 
-from pixweave.errors import Mark, Problem
+from pixweave.component import Component, Part, part_settings
+from pixweave.errors import Issue, Mark
 from pixweave.recipe import top_level
 from pixweave.recipe.nodes import Node, is_plain_text
-from pixweave.recipe.part_reader import Part
 from pixweave.timeline.values import Moment, Value
 
 if TYPE_CHECKING:
     from pixweave.recipe.image_inputs import Mask, Overlay, StartFrom
-    from pixweave.recipe.sections import Crops, Optimizer
-    from pixweave.recipe.stage_reader import Stage
+    from pixweave.recipe.sections import CropSettings, OptimizerSettings
 
 Row = tuple[str, Any, str]
 """Path of a setting, its value, and where the value comes from."""
@@ -48,15 +47,17 @@ class Recipe:
     augmentations: tuple[Part, ...]
     filters: tuple[Part, ...]
     exports: tuple[Part, ...]
-    crops: Crops
-    optimizer: Optimizer
+    crops: CropSettings
+    optimizer: OptimizerSettings
     start_from: StartFrom | None = None
     mask: Mask | None = None
     overlay: Overlay | None = None
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[Part, ...] = ()
     """What is done in turn; none when the recipe only generates."""
+    sampler: Part | None = field(default=None, compare=False, repr=False)
+    """What draws a first picture for generators that start from a sample."""
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
-    warnings: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[Issue, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
@@ -67,21 +68,31 @@ class Recipe:
     @property
     def parts(self) -> tuple[Part, ...]:
         """Every part of the recipe, in the order of its keys."""
-        return (*self.perceptors, self.generator, *self.losses, *self.augmentations,
-                *self.filters, *self.exports)  # fmt: skip
+        return (
+            *self.perceptors,
+            self.generator,
+            *self.losses,
+            *self.augmentations,
+            *self.filters,
+            *self.exports,
+        )
 
     @property
     def shown_size(self) -> tuple[int, int]:
         """Width and height of what is shown and exported: `size` after the filters."""
         size = self.size
         for part in self.filters:
-            size = getattr(part.settings, "output_size", lambda size: size)(size)
+            size = part.settings.output_size(size)
         return size
 
     @property
     def generates(self) -> bool:
         """Whether it draws: if not, what belongs to the drawing means nothing."""
-        return not self.stages or self.stages[0].do == "generate"
+        return not self.stages or "draw" in self.stages[0].settings.can
+
+    def stage_number(self, settings: Component) -> int:
+        """Which of the stages has these very settings, from 0 on."""
+        return next(i for i, stage in enumerate(self.stages) if stage.settings is settings)
 
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain data that loads to an equal one."""
@@ -92,7 +103,7 @@ class Recipe:
         return found
 
     def _whole(self) -> dict[str, Any]:
-        names = [name for name in top_level.Core.model_fields if name != "do"]
+        names = [name for name in top_level.GeneralSettings.model_fields if name != "do"]
         head = {name: plain(getattr(self, name)) for name in names}
         inputs = {key: getattr(self, key) for key in top_level.BARE}
         return {
@@ -137,8 +148,9 @@ class Recipe:
         """Where the value at a path of `resolved()` comes from."""
         node = self.tree
         for step in path:
-            inside = step in node or (isinstance(node.value, list) and isinstance(step, int)
-                                      and step < len(node.value))  # fmt: skip
+            inside = step in node or (
+                isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
+            )
             if inside:
                 node = node[step]
             elif isinstance(node.value, (dict, list)):
@@ -175,17 +187,21 @@ def _part(part: Part) -> dict[str, Any]:
     return {"use": part.use, "id": part.id, **weight, **plain(part.settings)}
 
 
-def _stage(stage: Stage) -> dict[str, Any]:
-    parts = {
-        key: _part(parts[0]) if key == parts[0].kind else [_part(part) for part in parts]
-        for key, parts in stage.parts.items()
-        if parts
+def _stage(stage: Part) -> dict[str, Any]:
+    """A stage as it is written; parts that it does not have are left out."""
+    parts = part_settings(type(stage.settings))
+    settings = plain(stage.settings)
+    return {
+        "do": stage.use,
+        **{key: value for key, value in settings.items() if key not in parts},
+        **{key: settings[key] for key in parts if settings[key]},
     }
-    return {"do": stage.do, **plain(stage.settings), **parts}
 
 
 def plain(value: Any) -> Any:
     """Settings as plain data: numbers, texts, lists and dictionaries."""
+    if isinstance(value, Part):
+        return _part(value)
     if isinstance(value, BaseModel):
         return {name: plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Value):
@@ -254,6 +270,12 @@ _Dumper.add_representer(str, _Dumper.text)
 
 def _flow(value: Any) -> str:
     """A value on one line."""
-    text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9,
-                          allow_unicode=True, sort_keys=False)  # fmt: skip
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        width=10**9,
+        allow_unicode=True,
+        sort_keys=False,
+    )
     return text.removesuffix("\n").removesuffix("\n...")

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pixweave.component import Complaint, Settings
+from pixweave.component import Settings
+from pixweave.errors import Issue
+from pixweave.recipe.image_inputs import Mask, Overlay, ShorthandSettings, StartFrom
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.validation import Subject, Validator
 
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins
-    from pixweave.recipe.image_inputs import Brief
     from pixweave.recipe.recipe import Recipe
 
 
-def models() -> dict[str, type[Brief]]:
-    """The settings of each section."""
-    from pixweave.recipe.image_inputs import Mask, Overlay, StartFrom  # it imports this package
+SECTIONS: dict[str, type[ShorthandSettings]] = {
+    "start_from": StartFrom,
+    "mask": Mask,
+    "overlay": Overlay,
+}
+"""The settings of each section."""
 
-    return {"start_from": StartFrom, "mask": Mask, "overlay": Overlay}
 
-
-def read(tree: Node, check: Validator) -> dict[str, Settings | None]:
-    """The settings of every section; None where there is none, or where problems were noted."""
+def read_sections(tree: Node, check: Validator) -> dict[str, Settings | None]:
+    """The settings of every section; None where there is none, or where issues were noted."""
     found: dict[str, Settings | None] = {}
-    for key, model in models().items():
+    for key, model in SECTIONS.items():
         node = tree.get(key)
         found[key] = None
         if node is None or node.value is None:
@@ -41,23 +43,27 @@ def read(tree: Node, check: Validator) -> dict[str, Settings | None]:
     return found
 
 
-def complaints(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Complaint]]:
+def check_sections(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Issue]]:
     """What is wrong with the sections of a recipe, each with the key of its section."""
     part = recipe.generator
     for key in ("start_from", "overlay"):
         if getattr(recipe, key) is not None and "start_from" not in part.settings.can:
-            yield key, Complaint(
-                "", f"generator '{part.use}' cannot start from a picture", able(plugins)
+            yield (
+                key,
+                Issue("", f"generator '{part.use}' cannot start from a picture", able(plugins)),
             )
     if recipe.mask is not None and recipe.start_from is None:
-        yield "mask", Complaint(
-            "",
-            "outside of a mask the picture stays what it starts from, and it starts from none",
-            "add 'start_from: photo.png', or give the mask to a prompt",
+        yield (
+            "mask",
+            Issue(
+                "",
+                "outside of a mask the picture stays what it starts from, and it starts from none",
+                "add 'start_from: photo.png', or give the mask to a prompt",
+            ),
         )
     if recipe.overlay is not None:
-        for complaint in recipe.overlay.check(recipe):
-            yield "overlay", complaint
+        for issue in recipe.overlay.check(recipe):
+            yield "overlay", issue
 
 
 def able(plugins: Plugins, ability: str = "start_from") -> str:

@@ -13,7 +13,7 @@ Pair = tuple[float, float]
 Padding = Literal["reflect", "border", "grey", "tile", "mixed"]
 
 
-class Crops(Settings):
+class CropSettings(Settings):
     """The crops of the picture that perceptors look at (the cutouts of VQGAN+CLIP).
 
     Each crop is one composed warp (zoom, shift, turn, perspective, flip) sampled straight from the
@@ -46,7 +46,7 @@ class Crops(Settings):
     )
 
     @model_validator(mode="after")
-    def _ranges(self) -> Crops:
+    def _ranges(self) -> CropSettings:
         for name, low, high in (("area", 1e-4, 1), ("ratio", 0.1, 10), ("wide", 0.05, 4)):
             a, b = getattr(self, name)
             if not low <= a <= b <= high:
@@ -58,7 +58,7 @@ class Crops(Settings):
         return self
 
 
-class Optimizer(Settings):
+class OptimizerSettings(Settings):
     """How the parameters move: one of torch's optimisers and its learning rate over time."""
 
     use: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "sgd"] = Field(

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from pixweave.component import Field, Settings
-from pixweave.timeline.expressions import CLOCK, CONSTANTS, FUNCTIONS, Wrong
+from pixweave.errors import InvalidValue
+from pixweave.timeline.expressions import CLOCK, CONSTANTS, FUNCTIONS
 from pixweave.timeline.values import Value
 
 FORMAT = 1
@@ -20,16 +21,26 @@ DEFAULT_GENERATOR = "pixel"
 DEFAULT_AUGMENTATIONS = ("jitter", "noise")
 DEFAULT_LOSS, DEFAULT_LOSS_WEIGHT = "smoothness", 0.05
 """Beside the prompts of a recipe that names no losses: enough against specks."""
+DEFAULT_SAMPLER = "dalle"
 DEFAULT_EXPORT = ("picture.png",)
+DEFAULT_DO = "generate"
+"""What a recipe does that says nothing else: it draws."""
 
-KINDS = {"perceptors": "perceptor", "generator": "generator", "losses": "loss",
-         "augmentations": "augmentation", "filters": "filter",
-         "export": "exporter"}  # fmt: skip
+KINDS = {
+    "perceptors": "perceptor",
+    "generator": "generator",
+    "losses": "loss",
+    "augmentations": "augmentation",
+    "filters": "filter",
+    "export": "exporter",
+}
 """Key of a recipe -> the kind of part that it holds."""
 WEIGHED = ("loss", "perceptor")
 BARE: dict[str, dict[type, str]] = {
-    "start_from": {str: "image"}, "mask": {str: "image", list: "box"}, "overlay": {str: "image"},
-}  # fmt: skip
+    "start_from": {str: "image"},
+    "mask": {str: "image", list: "box"},
+    "overlay": {str: "image"},
+}
 """Sections that a recipe need not have -> the setting that a bare text or list stands for."""
 SOURCES = ("image", "box")
 """Settings of such a section that exclude each other: one in an upper layer replaces the lower."""
@@ -52,15 +63,17 @@ def read_size(raw: Any, area: float = DEFAULT_SIDE**2) -> tuple[int, int]:
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = (raw, raw)
     if not isinstance(raw, (list, tuple)) or len(raw) != 2:
-        raise Wrong(f"must be a size, not {raw!r}", "write [640, 360], 640x360, 16:9 or 256")
+        raise InvalidValue(f"must be a size, not {raw!r}", "write [640, 360], 640x360, 16:9 or 256")
     if any(isinstance(side, bool) or not isinstance(side, int) for side in raw):
-        raise Wrong(
+        raise InvalidValue(
             f"must be two whole numbers of pixels, not {list(raw)!r}",
             "write [640, 360], 640x360, 16:9 or 256",
         )
     for side in raw:
         if not SMALLEST <= side <= LARGEST:
-            raise Wrong(f"must have sides between {SMALLEST} and {LARGEST} pixels, not {side}")
+            raise InvalidValue(
+                f"must have sides between {SMALLEST} and {LARGEST} pixels, not {side}"
+            )
     return raw[0], raw[1]
 
 
@@ -68,10 +81,12 @@ def _read_words(raw: str, area: float) -> Any:
     if match := _TIMES.fullmatch(raw):
         return int(match[1][:9]), int(match[2][:9])
     if not (match := _RATIO.fullmatch(raw)):
-        raise Wrong(f"must be a size, not '{raw[:40]}'", "write [640, 360], 640x360, 16:9 or 256")
+        raise InvalidValue(
+            f"must be a size, not '{raw[:40]}'", "write [640, 360], 640x360, 16:9 or 256"
+        )
     a, b = float(match[1]), float(match[2])
     if not (a and b) or not 1 / 32 <= a / b <= 32:
-        raise Wrong(f"must be a ratio between 1:32 and 32:1, not '{raw}'")
+        raise InvalidValue(f"must be a ratio between 1:32 and 32:1, not '{raw}'")
     # whole multiples of 16 suit films, pixel grids and VQGAN alike
     return tuple(max(16, 16 * round(math.sqrt(area * r) / 16)) for r in (a / b, b / a))
 
@@ -80,26 +95,28 @@ def _read_seed(raw: Any) -> Any:
     if raw == "random":
         return raw
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < 2**63:
-        raise Wrong(f"must be a whole number from 0 to {2**63 - 1}, or 'random', not {raw!r}")
+        raise InvalidValue(
+            f"must be a whole number from 0 to {2**63 - 1}, or 'random', not {raw!r}"
+        )
     return raw
 
 
 def _read_device(raw: Any) -> Any:
     if isinstance(raw, str) and re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?|mps", raw):
         return str(raw)
-    raise Wrong(f"must be auto, cpu, cuda, cuda:N or mps, not {raw!r}")
+    raise InvalidValue(f"must be auto, cpu, cuda, cuda:N or mps, not {raw!r}")
 
 
 def _read_names(inputs: dict[str, Value]) -> dict[str, Value]:
     taken = {*CLOCK, *CONSTANTS, *FUNCTIONS}
     for name in inputs:
         if name in taken:
-            raise Wrong(
+            raise InvalidValue(
                 f"has an input '{name}', a name that expressions already use",
                 "call it something else",
             )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise Wrong(f"has an input '{name}'", "a name has letters, digits and _ only")
+            raise InvalidValue(f"has an input '{name}'", "a name has letters, digits and _ only")
     return inputs
 
 
@@ -107,17 +124,22 @@ _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
         {"type": "string", "pattern": r"^\d+\s*[xX×]\s*\d+$|^\d+(\.\d+)?:\d+(\.\d+)?$"},
-        {"type": "array", "minItems": 2, "maxItems": 2,
-         "items": {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST}},
+        {
+            "type": "array",
+            "minItems": 2,
+            "maxItems": 2,
+            "items": {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
+        },
     ]
-}  # fmt: skip
+}
 Size = Annotated[tuple[int, int], BeforeValidator(read_size), WithJsonSchema(_SIZE_SCHEMA)]
 Seed = Annotated[
     int | Literal["random"],
     BeforeValidator(_read_seed),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
-                              {"const": "random"}]}),
-]  # fmt: skip
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, {"const": "random"}]}
+    ),
+]
 Device = Annotated[
     str,
     BeforeValidator(_read_device),
@@ -126,7 +148,7 @@ Device = Annotated[
 Inputs = Annotated[dict[str, Value], AfterValidator(_read_names)]
 
 
-class Core(Settings):
+class GeneralSettings(Settings):
     """What belongs to the recipe as a whole."""
 
     title: str = Field("", description="what a person calls the result")
@@ -138,7 +160,7 @@ class Core(Settings):
         description="width and height in pixels: "
         "[640, 360], 640x360, 16:9, or the side of a square",
     )
-    steps: int = Field(200, ge=1, le=100_000, description="how often the picture is improved")
+    steps: int = Field(200, ge=1, le=100_000, description="number of optimisation steps")
     fps: float = Field(
         24.0,
         gt=0,
@@ -150,12 +172,21 @@ class Core(Settings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="number format of the perceptors; auto measures which is fastest"
     )
-    do: Literal["generate", "rank", "classify", "index", "search"] = Field(
-        "generate", description="what the recipe does; for several things in turn see `stages`"
+    do: str = Field(
+        DEFAULT_DO, description="what the recipe does; for several things in turn see `stages`"
     )
     inputs: Inputs = Field({}, description="named numbers over time that expressions can use")
 
 
-TOP_LEVEL = ("pixweave", *LAYERS, *Core.model_fields, *BARE, "prompts", *KINDS,
-             "crops", "optimizer", "stages")  # fmt: skip
+TOP_LEVEL = (
+    "pixweave",
+    *LAYERS,
+    *GeneralSettings.model_fields,
+    *BARE,
+    "prompts",
+    *KINDS,
+    "crops",
+    "optimizer",
+    "stages",
+)
 """Every key that a recipe can have, besides `x-...`."""

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pixweave.component import Settings
-from pixweave.errors import Mark, Problem, did_you_mean
+from pixweave.errors import (
+    InvalidValue,
+    Issue,
+    Mark,
+    describe_value,
+    did_you_mean,
+    nearest_name,
+)
 from pixweave.recipe import top_level
 from pixweave.recipe.nodes import Node
-from pixweave.timeline.expressions import Wrong
+from pixweave.recipe.sections import CropSettings, OptimizerSettings
 from pixweave.timeline.values import bounds_of
 
 if TYPE_CHECKING:
@@ -23,15 +30,30 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Settings)
 
 _TYPES = {
-    "int_type": "a whole number", "int_parsing": "a whole number",
-    "int_from_float": "a whole number", "int_parsing_size": "a whole number",
-    "float_type": "a number", "float_parsing": "a number", "string_type": "text",
-    "bool_type": "true or false", "bool_parsing": "true or false", "list_type": "a list",
-    "tuple_type": "a list", "set_type": "a list", "dict_type": "a mapping", "none_required": "null",
-    "mapping_type": "a mapping", "model_type": "a mapping", "model_attributes_type": "a mapping",
-}  # fmt: skip
-_RANGES = {"greater_than": ("above", "gt"), "greater_than_equal": ("at least", "ge"),
-           "less_than": ("below", "lt"), "less_than_equal": ("at most", "le")}  # fmt: skip
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "set_type": "a list",
+    "dict_type": "a mapping",
+    "none_required": "null",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+_RANGES = {
+    "greater_than": ("above", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("below", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,22 +73,22 @@ class Subject:
         return f"'{self.prefix}{dotted}'" if self.core else f"'{dotted}' of {self.name}"
 
 
-CORE = Subject("the recipe", core=True)
+GENERAL = Subject("the recipe", core=True)
 
 
 class Validator:
-    """Turns nodes into settings, and notes every problem."""
+    """Turns nodes into settings, and notes every issue."""
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
-        self.problems: list[Problem] = []
+        self.issues: list[Issue] = []
 
     def fail(self, where: Mark, message: str, hint: str = "") -> None:
-        """Note a problem."""
-        self.problems.append(Problem(where, message, hint))
+        """Note a issue."""
+        self.issues.append(Issue.at(where, message, hint))
 
     def settings(self, model: type[S], node: Node, subject: Subject) -> S | None:
-        """The settings that a mapping node holds; None, with problems noted, when it is wrong."""
+        """The settings that a mapping node holds; None, with issues noted, when it is wrong."""
         try:
             made = model.model_validate(node.plain())
         except ValidationError as error:
@@ -116,7 +138,7 @@ class Validator:
         message, hint = _said(fault, subject)
         node, error = fault.node, fault.context.get("error")
         first = str(error).split(" ")[0].strip("':,")
-        if not fault.path and not isinstance(error, Wrong) and first in node:
+        if not fault.path and not isinstance(error, InvalidValue) and first in node:
             node, message = node[first], message.partition(": ")[2]
             message = f"{subject.setting((first,))} {message.removeprefix(first).lstrip()}"
         self.fail(node.mark, message, hint)
@@ -132,11 +154,9 @@ class Validator:
 
     def home_of(self, key: str, subject: Subject) -> str:
         """Where a key that is wrong here would be right; '' if nowhere."""
-        from pixweave.recipe.sections import Crops, Optimizer  # it imports this package
-
-        if key in top_level.TOP_LEVEL and subject is not CORE:
+        if key in top_level.TOP_LEVEL and subject is not GENERAL:
             return f"'{key}' belongs at the top level of the recipe"
-        for name, model in (("crops", Crops), ("optimizer", Optimizer)):
+        for name, model in (("crops", CropSettings), ("optimizer", OptimizerSettings)):
             if key in model.model_fields and subject.name != name:
                 return f"'{key}' is a setting of '{name}'"
         for kind in top_level.KINDS.values():
@@ -159,8 +179,9 @@ class _Fault:
     def of(cls, error: Any, node: Node) -> _Fault:
         path: tuple[Any, ...] = ()
         for step in error["loc"]:
-            inside = step in node or (isinstance(node.value, list) and isinstance(step, int)
-                                      and step < len(node.value))  # fmt: skip
+            inside = step in node or (
+                isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
+            )
             if inside:  # else it is pydantic's name for a branch of a union
                 node, path = node[step], (*path, step)
         if error["type"] == "missing":
@@ -210,10 +231,10 @@ def _tuple_length(annotation: Any) -> int | None:
 
 
 def _said(fault: _Fault, subject: Subject) -> tuple[str, str]:
-    """The words of a validator: `Wrong` continues the name of the setting, others are sentences."""
+    """What a validator said: InvalidValue continues the setting's name, others are sentences."""
     error = fault.context.get("error")
     name = subject.setting(fault.path) if fault.path else subject.name
-    if isinstance(error, Wrong):
+    if isinstance(error, InvalidValue):
         return f"{name} {error.message}", error.hint
     return f"{name}: {error}", ""
 
@@ -221,15 +242,16 @@ def _said(fault: _Fault, subject: Subject) -> tuple[str, str]:
 def _wanted(here: list[_Fault], model: type[BaseModel]) -> tuple[str, str]:
     """`must be ..., not ...` and a hint, from all branches that refused the same value."""
     first = here[0]
-    shown = _shown(first.node)
+    shown = describe_value(first.node.value)
     choices = [c for f in here if f.kind in ("literal_error", "enum") for c in _choices(f)]
     types = list(dict.fromkeys(_TYPES[f.kind] for f in here if f.kind in _TYPES))
     if choices:
         one_of = f"one of {', '.join(choices)}" if len(choices) > 1 else f"'{choices[0]}'"
         types = [*types, one_of]
     if types:
-        near = did_you_mean(str(first.node.value), choices) if choices else ""
-        hint = near if near.startswith("did") else _quote(first.node) if "text" in types else ""
+        near = nearest_name(str(first.node.value), choices)
+        quote = _quote(first.node) if "text" in types else ""
+        hint = f"did you mean '{near}'?" if near else quote
         return f"must be {' or '.join(types)}, not {shown}", hint
     if first.kind in _RANGES:
         info = model.model_fields.get(str(first.path[0]))
@@ -262,18 +284,6 @@ def _plain(message: str) -> str:
     return message.replace("Input should", "must").replace("Value should", "must")
 
 
-def _shown(node: Node) -> str:
-    value = node.value
-    if value is None:
-        return "nothing"
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = str(value) if len(str(value)) <= 40 else f"{str(value)[:37]}..."
-    return f"'{text}'" if isinstance(value, str) else text
-
-
 def _quote(node: Node) -> str:
     return "put it in quotes" if isinstance(node.value, (int, float)) else ""
 
@@ -300,7 +310,7 @@ def _coerced(node: Node, made: Any, path: tuple[Any, ...]) -> Iterator[_Found]:
 
 def _changed(raw: Any, made: Any) -> str:
     if isinstance(made, bool) and not isinstance(raw, bool) and raw is not None:
-        return f"must be true or false, not {_shown(Node(raw, Mark('')))}"
+        return f"must be true or false, not {describe_value(raw)}"
     number = isinstance(made, (int, float)) and not isinstance(made, bool)
     if number and isinstance(raw, bool):
         return f"must be a number, not {str(raw).lower()}"

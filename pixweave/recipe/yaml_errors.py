@@ -8,19 +8,19 @@ from typing import Any
 
 import yaml
 
-from pixweave.errors import Mark, Problem
+from pixweave.errors import Issue, Mark
 
 _BARE_COLOUR = re.compile(r"[\[,]\s*(#[0-9a-fA-F]{6})\b")
 
 
-def explain_syntax(error: yaml.YAMLError, lines: Sequence[str], source: str) -> Problem:
-    """The problem that a YAML error is, at its place, with a remedy."""
+def explain_syntax(error: yaml.YAMLError, lines: Sequence[str], source: str) -> Issue:
+    """The issue that a YAML error is, at its place, with a remedy."""
     at, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     said = str(getattr(error, "problem", None) or error)
     about = str(getattr(error, "context", None) or "")
     here, message, hint = _explain(said, about, at, context, lines)
     where = Mark(source, here.line + 1, here.column + 1) if here else Mark(source, 1, 1)
-    return Problem(where, message, hint)
+    return Issue.at(where, message, hint)
 
 
 def _explain(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from pixweave.loading import Picture, read_picture
-from pixweave.media.images import whole
+from pixweave.loading import DecodedImage, decode_image
+from pixweave.media.atomic_write import whole
 from pixweave.search.query import Hit
 
 if TYPE_CHECKING:
@@ -32,11 +32,11 @@ def thumbnail(hit: Hit, side: int = SIDE) -> Image.Image:
     """All of the picture, upright, in the middle of a square; a cross where it is gone."""
     from PIL import Image, ImageDraw
 
-    from pixweave.loading import Look
+    from pixweave.loading import Preprocessing
 
-    look = Look(side, "pad", background=GROUND, frames=max(1, hit.frame and 64))
-    got = read_picture(hit.path, look)
-    if isinstance(got, Picture) and got.pixels is not None:
+    preprocessing = Preprocessing(side, "pad", background=GROUND, frames=max(1, hit.frame and 64))
+    got = decode_image(hit.path, preprocessing)
+    if isinstance(got, DecodedImage) and got.pixels is not None:
         at = min(range(len(got.frames)), key=lambda i: abs(got.frames[i] - hit.frame))
         return Image.fromarray(got.pixels[at])
     empty = Image.new("RGB", (side, side), GROUND)
@@ -69,8 +69,9 @@ def names(hits: Sequence[Hit]) -> list[str]:
     bare = [os.path.basename(hit.path) for hit in hits]
     longer = [os.path.join(*hit.path.rsplit(os.sep, 2)[-2:]) for hit in hits]
     twice = Counter(bare)
-    return [_shown(long if twice[name] > 1 else name)
-            for name, long in zip(bare, longer, strict=True)]  # fmt: skip
+    return [
+        _shown(long if twice[name] > 1 else name) for name, long in zip(bare, longer, strict=True)
+    ]
 
 
 def _caption(hit: Hit, name: str, pen: Any) -> str:

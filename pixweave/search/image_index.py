@@ -12,18 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.component import Component, component_of
+from pixweave.component import Component
+from pixweave.embedding.embedder import Embedder
+from pixweave.engine.embedders import open_embedder
 from pixweave.errors import MissingError, RunError
-from pixweave.loading import Fault
-from pixweave.search.index_store import Model, Store, open_store
-from pixweave.search.indexing import Crew, update
+from pixweave.loading import Preprocessing, UnreadableImage, decode_image
+from pixweave.models import home
+from pixweave.plugins import Plugins
+from pixweave.recipe.part_text import part_entry
+from pixweave.search.index_queries import hits_of, vector_ids, vectors_by_path
+from pixweave.search.index_store import Model, Store, open_index_store
+from pixweave.search.indexing import WorkerPool, update
 from pixweave.search.matrix import Matrix, load_matrix
-from pixweave.search.options import Tally, Wish
+from pixweave.search.options import IndexOptions, IndexProgress
 from pixweave.search.query import Bound, Filters, Hit, Query, Term
+from pixweave.workers.tasks import ExecutorContext
 
 if TYPE_CHECKING:
-    from pixweave.embedding.embedder import Encoder
-    from pixweave.plugins import Plugins
     from pixweave.protocols import Searcher
 
     Array = np.ndarray[Any, Any]
@@ -33,7 +38,7 @@ CLOSE = 4e-6
 
 
 @dataclass
-class SearchRun:
+class SearchContext:
     """What a searcher's `build(run)` gets.
 
     `matrix.vectors` is float32 `[N, D]` of unit vectors, `matrix.folder` where it may keep files
@@ -45,7 +50,7 @@ class SearchRun:
 
 
 class Index:
-    """An open index, as one encoder sees it; made by `open_index`, a context manager."""
+    """An open index, as one embedder sees it; made by `open_index`, a context manager."""
 
     def __init__(
         self, store: Store, plugins: Plugins | None, perceptor: Any, device: str, searcher: Any
@@ -53,8 +58,8 @@ class Index:
         self.store, self.plugins = store, plugins
         self._searcher = searcher
         self._perceptor, self._device = perceptor, device
-        self._live: tuple[tuple[str, int], Searcher] | None = None
-        self._said: dict[str, Array] = {}
+        self._instance: tuple[tuple[str, int], Searcher] | None = None
+        self._text_vectors: dict[str, Array] = {}
 
     def __enter__(self) -> Index:
         return self
@@ -63,14 +68,14 @@ class Index:
         self.store.close()
 
     @cached_property
-    def encoder(self) -> Encoder:
+    def embedder(self) -> Embedder:
         """The perceptor that was asked for, or that the index was made with."""
-        from pixweave.embedding.embedder import Encoder, open_encoder
-
         named = self._perceptor
-        if isinstance(named, Encoder):
+        if isinstance(named, Embedder):
             return named
-        return open_encoder(self._offers, self.made_with if named is None else named, self._device)
+        return open_embedder(
+            self._plugins, self.made_with if named is None else named, self._device
+        )
 
     @property
     def made_with(self) -> Any:
@@ -86,37 +91,34 @@ class Index:
         return json.loads(used[0].perceptor) if used else "tiny"
 
     @cached_property
-    def _offers(self) -> Plugins:
-        from pixweave.plugins import Plugins
-
+    def _plugins(self) -> Plugins:
         return self.plugins or Plugins.discover()
 
-    def update(self, wish: Wish, stop: Callable[[], bool] = lambda: False) -> Iterator[Tally]:
+    def update(
+        self, options: IndexOptions, stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[IndexProgress]:
         """Bring it up to date with files and folders; see `pixweave.search.indexing`."""
         if self.store.read_only:
             raise RunError(f"the index '{self.store.folder}' cannot be written to")
-        return update(self.store, self.encoder, wish, stop, self._crew(wish))
+        return update(self.store, self.embedder, options, stop, self._pool(options))
 
-    def _crew(self, wish: Wish) -> Crew | None:
-        """Who does the work of a wish, if it names an executor."""
-        from pixweave.embedding.embedder import entry_of
-        from pixweave.workers.tasks import ExecutorRun
-
-        if wish.executor is None:
+    def _pool(self, options: IndexOptions) -> WorkerPool | None:
+        """Who does the work of these options, if it names an executor."""
+        if options.executor is None:
             return None
-        run: Any = ExecutorRun()
-        part = component_of(self._offers, "executor", entry_of(wish.executor, "--executor"))
-        return Crew(part.build(run), self._offers)
+        run: Any = ExecutorContext()
+        part = self._plugins.component("executor", part_entry(options.executor, "--executor"))
+        return WorkerPool(part.build(run), self._plugins)
 
     @property
     def model(self) -> Model:
         """The model whose vectors are searched; MissingError if nothing was indexed with it."""
-        identity = self.encoder.identity
+        identity = self.embedder.identity
         mine = [m for m in self.store.models() if m.identity == identity]
         if not mine:
             names = ", ".join(sorted({m.perceptor for m in self.store.models()}))
             raise MissingError(
-                f"the index '{self.store.folder}' has no vectors of {self.encoder.part.use} with "
+                f"the index '{self.store.folder}' has no vectors of {self.embedder.part.use} with "
                 f"these weights ({identity}); it has {names or 'none at all'}: "
                 "index again with it, or use the perceptor that it has"
             )
@@ -145,14 +147,7 @@ class Index:
         That of its first picture, where it has several.
         """
         model, matrix = self.model, self.matrix()
-        where, values = (filters or Filters()).where(self.store.kept)
-        found = self.store.db.execute(
-            "SELECT f.path, v.id FROM files f JOIN contents c ON c.id = f.content "
-            "JOIN vectors v ON v.content = c.id WHERE v.model = ?1 AND v.frame = (SELECT "
-            "MIN(w.frame) FROM vectors w WHERE w.content = c.id AND w.model = ?1) AND " + where,
-            [model.id, *values],
-        )
-        rows = {self.store.full(path): vector for path, vector in found}
+        rows = vectors_by_path(self.store, model, filters or Filters())
         there = set(matrix.ids.tolist())  # another process may have added some since
         paths = sorted(path for path, vector in rows.items() if vector in there)
         at = np.searchsorted(matrix.ids, [rows[path] for path in paths])
@@ -160,21 +155,25 @@ class Index:
 
     def search_all(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:
         """The hits of each query; their texts are encoded together, before the first."""
-        self._say(term.what for query in queries for term in query.terms if not term.is_file)
+        self._encode_texts(
+            term.what for query in queries for term in query.terms if not term.is_file
+        )
         yield from map(self.search, queries)
 
-    def _say(self, texts: Iterable[str]) -> None:
+    def _encode_texts(self, texts: Iterable[str]) -> None:
         """Take care that the vectors of these texts are known."""
-        fresh = [text for text in dict.fromkeys(texts) if text not in self._said]
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._text_vectors]
         if fresh:
-            self._said |= zip(fresh, self.encoder.texts(fresh), strict=True)
+            self._text_vectors |= zip(fresh, self.embedder.texts(fresh), strict=True)
 
     def vector(self, terms: Sequence[Term], model: Model) -> Array:
         """The unit vector `[D]` that the terms make, by their weights."""
-        self._say(term.what for term in terms if not term.is_file)
+        self._encode_texts(term.what for term in terms if not term.is_file)
         total = np.zeros(model.dim, np.float64)
         for term in terms:
-            found = self._picture(term.what, model) if term.is_file else self._said[term.what]
+            found = (
+                self._picture(term.what, model) if term.is_file else self._text_vectors[term.what]
+            )
             total += term.weight * found.astype(np.float64)
         length = np.linalg.norm(total)
         if length < 1e-6:
@@ -183,23 +182,21 @@ class Index:
 
     def _picture(self, path: str, model: Model) -> Array:
         """The vector of a picture: the index's own, where it has it, else encoded now."""
-        from pixweave.loading import Look, read_picture
-
-        look = Look.of_key(model.look)
+        preprocessing = Preprocessing.of_key(model.preprocessing)
         seen: list[bytes] = []
 
         def is_known(digest: bytes) -> bool:
             seen.append(digest)
             return self.store.vectors_of(digest, model.id) is not None
 
-        got = read_picture(os.path.expanduser(path), look, is_known)
-        if isinstance(got, Fault):
+        got = decode_image(os.path.expanduser(path), preprocessing, is_known)
+        if isinstance(got, UnreadableImage):
             raise MissingError(f"'{path}' cannot be searched for: {got.reason}")
         if got.pixels is None:
             vectors = self.store.vectors_of(seen[0], model.id)
             assert vectors is not None
         else:
-            vectors = self.encoder.encode_pictures(got.pixels)
+            vectors = self.embedder.encode_pictures(got.pixels)
         mean = vectors.astype(np.float64).mean(0)
         return np.asarray(mean / np.linalg.norm(mean))
 
@@ -207,14 +204,7 @@ class Index:
         """The rows that filters and bounds leave, ascending; None: all of them."""
         rows = None
         if query.filters:
-            where, values = query.filters.where(self.store.kept)
-            found = self.store.db.execute(
-                "SELECT v.id FROM files f JOIN contents c ON c.id = f.content "
-                f"JOIN vectors v ON v.content = c.id WHERE v.model = ? AND {where}",
-                [model.id, *values],
-            )
-            ids = np.fromiter((row[0] for row in found), np.int64)
-            rows = matrix.rows_of(np.unique(ids))
+            rows = matrix.rows_of(vector_ids(self.store, model, query.filters))
         for bound in query.bounds:
             kept = self._within(bound, matrix, model)
             rows = kept if rows is None else rows[np.isin(rows, kept)]
@@ -247,7 +237,7 @@ class Index:
             hits.sort(key=lambda h: (-(h.score or 0.0), h.id))
             hits = self._above(query, hits, matrix, goal)
             if query.group is not None:
-                hits = _grouped(hits, self._vectors(hits, matrix, model), query.group)
+                hits = _grouped(hits, self._vectors(hits, matrix), query.group)
             if len(hits) >= wanted or len(rows) >= rows_there or count >= rows_there:
                 return hits[query.skip : wanted]
             count *= 4
@@ -272,25 +262,14 @@ class Index:
         self, query: Query, matrix: Matrix, model: Model, rows: Array, scores: Array | None
     ) -> list[Hit]:
         """The files that these rows stand for, each with its best row, in no order."""
-        where, values = query.filters.where(self.store.kept)
         place = {int(id_): i for i, id_ in enumerate(matrix.ids[rows])}
         best: dict[int, Hit] = {}
-        ids = list(place)
-        for start in range(0, len(ids), 500):
-            part = ids[start : start + 500]
-            found = self.store.db.execute(
-                "SELECT v.id, v.frame, f.id, f.path, f.size, COALESCE(c.taken, f.mtime_ns / 1e9), "
-                "c.width, c.height, c.format FROM vectors v JOIN contents c ON c.id = v.content "
-                f"JOIN files f ON f.content = c.id WHERE v.id IN ({','.join('?' * len(part))}) "
-                f"AND {where}",
-                [*part, *values],
-            )
-            for vector, frame, id_, path, size, date, width, height, kind in found:
-                score = None if scores is None else float(scores[place[vector]])
-                before = best.get(id_)
-                if before is None or (score is not None and (before.score or 0) < score):
-                    best[id_] = Hit(self.store.full(path), score, width, height, kind, size,
-                                    date, frame, id_)  # fmt: skip
+        for hit in hits_of(self.store, list(place), query.filters):
+            if scores is not None:
+                hit = replace(hit, score=float(scores[place[hit.vector]]))
+            before = best.get(hit.id)
+            if before is None or (hit.score is not None and (before.score or 0) < hit.score):
+                best[hit.id] = hit
         return list(best.values())
 
     def _above(self, query: Query, hits: list[Hit], matrix: Matrix, goal: Array) -> list[Hit]:
@@ -301,31 +280,21 @@ class Index:
             floor = max(floor, mean + query.cut * ((hits[0].score or 0.0) - mean))
         return [hit for hit in hits if (hit.score or 0.0) >= floor - 1e-12]
 
-    def _vectors(self, hits: list[Hit], matrix: Matrix, model: Model) -> Array:
+    def _vectors(self, hits: list[Hit], matrix: Matrix) -> Array:
         """The vector of each hit `[N, D]`."""
-        found = {}
-        for hit in hits:
-            row = self.store.db.execute(
-                "SELECT v.id FROM vectors v JOIN files f ON f.content = v.content "
-                "WHERE f.id = ? AND v.model = ? AND v.frame = ?",
-                (hit.id, model.id, hit.frame),
-            ).fetchone()
-            found[hit.id] = row[0]
-        rows = np.searchsorted(matrix.ids, [found[hit.id] for hit in hits])
+        rows = np.searchsorted(matrix.ids, [hit.vector for hit in hits])
         return np.asarray(matrix.vectors[rows.astype(np.int64)])
 
     def searcher(self, matrix: Matrix) -> Searcher:
         """The live searcher over a matrix; kept as long as the matrix stays the same."""
         state = (matrix.generation, len(matrix.ids))
-        if self._live is None or self._live[0] != state or matrix.generation == "memory":
-            from pixweave.embedding.embedder import entry_of
-
-            run: Any = SearchRun(matrix)
+        if self._instance is None or self._instance[0] != state or matrix.generation == "memory":
+            run: Any = SearchContext(matrix)
             made = self._searcher
             if not isinstance(made, Component):
-                made = component_of(self._offers, "searcher", entry_of(made, "--searcher"))
-            self._live = (state, made.build(run))
-        return self._live[1]
+                made = self._plugins.component("searcher", part_entry(made, "--searcher"))
+            self._instance = (state, made.build(run))
+        return self._instance[1]
 
 
 _ORDERS: dict[str, Callable[[Hit], Any]] = {
@@ -352,15 +321,13 @@ def _grouped(hits: list[Hit], vectors: Array, near: float) -> list[Hit]:
 
 def default_folder() -> Path:
     """PIXWEAVE_INDEX, or the folder `index` among pixweave's own files."""
-    from pixweave.models import home
-
     named = os.environ.get("PIXWEAVE_INDEX")
     return Path(named).expanduser() if named else home() / "index"
 
 
 def open_index(
     folder: str | Path | None = None,
-    perceptor: str | dict[str, Any] | Encoder | None = None,
+    perceptor: str | dict[str, Any] | Embedder | None = None,
     make: bool = False,
     device: str = "auto",
     searcher: str | dict[str, Any] | Component = "exact",
@@ -369,8 +336,8 @@ def open_index(
     """The index in a folder (by default the user's own one), as a perceptor sees it.
 
     Without a perceptor it is the one that the index was made with, `tiny` for a new one. `make`
-    creates the index if it is not there; an Encoder has a device of its own. Raises MissingError
-    and RunError as `open_store` does.
+    creates the index if it is not there; an Embedder has a device of its own. Raises MissingError
+    and RunError as `open_index_store` does.
     """
-    store = open_store(folder or default_folder(), make)
+    store = open_index_store(folder or default_folder(), make)
     return Index(store, plugins, perceptor, device, searcher)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixweave.errors import MissingError, RunError
+from pixweave.loading import ImageFile, UnreadableImage
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from pixweave.search.index_rows import Row
 
     Array = np.ndarray[Any, Any]
 
@@ -66,7 +70,7 @@ class Model:
 
     id: int
     identity: str
-    look: str
+    preprocessing: str
     dim: int
     perceptor: str
     """The perceptor as JSON, as a recipe would write it, for searches that name none."""
@@ -90,7 +94,7 @@ class Known:
 class Store:
     """One index folder. Paths below the folder that it lies in are kept relative to that one.
 
-    So an index beside the photographs may move with them. Made by `open_store`; close it.
+    So an index beside the photographs may move with them. Made by `open_index_store`; close it.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
@@ -115,9 +119,9 @@ class Store:
             raise
         return db
 
-    def another(self) -> sqlite3.Connection:
-        """A connection of its own, for another thread; close it."""
-        return self._connect()
+    def lookup(self) -> VectorLookup:
+        """A connection of its own, for other threads; close it."""
+        return VectorLookup(self._connect())
 
     def close(self) -> None:
         """Let go of the file."""
@@ -155,14 +159,16 @@ class Store:
         )
         return [Model(*row) for row in rows]
 
-    def model(self, identity: str, look: str, dim: int, perceptor: str) -> Model:
-        """The model of that identity and look, made if it is new."""
+    def model(self, identity: str, preprocessing: str, dim: int, perceptor: str) -> Model:
+        """The model of that identity and preprocessing, made if it is new."""
         with self.writing() as db:
             db.execute(
                 "INSERT OR IGNORE INTO models(identity, look, dim, perceptor) VALUES(?,?,?,?)",
-                (identity, look, dim, perceptor),
+                (identity, preprocessing, dim, perceptor),
             )
-        found = next(m for m in self.models() if (m.identity, m.look) == (identity, look))
+        found = next(
+            m for m in self.models() if (m.identity, m.preprocessing) == (identity, preprocessing)
+        )
         if found.dim != dim:
             raise RunError(
                 f"the index holds vectors of {found.dim} numbers under the identity '{identity}', "
@@ -221,7 +227,7 @@ class Store:
             if full == root or full.startswith(os.path.join(root, "")):
                 yield id_, full
 
-    def whole(self) -> Iterator[str]:
+    def readable(self) -> Iterator[str]:
         """Path of every file that gave a picture."""
         rows = self.db.execute("SELECT path FROM files WHERE content IS NOT NULL ORDER BY path")
         for (path,) in rows:
@@ -246,6 +252,65 @@ class Store:
             "SELECT id, vector FROM vectors WHERE id > ? AND model = ? ORDER BY id", (last, model)
         )
 
+    def write_row(self, model: int, row: Row) -> set[int]:
+        """Bring a row in, within `writing()`; gives the id of the file.
+
+        None, where its content was known when it was read, and another process dropped it since:
+        the file is then left as it is, for the next time.
+        """
+        import numpy as np
+
+        found, got, vectors = row
+        content = reason = None
+        if isinstance(got, UnreadableImage):
+            reason = got.reason
+        else:
+            if got.format:
+                self.db.execute(
+                    "INSERT OR IGNORE INTO contents(digest, width, height, format, taken) "
+                    "VALUES(?,?,?,?,?)",
+                    (got.digest, got.width, got.height, got.format, got.taken),
+                )
+            there = self.db.execute(
+                "SELECT id FROM contents WHERE digest = ?", (got.digest,)
+            ).fetchone()
+            if there is None:
+                return set()
+            content = there[0]
+            for frame, vector in zip(got.frames, () if vectors is None else vectors, strict=False):
+                self.db.execute(
+                    "INSERT OR IGNORE INTO vectors(model, content, frame, vector) VALUES(?,?,?,?)",
+                    (model, content, frame, vector.astype(np.float16).tobytes()),
+                )
+        size, mtime = (found.size, found.mtime_ns) if isinstance(found, ImageFile) else (-1, 0)
+        (id_,) = self.db.execute(
+            "INSERT INTO files(path, size, mtime_ns, content, reason) "
+            "VALUES(CAST(? AS TEXT),?,?,?,?) ON CONFLICT(path) DO UPDATE SET size=excluded.size, "
+            "mtime_ns=excluded.mtime_ns, content=excluded.content, reason=excluded.reason "
+            "RETURNING id",
+            (self.kept(got.path), size, mtime, content, reason),
+        ).fetchone()
+        return {id_}
+
+    def delete_files(self, ids: Iterable[int]) -> int:
+        """Drop files, and contents that nobody has any more; gives how many files."""
+        rows = [(id_,) for id_ in ids]
+        with self.writing() as db:
+            db.executemany("DELETE FROM files WHERE id = ?", rows)
+            db.execute(
+                "DELETE FROM contents WHERE NOT EXISTS"
+                "(SELECT 1 FROM files WHERE files.content = contents.id)"
+            )
+        return len(rows)
+
+    def tag_files(self, ids: Iterable[int], tags: Sequence[str]) -> None:
+        """Give every one of these files all of the tags."""
+        rows = [(id_, tag) for id_ in ids for tag in tags]
+        with self.writing() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO tags(file, tag) SELECT id, ?2 FROM files WHERE id = ?1", rows
+            )
+
     def vectors_of(self, digest: bytes, model: int) -> Array | None:
         """The vectors `[K, D]`, float32, of the content with that digest, if there are any."""
         import numpy as np
@@ -260,7 +325,28 @@ class Store:
         return np.stack([np.frombuffer(row[0], np.float16) for row in rows]).astype(np.float32)
 
 
-def open_store(folder: str | Path, make: bool = False) -> Store:
+class VectorLookup:
+    """Says which contents have vectors; any thread may ask."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db, self._lock = db, threading.Lock()
+
+    def has_vectors(self, digest: bytes, model: int) -> bool:
+        """Whether the model has vectors of the content with that digest."""
+        with self._lock:
+            (found,) = self._db.execute(
+                "SELECT EXISTS(SELECT 1 FROM contents c JOIN vectors v ON v.content = c.id "
+                "WHERE c.digest = ? AND v.model = ?)",
+                (digest, model),
+            ).fetchone()
+        return bool(found)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+
+def open_index_store(folder: str | Path, make: bool = False) -> Store:
     """The index in a folder; `make` creates an empty one where there is none.
 
     Where the folder cannot be written to, it is opened for reading alone. Raises MissingError if

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.media.images import whole
+from pixweave.media.atomic_write import whole
 
 if TYPE_CHECKING:
     from pixweave.search.index_store import Model, Store
@@ -143,8 +143,12 @@ class _File:
         return self._mapped(generation, count)
 
     def _write_head(self, generation: str, count: int) -> None:
-        head = {"count": count, "dim": self.model.dim, "generation": generation,
-                "identity": self.model.identity}  # fmt: skip
+        head = {
+            "count": count,
+            "dim": self.model.dim,
+            "generation": generation,
+            "identity": self.model.identity,
+        }
         with whole(self.head) as part:
             part.write_text(json.dumps(head), "utf-8")
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pixweave.loading import Fault
+from pixweave.loading import UnreadableImage
 
 
 @dataclass(frozen=True)
-class Wish:
+class IndexOptions:
     """What to index and how.
 
-    `inputs`, `hidden` and `exclude` are those of `find_pictures`; `tags` are given to every picture
+    `inputs`, `hidden` and `exclude` are those of `find_images`; `tags` are given to every picture
     found. `retry` reads again what was broken, `rehash` what seems unchanged; `purge` drops files
     even where a folder has become empty altogether, as an unmounted disk would have.
 
@@ -39,12 +39,12 @@ class Wish:
 
 
 @dataclass
-class Tally:
+class IndexProgress:
     """How far it is: numbers of files, `committed` those that are safe on the disk.
 
     `encoded` counts files whose content went through the perceptor, `reused` those whose content
     was known (copies, moved files), `unchanged` those that were not opened; `merged` those among
-    these that came out of the ledger, done by a run that was broken off. `by` says what saw the
+    these that came out of the journal, done by a run that was broken off. `by` says what saw the
     pictures and who worked, when that is known.
     """
 
@@ -60,7 +60,7 @@ class Tally:
     by: str = ""
     seconds: float = 0.0
     stopped: bool = False
-    faults: list[Fault] = field(default_factory=list)
+    unreadable: list[UnreadableImage] = field(default_factory=list)
     """What was found broken since the last report; `already` broken files are not repeated."""
     already: int = 0
     spared: list[str] = field(default_factory=list)

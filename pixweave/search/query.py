@@ -55,43 +55,6 @@ class Filters:
     def __bool__(self) -> bool:
         return self != Filters()
 
-    def where(self, kept: Any) -> tuple[str, list[Any]]:
-        """The SQL condition on files f and contents c, and its values; `kept` is the store's."""
-        parts, values = ["1"], []
-        if self.under:
-            below = []
-            for folder in self.under:
-                start = kept(os.path.join(os.path.abspath(os.path.expanduser(folder)), ""))
-                if start:
-                    below.append("(f.path >= CAST(? AS TEXT) AND f.path < CAST(? AS TEXT))")
-                    values += [start, start[:-1] + b"0"]
-                else:  # the folder that the index lies in
-                    below.append("substr(f.path, 1, 1) <> '/'")
-            parts.append(f"({' OR '.join(below)})")
-        if self.name:
-            either = "f.path GLOB ? OR ('/' || f.path) GLOB ('*/' || ?)"
-            parts.append("(" + " OR ".join([either] * len(self.name)) + ")")
-            values += [name for name in self.name for _ in (0, 1)]
-        when = "COALESCE(c.taken, f.mtime_ns / 1e9)"
-        for condition, value in (
-            (f"{when} >= ?", self.since), (f"{when} < ?", self.until),
-            ("f.size >= ?", self.min_bytes), ("f.size <= ?", self.max_bytes),
-            ("MIN(c.width, c.height) >= ?", self.min_side),
-        ):  # fmt: skip
-            if value is not None:
-                parts.append(condition)
-                values.append(value)
-        if self.types:
-            parts.append(f"c.format IN ({','.join('?' * len(self.types))})")
-            values += [_TYPES.get(t.lower().lstrip("."), t.lower().lstrip(".")) for t in self.types]
-        for tag in self.tags:
-            parts.append("EXISTS(SELECT 1 FROM tags t WHERE t.file = f.id AND t.tag = ?)")
-            values.append(tag)
-        return " AND ".join(parts), values
-
-
-_TYPES = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "pgm": "ppm", "pbm": "ppm", "pnm": "ppm"}
-
 
 @dataclass(frozen=True)
 class Query:
@@ -118,16 +81,24 @@ class Query:
     @property
     def title(self) -> str:
         """What is looked for, in a few words."""
-        words = [("- " if t.weight < 0 else "+ ") + (os.path.basename(t.what) if t.is_file else
-                                                     t.what) for t in self.terms]  # fmt: skip
+        words = [
+            ("- " if t.weight < 0 else "+ ") + (os.path.basename(t.what) if t.is_file else t.what)
+            for t in self.terms
+        ]
         return " ".join(words).removeprefix("+ ") or "pictures"
 
 
-def ask(
-    texts: Iterable[str] = (), like: Iterable[str] = (), terms: Iterable[tuple[float, str]] = (),
-    images: Iterable[tuple[float, str]] = (), minus: Iterable[str] = (), nots: Iterable[str] = (),
-    not_above: float = 1.5, labels: Iterable[tuple[str, float]] = (), **rest: Any,
-) -> Query:  # fmt: skip
+def make_query(
+    texts: Iterable[str] = (),
+    like: Iterable[str] = (),
+    terms: Iterable[tuple[float, str]] = (),
+    images: Iterable[tuple[float, str]] = (),
+    minus: Iterable[str] = (),
+    nots: Iterable[str] = (),
+    not_above: float = 1.5,
+    labels: Iterable[tuple[str, float]] = (),
+    **rest: Any,
+) -> Query:
     """The query that the options of the verb `search`, or the settings of the stage, make.
 
     `rest` are the fields of Filters and of Query by their own names.
@@ -169,6 +140,8 @@ class Hit:
     date: float
     frame: int
     id: int
+    vector: int = 0
+    """The id of the vector that matched best."""
     like: tuple[Hit, ...] = ()
 
     def plain(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Shards: pieces of an index run that any worker can do, and the ledger of those that are done.
+"""Shards: pieces of an index run that any worker can do, and the journal of those that are done.
 
 A shard is some hundred files with their sizes and times, the model and the way of reading; its name
-is a digest of these. What came of it is one file of the ledger, a folder in the index, where the
-worker that sees it puts it by itself: it outlives the one who sent the work. It is in the ledger
+is a digest of these. What came of it is one file of the journal, a folder in the index, where the
+worker that sees it puts it by itself: it outlives the one who sent the work. It is in the journal
 until it is in SQLite, and every run begins with what it finds there, whoever left it.
 """
 
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixweave.errors import RunError
-from pixweave.loading import Fault, Found
+from pixweave.loading import ImageFile, UnreadableImage
 from pixweave.search.index_rows import encode_rows
 
 if TYPE_CHECKING:
-    from pixweave.embedding.embedder import Encoder
+    from pixweave.embedding.embedder import Embedder
     from pixweave.search.index_rows import Row
     from pixweave.search.index_store import Model
 
@@ -34,27 +34,28 @@ STALE = 3600.0
 """Seconds after which a file that nobody finished writing is rubbish."""
 
 
-def name_of(model: Model, files: Iterable[Found]) -> str:
+def shard_name(model: Model, files: Iterable[ImageFile]) -> str:
     """The name of the shard of these files: equal where the result would be."""
     parts = [(file.path, file.size, file.mtime_ns) for file in files]
-    text = json.dumps([model.identity, model.look, parts])
+    text = json.dumps([model.identity, model.preprocessing, parts])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def encode(what: Mapping[str, Any]) -> tuple[bytes, str]:
     """Do a shard, in a worker: its record, and a line about what saw the pictures.
 
-    `what`: `seer` (see `_seer`), the `model`, the `files`, digests that are `known`, pictures in a
+    `what`: `seer` (see `_worker_embedder`), the `model`, the `files`, digests that are `known`, the
+    pictures in a
     `batch`, `readers` (0: this worker's threads), and the `name` and the `ledger` to keep it in.
     """
-    from pixweave.loading import Look
-    from pixweave.workers.tasks import threads
+    from pixweave.loading import Preprocessing
+    from pixweave.workers.tasks import reading_threads
 
     model: Model = what["model"]
-    encoder = _seer(what["seer"])
-    if encoder.identity != model.identity:
+    embedder = _worker_embedder(what["seer"])
+    if embedder.identity != model.identity:
         raise RunError(
-            f"a worker sees with {encoder.identity}, the index with {model.identity}; "
+            f"a worker sees with {embedder.identity}, the index with {model.identity}; "
             "install the same pixweave, plugins and weights wherever work is done"
         )
     known = {*what["known"]}
@@ -62,29 +63,34 @@ def encode(what: Mapping[str, Any]) -> tuple[bytes, str]:
     def is_known(digest: bytes) -> bool:
         return digest in known
 
-    look = Look.of_key(model.look)
+    preprocessing = Preprocessing.of_key(model.preprocessing)
     rows: list[Row] = []
-    readers = what["readers"] or threads()
-    for batch in encode_rows(what["files"], look, encoder, is_known, readers, what["batch"]):
+    readers = what["readers"] or reading_threads()
+    for batch in encode_rows(
+        what["files"], preprocessing, embedder, is_known, readers, what["batch"]
+    ):
         rows += batch
-        known.update(got.digest for _, got, vectors in batch
-                     if vectors is not None and not isinstance(got, Fault))  # fmt: skip
+        known.update(
+            got.digest
+            for _, got, vectors in batch
+            if vectors is not None and not isinstance(got, UnreadableImage)
+        )
     record = pack(model, rows)
-    ledger = Ledger(Path(what["ledger"]))
-    if ledger.is_the_one(what["token"]):
-        ledger.keep(what["name"], record)
-    return record, encoder.info if any(row[2] is not None for row in rows) else ""
+    journal = Journal(Path(what["ledger"]))
+    if journal.is_the_one(what["token"]):
+        journal.keep(what["name"], record)
+    return record, embedder.info if any(row[2] is not None for row in rows) else ""
 
 
 @functools.lru_cache(maxsize=1)
-def _seer(text: str) -> Encoder:
-    """The encoder of a worker, as JSON says it: plugins, perceptor, device, precision."""
-    from pixweave.embedding.embedder import open_encoder
+def _worker_embedder(text: str) -> Embedder:
+    """The embedder of a worker, as JSON says it: plugins, perceptor, device, precision."""
+    from pixweave.engine.embedders import open_embedder
     from pixweave.plugins import Plugins
 
     told = json.loads(text)
     plugins = Plugins.of(told["plugins"])
-    return open_encoder(plugins, told["perceptor"], told["device"], told["precision"])
+    return open_embedder(plugins, told["perceptor"], told["device"], told["precision"])
 
 
 def pack(model: Model, rows: list[Row]) -> bytes:
@@ -94,40 +100,51 @@ def pack(model: Model, rows: list[Row]) -> bytes:
 
     lines, vectors = [], []
     for found, got, mine in rows:
-        size, mtime = (found.size, found.mtime_ns) if isinstance(found, Found) else (-1, 0)
+        size, mtime = (found.size, found.mtime_ns) if isinstance(found, ImageFile) else (-1, 0)
         line = {"path": got.path, "size": size, "mtime": mtime}
-        if isinstance(got, Fault):
+        if isinstance(got, UnreadableImage):
             line["reason"] = got.reason
         else:
-            line |= {"digest": got.digest.hex(), "frames": got.frames, "width": got.width,
-                     "height": got.height, "format": got.format, "taken": got.taken,
-                     "vectors": 0 if mine is None else len(mine)}  # fmt: skip
+            line |= {
+                "digest": got.digest.hex(),
+                "frames": got.frames,
+                "width": got.width,
+                "height": got.height,
+                "format": got.format,
+                "taken": got.taken,
+                "vectors": 0 if mine is None else len(mine),
+            }
         if mine is not None:
             vectors.append(mine.astype(np.float16))
         lines.append(line)
     stack = np.concatenate(vectors) if vectors else np.empty((0, model.dim), np.float16)
-    head = {"identity": model.identity, "look": model.look, "dim": model.dim,
-            "perceptor": model.perceptor, "rows": lines}  # fmt: skip
+    head = {
+        "identity": model.identity,
+        "look": model.preprocessing,
+        "dim": model.dim,
+        "perceptor": model.perceptor,
+        "rows": lines,
+    }
     return save({"vectors": stack}, {"shard": json.dumps(head)})
 
 
 @dataclass(frozen=True)
-class Record:
+class ShardRecord:
     """What a shard gave: whose vectors, and the rows."""
 
     identity: str
-    look: str
+    preprocessing: str
     dim: int
     perceptor: str
     rows: list[Row]
 
 
-def unpack(data: bytes) -> Record:
-    """The record in the bytes of a ledger file; ValueError if they are none."""
+def unpack(data: bytes) -> ShardRecord:
+    """The record in the bytes of a journal file; ValueError if they are none."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    from pixweave.loading import Picture
+    from pixweave.loading import DecodedImage
 
     try:
         length = int.from_bytes(data[:8], "little")
@@ -136,21 +153,29 @@ def unpack(data: bytes) -> Record:
         rows: list[Row] = []
         for line in head["rows"]:
             path, size, mtime = line["path"], line["size"], line["mtime"]
-            found = Found(path, size, mtime)
+            found = ImageFile(path, size, mtime)
             if "reason" in line:
-                rows.append((found, Fault(path, line["reason"]), None))
+                rows.append((found, UnreadableImage(path, line["reason"]), None))
                 continue
-            got = Picture(path, bytes.fromhex(line["digest"]), None, tuple(line["frames"]),
-                          line["width"], line["height"], line["format"], line["taken"])  # fmt: skip
+            got = DecodedImage(
+                path,
+                bytes.fromhex(line["digest"]),
+                None,
+                tuple(line["frames"]),
+                line["width"],
+                line["height"],
+                line["format"],
+                line["taken"],
+            )
             end = start + line["vectors"]
             rows.append((found, got, vectors[start:end] if end > start else None))
             start = end
-        return Record(head["identity"], head["look"], head["dim"], head["perceptor"], rows)
+        return ShardRecord(head["identity"], head["look"], head["dim"], head["perceptor"], rows)
     except (KeyError, TypeError, SafetensorError) as error:
         raise ValueError(f"this is no shard: {error}") from None
 
 
-class Ledger:
+class Journal:
     """The folder of finished shards that are not in SQLite yet."""
 
     def __init__(self, folder: Path) -> None:
@@ -195,7 +220,7 @@ class Ledger:
                     os.unlink(entry)
         return [e.name.removesuffix(SUFFIX) for e in entries if e.name.endswith(SUFFIX)]
 
-    def read(self, name: str) -> Record | None:
+    def read(self, name: str) -> ShardRecord | None:
         """The record of a finished shard; None where it is not there, or is spoilt and dropped."""
         try:
             return unpack((self.folder / f"{name}{SUFFIX}").read_bytes())

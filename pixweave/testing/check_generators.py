@@ -105,12 +105,15 @@ def check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) ->
 
     run = open_run(tiny_recipe(plugins, augmentations=[{"use": name, **settings}]))
     (augment,) = run.augmentations.values()
+    moment = run.recipe.moment(1)
     crops = torch.rand(8, 3, 16, 16, generator=run.rng("test"), requires_grad=True)
-    out = augment(crops, run.rng("test", 1))
+    out = augment(crops, run.rng("test", 1), moment)
     assert out.shape == crops.shape, f"'{name}' changes the shape of the crops"
     out.sum().backward()
     assert crops.grad is not None, f"'{name}' passes no gradient"
-    assert torch.equal(out, augment(crops, run.rng("test", 1))), f"'{name}' is not reproducible"
+    assert torch.equal(out, augment(crops, run.rng("test", 1), moment)), (
+        f"'{name}' is not reproducible"
+    )
     assert not torch.equal(out, crops), f"'{name}' does nothing"
 
 
@@ -122,17 +125,18 @@ def check_filter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
 
     recipe = tiny_recipe(plugins, filters=[{"use": name, **settings}])
     run = open_run(recipe)
-    (live,) = run.filters.values()
+    (instance,) = run.filters.values()
+    moment = recipe.moment(1)
     width, height = recipe.shown_size
     for channels in (3, 4):
         image = torch.rand(2, channels, 24, 24, generator=run.rng("test"))
         before = image.clone()
-        out = live(image)
+        out = instance(image, moment)
         assert out.shape == (2, channels, height, width), f"'{name}' gives {tuple(out.shape)}"
         assert out.dtype == torch.float32, f"'{name}' gives {out.dtype}, not float32"
         assert out.min() >= 0, f"'{name}' goes below 0"
         assert out.max() <= 1, f"'{name}' goes above 1"
-        assert torch.equal(out, live(image)), f"'{name}' is not reproducible"
+        assert torch.equal(out, instance(image, moment)), f"'{name}' is not reproducible"
         assert torch.equal(image, before), f"'{name}' writes into the picture that it is given"
 
 

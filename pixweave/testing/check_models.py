@@ -11,8 +11,7 @@ from pixweave.plugins import Plugins
 from pixweave.testing.doubles import tiny_recipe
 
 if TYPE_CHECKING:
-
-    from pixweave.pipeline.runner import Event
+    from pixweave.events import Event
 
 
 def check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
@@ -40,14 +39,22 @@ def check_classifier(name: str, settings: dict[str, Any], plugins: Plugins) -> N
     """Assert scores in 0..1 that do not depend on the batch."""
     import torch
 
-    from pixweave.engine.context import open_bench
+    from pixweave.classification.zero_shot import stage_classifier
+    from pixweave.engine.context import open_context
     from pixweave.recipe import load_text
 
-    body = {"pixweave": 1, "do": "classify", "input": ".", "device": "cpu", "precision": "float32",
-            "perceptors": ["fake"], "classifier": {"use": name, **settings}}  # fmt: skip
+    body = {
+        "pixweave": 1,
+        "do": "classify",
+        "input": ".",
+        "device": "cpu",
+        "precision": "float32",
+        "perceptors": ["fake"],
+        "classifier": {"use": name, **settings},
+    }
     recipe = load_text(json.dumps(body), "tiny.yaml", Path(), plugins)
-    bench = open_bench(recipe)
-    live = bench.build(recipe.stages[0].parts["classifier"][0])
+    bench = open_context(recipe)
+    live = bench.build(stage_classifier(recipe))
     assert len(set(live.labels)) == len(live.labels) > 0, f"'{name}' has no labels, or one twice"
     images = torch.rand(3, 3, live.size, live.size, generator=bench.rng("test"))
     found = live(images.requires_grad_())
@@ -126,12 +133,12 @@ def check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
     """Assert that the nearest of a few vectors are found, under filters too."""
     import numpy as np
 
-    from pixweave.search import SearchRun
+    from pixweave.search import SearchContext
     from pixweave.search.matrix import Matrix
 
     vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    run: Any = SearchRun(Matrix(vectors, np.arange(400), "memory", None, "test"))
+    run: Any = SearchContext(Matrix(vectors, np.arange(400), "memory", None, "test"))
     searcher = plugins.find("searcher", name).component(**settings).build(run)
     for allowed in (None, np.arange(5, 9), np.arange(0, 400, 2), np.empty(0, np.int64)):
         rows, scores = searcher.search(vectors[7], 5, allowed)

@@ -11,22 +11,11 @@ from typing import Any
 
 import simpleeval
 
-from pixweave.errors import did_you_mean
+from pixweave.errors import InvalidValue, UnknownName, did_you_mean
 
 LONGEST = 500
 CLOCK = ("t", "f", "p")
 CONSTANTS = {"pi": math.pi}
-
-
-class Wrong(ValueError):  # noqa: N818 - `raise Wrong(...)` reads well
-    """A value that cannot be: `message` follows the name of the setting, `hint` is the remedy."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message, self.hint = message, hint
-
-    def __str__(self) -> str:
-        return f"{self.message}; {self.hint}" if self.hint else self.message
 
 
 def _clamp(x: float, low: float, high: float) -> float:
@@ -44,34 +33,74 @@ def _lerp(a: float, b: float, x: float) -> float:
 
 # name: (function, fewest arguments, most arguments)
 FUNCTIONS: dict[str, tuple[Callable[..., float], int, int]] = {
-    "sin": (math.sin, 1, 1), "cos": (math.cos, 1, 1), "tan": (math.tan, 1, 1),
-    "abs": (abs, 1, 1), "sqrt": (math.sqrt, 1, 1), "exp": (math.exp, 1, 1),
-    "log": (math.log, 1, 2), "floor": (math.floor, 1, 1), "ceil": (math.ceil, 1, 1),
-    "min": (min, 2, 9), "max": (max, 2, 9), "clamp": (_clamp, 3, 3), "lerp": (_lerp, 3, 3),
+    "sin": (math.sin, 1, 1),
+    "cos": (math.cos, 1, 1),
+    "tan": (math.tan, 1, 1),
+    "abs": (abs, 1, 1),
+    "sqrt": (math.sqrt, 1, 1),
+    "exp": (math.exp, 1, 1),
+    "log": (math.log, 1, 2),
+    "floor": (math.floor, 1, 1),
+    "ceil": (math.ceil, 1, 1),
+    "min": (min, 2, 9),
+    "max": (max, 2, 9),
+    "clamp": (_clamp, 3, 3),
+    "lerp": (_lerp, 3, 3),
     "smooth": (_smooth, 1, 1),
-}  # fmt: skip
+}
 
 # math.pow: floats only, so that no power grows without bound
 _OPERATORS: dict[type[ast.AST], Any] = {
-    **{kind: simpleeval.DEFAULT_OPERATORS[kind] for kind in (
-        ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.USub, ast.UAdd,
-        ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq, ast.Not)},
+    **{
+        kind: simpleeval.DEFAULT_OPERATORS[kind]
+        for kind in (
+            ast.Add,
+            ast.Sub,
+            ast.Mult,
+            ast.Div,
+            ast.FloorDiv,
+            ast.Mod,
+            ast.USub,
+            ast.UAdd,
+            ast.Lt,
+            ast.LtE,
+            ast.Gt,
+            ast.GtE,
+            ast.Eq,
+            ast.NotEq,
+            ast.Not,
+        )
+    },
     ast.Pow: math.pow,
-}  # fmt: skip
-_SYNTAX = (ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp, ast.Call, ast.Name,
-           ast.Constant, ast.Load, ast.And, ast.Or, *_OPERATORS)  # fmt: skip
+}
+_SYNTAX = (
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.BoolOp,
+    ast.Compare,
+    ast.IfExp,
+    ast.Call,
+    ast.Name,
+    ast.Constant,
+    ast.Load,
+    ast.And,
+    ast.Or,
+    *_OPERATORS,
+)
 _threads = threading.local()
 
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
-    """The tree of an expression, the names it needs, and how many nodes it has; or `Wrong`."""
+    """The tree of an expression, the names it needs, and its number of nodes; or InvalidValue."""
     if len(text) > LONGEST:
-        raise Wrong(f"is an expression of {len(text)} characters", f"at most {LONGEST} are read")
+        raise InvalidValue(
+            f"is an expression of {len(text)} characters", f"at most {LONGEST} are read"
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise Wrong(
+        raise InvalidValue(
             f"is not a number, nor an expression that can be read: '{shorten(text)}'",
             "write one like '0.5 + 0.2 * sin(t)'",
         ) from None
@@ -90,13 +119,15 @@ def shorten(text: str) -> str:
 
 def _refuse(node: ast.AST, text: str) -> None:
     if isinstance(node, ast.BitXor):
-        raise Wrong("uses '^', which is not known", "a power is written '**'")
+        raise InvalidValue("uses '^', which is not known", "a power is written '**'")
     if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
-        raise Wrong(f"uses {node.value!r} in an expression", "only numbers and names can be used")
+        raise InvalidValue(
+            f"uses {node.value!r} in an expression", "only numbers and names can be used"
+        )
     if isinstance(node, ast.Call):
         _refuse_call(node)
     if not isinstance(node, _SYNTAX):
-        raise Wrong(
+        raise InvalidValue(
             f"is not an expression of numbers: '{shorten(text)}'",
             f"use + - * / // % **, comparisons, a if b else c, and {', '.join(sorted(FUNCTIONS))}",
         )
@@ -105,36 +136,36 @@ def _refuse(node: ast.AST, text: str) -> None:
 def _refuse_call(node: ast.Call) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in FUNCTIONS:
-        raise Wrong(f"calls '{name}', which is not known", did_you_mean(name, FUNCTIONS))
+        raise InvalidValue(f"calls '{name}', which is not known", did_you_mean(name, FUNCTIONS))
     _, fewest, most = FUNCTIONS[name]
     if node.keywords or not fewest <= len(node.args) <= most:
         wants = str(fewest) if fewest == most else f"{fewest} to {most}"
-        raise Wrong(
+        raise InvalidValue(
             f"calls '{name}' with {len(node.args) + len(node.keywords)} arguments",
             f"it takes {wants}",
         )
 
 
 def evaluate(text: str, names: Mapping[str, float]) -> float:
-    """The value of an expression; `Wrong` when it has none."""
+    """The value of an expression; `InvalidValue` when it has none."""
     tree = parse(text)[0]
     evaluator = _evaluator()
     evaluator.names = {**CONSTANTS, **names}
     try:
         number = float(evaluator.eval(text, previously_parsed=tree))
     except simpleeval.NameNotDefined as error:
-        raise Wrong(
+        raise UnknownName(
             f"uses '{error.name}', which is not known",
             did_you_mean(error.name, [*CLOCK, *CONSTANTS, *names]),
         ) from None
     except ZeroDivisionError:
-        raise Wrong("divides by zero", "add a small number to the divisor") from None
+        raise InvalidValue("divides by zero", "add a small number to the divisor") from None
     except (ArithmeticError, ValueError, TypeError, RecursionError, simpleeval.InvalidExpression):
-        raise Wrong(
+        raise InvalidValue(
             "has no value", "a number grows too large, or the root of a negative one is asked for"
         ) from None
     if not math.isfinite(number):
-        raise Wrong(f"is not a finite number ({number})")
+        raise InvalidValue(f"is not a finite number ({number})")
     return number
 
 

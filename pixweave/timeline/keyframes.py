@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pixweave.errors import did_you_mean
-from pixweave.timeline.expressions import Wrong
+from pixweave.errors import InvalidValue, describe_value, did_you_mean
 
 EASES: dict[str, Callable[[float], float]] = {
     "linear": lambda x: x,
@@ -49,11 +48,11 @@ class Keyframes:
     ease: str = "linear"
 
     def placed(self, steps: int, fps: float) -> list[tuple[float, Key]]:
-        """The keys in the order of time; `Wrong` when two fall on the same step."""
+        """The keys in the order of time; `InvalidValue` when two fall on the same step."""
         found = sorted(((k.step(steps, fps), k) for k in self.keys), key=lambda pair: pair[0])
         for (a, first), (b, second) in pairwise(found):
             if abs(a - b) < 1e-9 and steps > 1:
-                raise Wrong(
+                raise InvalidValue(
                     f"has two keys at step {a:g}: '{first.written}' and '{second.written}'",
                     "remove one",
                 )
@@ -86,22 +85,14 @@ def is_keyframes(keys: Iterable[str]) -> bool:
 
 
 def number(raw: Any) -> float:
-    """A finite number, or `Wrong`."""
+    """A finite number, or `InvalidValue`."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        raise Wrong(f"must be a number, keyframes or an expression, not {_shown(raw)}")
+        raise InvalidValue(
+            f"must be a number, keyframes or an expression, not {describe_value(raw)}"
+        )
     if not math.isfinite(raw) or abs(raw) > 1e300:
-        raise Wrong(f"must be a finite number, not {raw}")
+        raise InvalidValue(f"must be a finite number, not {raw}")
     return raw
-
-
-def _shown(raw: Any) -> str:
-    if raw is None:
-        return "nothing"
-    if isinstance(raw, bool):
-        return str(raw).lower()
-    if isinstance(raw, str):
-        return f"'{raw}'"
-    return f"a {'list' if isinstance(raw, (list, tuple)) else type(raw).__name__}"
 
 
 def read(raw: Mapping[Any, Any]) -> Keyframes:
@@ -109,13 +100,15 @@ def read(raw: Mapping[Any, Any]) -> Keyframes:
     ease = _ease(raw.get("ease", "linear"))
     keys = tuple(_key(str(k), v) for k, v in raw.items() if k != "ease")
     if not keys:
-        raise Wrong("has no keyframes", "write them like {0: 1, 50%: 0.5, end: 0}")
+        raise InvalidValue("has no keyframes", "write them like {0: 1, 50%: 0.5, end: 0}")
     return Keyframes(keys, ease)
 
 
 def _ease(raw: Any) -> str:
     if raw not in EASES:
-        raise Wrong(f"has an ease '{raw}', which is not known", did_you_mean(str(raw), EASES))
+        raise InvalidValue(
+            f"has an ease '{raw}', which is not known", did_you_mean(str(raw), EASES)
+        )
     return str(raw)
 
 
@@ -123,11 +116,13 @@ def _key(written: str, raw: Any) -> Key:
     ease = None
     if isinstance(raw, Mapping):
         if extra := sorted(set(raw) - {"value", "ease"}):
-            raise Wrong(f"has '{extra[0]}' at key '{written}'", "a key holds 'value' and 'ease'")
+            raise InvalidValue(
+                f"has '{extra[0]}' at key '{written}'", "a key holds 'value' and 'ease'"
+            )
         ease = _ease(raw["ease"]) if "ease" in raw else None
         raw = raw.get("value")
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
-        raise Wrong(f"must have a number at key '{written}', not {_shown(raw)}")
+        raise InvalidValue(f"must have a number at key '{written}', not {describe_value(raw)}")
     time, unit = _time(written)
     return Key(written, time, unit, number(raw), ease)
 
@@ -136,12 +131,12 @@ def read_time(raw: Any) -> str:
     """A time as it was written: a step (12), seconds (2s, 500ms), a percentage, start or end."""
     written = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
     if not re.fullmatch(KEY, written):
-        raise Wrong(
-            f"must be a time, not {f'{raw:g}' if isinstance(raw, float) else _shown(raw)}",
+        raise InvalidValue(
+            f"must be a time, not {describe_value(raw)}",
             "write a step (12), seconds (2s, 500ms), a percentage (50%), start or end",
         )
     if written.endswith("%") and float(written[:-1]) > 100:
-        raise Wrong(f"must be a time between 0% and 100%, not {written}")
+        raise InvalidValue(f"must be a time between 0% and 100%, not {written}")
     return written
 
 
@@ -156,11 +151,11 @@ def _time(written: str) -> tuple[float, str]:
         return (0.0 if written == "start" else 100.0), "%"
     match = _TIME.fullmatch(written)
     if not match or (not match[2] and "." in written):
-        raise Wrong(
+        raise InvalidValue(
             f"has a key '{written}'",
             "keys are a frame (12), seconds (2s, 500ms), a percentage (50%), start or end",
         )
     number, unit = float(match[1]), match[2] or ""
     if unit == "%" and number > 100:
-        raise Wrong(f"has a key '{written}'", "a percentage lies between 0% and 100%")
+        raise InvalidValue(f"has a key '{written}'", "a percentage lies between 0% and 100%")
     return (number / 1000, "s") if unit == "ms" else (number, unit)

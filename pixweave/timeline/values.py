@@ -10,9 +10,9 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaH
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
-from pixweave.errors import did_you_mean
+from pixweave.errors import InvalidValue, UnknownName, did_you_mean
 from pixweave.timeline import expressions, keyframes
-from pixweave.timeline.expressions import CLOCK, CONSTANTS, Wrong
+from pixweave.timeline.expressions import CLOCK, CONSTANTS
 from pixweave.timeline.keyframes import EASES, KEY, Keyframes
 
 # Evaluations spent on the check of one expression: about 0.3 s at the most.
@@ -44,13 +44,28 @@ class Moment:
         """How far the run is: 0 at the first step, 1 at the last."""
         return self.step / (self.steps - 1) if self.steps > 1 else 0.0
 
+    @property
+    def frame(self) -> int:
+        """The number of the frame that the step gives, from 0 on."""
+        return round(self.step)
+
+    @property
+    def time(self) -> float:
+        """The same as `t`: seconds since the first step."""
+        return self.t
+
+    @property
+    def progress(self) -> float:
+        """The same as `p`: 0 at the first step, 1 at the last."""
+        return self.p
+
     def name(self, name: str) -> float:
         """What `t`, `f`, `p` or a named input is worth now; each input is worked out once."""
         if name in CLOCK:
             return float(getattr(self, name))
         if name not in self._known:
             if name not in self.inputs:
-                raise Wrong(
+                raise UnknownName(
                     f"uses '{name}', which is not known",
                     did_you_mean(name, [*CLOCK, *CONSTANTS, *self.inputs]),
                 )
@@ -87,10 +102,10 @@ class Bounds:
         return " and ".join(f"{word} {number:g}" for word, number in said if number is not None)
 
     def check(self, value: Value | None) -> Value | None:
-        """The value, if all its written numbers lie inside; `Wrong` otherwise."""
+        """The value, if all its written numbers lie inside; `InvalidValue` otherwise."""
         for number in value.numbers if value is not None else ():
             if not self.holds(number):
-                raise Wrong(f"must be {self}, not {number:g}")
+                raise InvalidValue(f"must be {self}, not {number:g}")
         return value
 
     def __call__(self, schema: dict[str, Any]) -> None:
@@ -110,7 +125,7 @@ class Value:
     """A number over time, made from a number, a mapping of keyframes or an expression.
 
     `Value(0.5)`, `Value({0: 0, "50%": 1, "end": 0.2, "ease": "smooth"})`, `Value("0.5 * sin(t)")`.
-    Immutable and hashable; `at(moment)` gives the number. Raises `Wrong` (a ValueError).
+    Immutable and hashable; `at(moment)` gives the number. Raises `InvalidValue` (a ValueError).
     """
 
     __slots__ = ("body",)
@@ -132,7 +147,7 @@ class Value:
         return Value, (self.raw,)
 
     def at(self, moment: Moment) -> float:
-        """The number at this moment; `Wrong` if an expression has none there."""
+        """The number at this moment; `InvalidValue` if an expression has none there."""
         if isinstance(self.body, Keyframes):
             return self.body.at(moment.step, moment.steps, moment.fps)
         if isinstance(self.body, str):
@@ -168,7 +183,7 @@ class Value:
         return () if constant is None else (constant,)
 
     def check(self, moment: Callable[[int], Moment], bounds: Bounds) -> None:
-        """Raise `Wrong` if the value breaks at a step of the run; long runs are sampled evenly."""
+        """Raise InvalidValue if the value breaks at a step of the run; long runs are sampled."""
         start = moment(0)
         if isinstance(self.body, Keyframes):
             self.body.placed(start.steps, start.fps)
@@ -178,11 +193,12 @@ class Value:
             now = moment(step)
             try:
                 number = self.at(now)
-            except Wrong as wrong:
-                where = "" if "not known" in wrong.message else f" at {now}"
-                raise Wrong(f"{wrong.message}{where}", wrong.hint) from None
+            except UnknownName:
+                raise  # it is not known at any step
+            except InvalidValue as error:
+                raise InvalidValue(f"{error.message} at {now}", error.hint) from None
             if not bounds.holds(number):
-                raise Wrong(
+                raise InvalidValue(
                     f"must be {bounds}; '{expressions.shorten(self.body)}' is {number:.4g} at {now}"
                 )
 
@@ -213,13 +229,19 @@ class Value:
             "required": ["value"],
             "additionalProperties": False,
         }
-        return {"anyOf": [
-            {"type": "number"},
-            {"type": "string", "description": "an expression such as 0.5 + 0.2 * sin(t)"},
-            {"type": "object", "properties": {"ease": ease}, "minProperties": 1,
-             "patternProperties": {f"^{KEY}$": {"anyOf": [number, key]}},
-             "additionalProperties": False},
-        ]}  # fmt: skip
+        return {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "string", "description": "an expression such as 0.5 + 0.2 * sin(t)"},
+                {
+                    "type": "object",
+                    "properties": {"ease": ease},
+                    "minProperties": 1,
+                    "patternProperties": {f"^{KEY}$": {"anyOf": [number, key]}},
+                    "additionalProperties": False,
+                },
+            ]
+        }
 
 
 def over_time(

@@ -10,6 +10,6 @@ Importing this package does not import torch.
 """
 
 from pixweave.train.dataset import Dataset
-from pixweave.train.plan import Plan, TrainRun, make_plan
+from pixweave.train.plan import Plan, TrainContext, make_plan
 
-__all__ = ["Dataset", "Plan", "TrainRun", "make_plan"]
+__all__ = ["Dataset", "Plan", "TrainContext", "make_plan"]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixweave.component import Component, Field, Settings
-from pixweave.errors import Mark, MissingError, PluginError, Problem, RecipeError, RunError
-from pixweave.recipe import nodes, overrides
-from pixweave.recipe import paths as files
-from pixweave.recipe import read_text as text
+from pixweave.component import Component, Field, Part, Settings, part_settings
+from pixweave.errors import Issue, Mark, MissingError, PluginError, RecipeError, RunError
+from pixweave.recipe import Recipe, load_text, nodes, overrides, paths, read_text
 from pixweave.recipe.nodes import Node
+from pixweave.recipe.part_reader import PartReader
+from pixweave.recipe.recipe import plain
 from pixweave.recipe.validation import Subject, Validator
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Plan:
     device: str = "auto"
     minutes: float | None = None
     fresh: bool = False
+    recipe: Recipe | None = None
+    """Where the parts that are settings of the trainer are built; None where it has none."""
 
     @property
     def steps(self) -> int:
@@ -60,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class TrainRun:
+class TrainContext:
     """What a trainer's `build(run)` gets."""
 
     dataset: Dataset
@@ -74,6 +77,8 @@ class TrainRun:
     """Where the model will be; it is written to by `save` alone."""
     warn: Callable[[str], None]
     """Tells the user something, once."""
+    make: Callable[[Part], Any]
+    """Builds a part that is a setting of the trainer, see `PartOf`."""
 
     def cosine(self, step: int, warm: int = 100) -> float:
         """A factor on the learning rate: up over `warm` steps, down a cosine to 2 per cent.
@@ -115,7 +120,7 @@ def make_plan(
             f"no data is named; write `pixweave train {name} FOLDER --out {out}`, "
             "or 'data: [FOLDER]' in the configuration"
         )
-    suffix = str(getattr(offer.component, "suffix", ""))
+    suffix = offer.component.suffix
     if suffix and out.suffix != suffix:
         raise RunError(
             f"trainer '{offer.name}' writes {suffix} files; "
@@ -134,7 +139,26 @@ def make_plan(
         device,
         minutes,
         fresh,
+        _recipe(plugins, head.seed, device) if part_settings(offer.component) else None,
     )
+
+
+def _recipe(plugins: Plugins, seed: int, device: str) -> Recipe:
+    """A recipe that draws nothing: what the trainer's own parts are built with."""
+    body = {
+        "pixweave": 1,
+        "prompts": ["anything"],
+        "export": [],
+        "seed": seed,
+        "device": device,
+        "precision": "float32",
+    }
+    return load_text(json.dumps(body), "train", Path(), plugins)
+
+
+def no_nested_parts(part: Part) -> Any:
+    """`TrainContext.make` of a trainer that has no settings that are parts."""
+    raise RunError(f"{part.name} is not a setting of the trainer")
 
 
 def _settings(
@@ -146,23 +170,24 @@ def _settings(
 ) -> tuple[Head, Component, tuple[Path, ...]]:
     """The two parts of a configuration, and its data; RecipeError with all that is wrong."""
     tree = _read(config)
-    problems: list[Problem] = []
+    issues: list[Issue] = []
     for asked in sets:
         try:
             tree = overrides.apply(tree, overrides.read(asked))
         except RecipeError as error:
-            problems += error.problems
+            issues += error.issues
     own = {key: node for key, node in tree.items() if key not in Head.model_fields}
     subject = Subject(f"trainer '{name}'", also=tuple(Head.model_fields))
     check = _Check(plugins)
-    settings = check.settings(component, replace(tree, value=own), subject)
+    reader = PartReader(plugins, check)
+    settings = reader.settings(component, replace(tree, value=own), subject)
     rest = {key: _listed(key, node) for key, node in tree.items() if key not in own}
     head = check.settings(Head, replace(tree, value=rest), subject)
-    problems += check.problems
-    if problems or settings is None or head is None:
-        raise RecipeError(dict.fromkeys(problems))
+    issues += check.issues
+    if issues or settings is None or head is None:
+        raise RecipeError(dict.fromkeys(issues))
     data = [node.value for node in rest["data"].value] if "data" in rest else []
-    return head, settings, tuple(map(files.resolve, data))  # from where each was written
+    return head, settings, tuple(map(paths.resolve, data))  # from where each was written
 
 
 def _listed(key: str, node: Node) -> Node:
@@ -173,7 +198,7 @@ def _listed(key: str, node: Node) -> Node:
 def _read(config: Path | None) -> Node:
     if config is None:
         return Node({}, Mark("--set"))
-    written = text.read_text(config, str(config))
+    written = read_text.read_text(config, str(config))
     folder = config.absolute().parent
     return nodes.parse(written, str(config), folder, "configuration", "steps: 1000")
 
@@ -191,7 +216,5 @@ _OPTIONS = ("device", "fresh", "minutes", "out", "work")
 
 def described(settings: Component) -> dict[str, Any]:
     """The settings as plain data, for `config.json` and to compare two trainings."""
-    from pixweave.recipe.recipe import plain
-
     found: dict[str, Any] = plain(settings)
     return found

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pixweave.errors import Mark, MissingError, Problem, RecipeError
+from pixweave.errors import Issue, Mark, MissingError, RecipeError
 from pixweave.recipe.paths import nearest
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"})
@@ -100,7 +100,7 @@ def read_source(path: Path) -> Source:
 
 def _folder(root: Path) -> Source:
     """Pictures in a folder and the folders in it, in the order of their names."""
-    source, problems, been = Source(root, Words()), _Problems(), set()
+    source, issues, been = Source(root, Words()), _Problems(), set()
     for here, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(here)
         if real in been or _is_work(folders, names):
@@ -112,20 +112,20 @@ def _folder(root: Path) -> Source:
         rows: dict[Path, _Row] = {}
         for name in TABLES:
             if name in names:
-                rows = _by_file(_rows(folder / name, problems))
+                rows = _by_file(_rows(folder / name, issues))
                 break
         for name in sorted(names):
             path = folder / name
             if path.suffix.lower() not in PICTURES or name.startswith("."):
                 continue
-            captions = _text_file(path, names, problems)
+            captions = _text_file(path, names, issues)
             row = rows.pop(path, None)
             if not captions and row is None:
                 captions = [_spoken(path, root)]
             _add(source, path, captions or (row.captions if row else []), row.label if row else "")
         for path, row in rows.items():  # in folders further down
             _add(source, path, row.captions, row.label)
-    problems.report()
+    issues.report()
     return _unique(source)
 
 
@@ -144,10 +144,10 @@ def _unique(source: Source) -> Source:
 
 
 def _table(path: Path) -> Source:
-    source, problems = Source(path, Words()), _Problems()
-    for file, row in _by_file(_rows(path, problems)).items():
+    source, issues = Source(path, Words()), _Problems()
+    for file, row in _by_file(_rows(path, issues)).items():
         _add(source, file, row.captions, row.label)
-    problems.report()
+    issues.report()
     return source
 
 
@@ -157,12 +157,12 @@ def _add(source: Source, path: Path, captions: list[str], label: str) -> None:
     source.words.labels.append(label or captions[0])
 
 
-def _text_file(path: Path, names: Sequence[str], problems: _Problems) -> list[str]:
+def _text_file(path: Path, names: Sequence[str], issues: _Problems) -> list[str]:
     """The captions in the .txt of the same name, one a line."""
     name = f"{path.stem}.txt"
     if name not in names:
         return []
-    text = problems.text(path.with_name(name))
+    text = issues.text(path.with_name(name))
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -200,10 +200,10 @@ class _Problems:
     """Faults of tables, each with its file and line."""
 
     def __init__(self) -> None:
-        self.found: list[Problem] = []
+        self.found: list[Issue] = []
 
     def add(self, path: Path, line: int, message: str, hint: str) -> None:
-        self.found.append(Problem(Mark(str(path), line, 1), message, hint))
+        self.found.append(Issue.at(Mark(str(path), line, 1), message, hint))
         if len(self.found) >= MOST_PROBLEMS:
             self.report()
 
@@ -222,43 +222,43 @@ class _Problems:
             return ""
 
 
-def _rows(path: Path, problems: _Problems) -> Iterator[_Row]:
+def _rows(path: Path, issues: _Problems) -> Iterator[_Row]:
     """The rows of a table whose pictures are there; the faults of the others are noted."""
     read = _json_lines if path.suffix.lower() == ".jsonl" else _columns
-    for line, record in read(path, problems):
-        row = _row(path, line, record, problems)
+    for line, record in read(path, issues):
+        row = _row(path, line, record, issues)
         if row is not None:
             yield row
 
 
-def _row(path: Path, line: int, record: dict[str, Any], problems: _Problems) -> _Row | None:
+def _row(path: Path, line: int, record: dict[str, Any], issues: _Problems) -> _Row | None:
     name = next((record[key] for key in FILE if record.get(key)), None)
     if not isinstance(name, str):
-        problems.add(path, line, "the row names no picture", f"give it a '{FILE[0]}'")
+        issues.add(path, line, "the row names no picture", f"give it a '{FILE[0]}'")
         return None
     said = next((record[key] for key in CAPTION if record.get(key)), None)
     captions = [said] if isinstance(said, str) else said
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
-        problems.add(path, line, f"'{name}' has no caption", f"give it a '{CAPTION[0]}', a text")
+        issues.add(path, line, f"'{name}' has no caption", f"give it a '{CAPTION[0]}', a text")
         return None
     captions = [text.strip() for text in captions if text.strip()]
     if not captions:
-        problems.add(path, line, f"'{name}' has no caption", f"give it a '{CAPTION[0]}', a text")
+        issues.add(path, line, f"'{name}' has no caption", f"give it a '{CAPTION[0]}', a text")
         return None
     file = path.parent / name
     if not file.is_file():
         hint = f"names are relative to '{path.parent}'; mend or remove the row"
-        problems.add(path, line, f"there is no picture '{name}'", hint)
+        issues.add(path, line, f"there is no picture '{name}'", hint)
         return None
     label = record.get("label")
     return _Row(file, captions, label if isinstance(label, str) else "")
 
 
-def _columns(path: Path, problems: _Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+def _columns(path: Path, issues: _Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     """The rows of a CSV or TSV with their lines; its first line names the columns."""
     tab = path.suffix.lower() == ".tsv"
     reader = csv.reader(
-        io.StringIO(problems.text(path), newline=""), delimiter="\t" if tab else ",", strict=True
+        io.StringIO(issues.text(path), newline=""), delimiter="\t" if tab else ",", strict=True
     )
     try:
         names = [name.strip().lower() for name in next(reader, [])]
@@ -267,7 +267,7 @@ def _columns(path: Path, problems: _Problems) -> Iterator[tuple[int, dict[str, A
         for what, known in (("picture", FILE), ("caption", CAPTION)):
             if not set(names) & set(known):
                 hint = f"name one of them {', '.join(known[:-1])} or {known[-1]}"
-                problems.add(path, 1, f"no column holds the {what}", hint)
+                issues.add(path, 1, f"no column holds the {what}", hint)
                 return
         end = reader.line_num
         for cells in reader:
@@ -276,26 +276,26 @@ def _columns(path: Path, problems: _Problems) -> Iterator[tuple[int, dict[str, A
                 continue
             if len(cells) != len(names):
                 said = f"the row has {len(cells)} cells, the first line has {len(names)}"
-                problems.add(path, line, said, "put texts with commas in quotes")
+                issues.add(path, line, said, "put texts with commas in quotes")
                 continue
             yield line, dict(zip(names, (cell.strip() for cell in cells), strict=True))
     except csv.Error as error:
-        problems.add(path, reader.line_num, f"this cannot be read: {error}", "mend the quotes")
+        issues.add(path, reader.line_num, f"this cannot be read: {error}", "mend the quotes")
 
 
-def _json_lines(path: Path, problems: _Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(problems.text(path).split("\n"), 1):
+def _json_lines(path: Path, issues: _Problems) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, text in enumerate(issues.text(path).split("\n"), 1):
         if not text.strip():
             continue
         try:
             record = json.loads(text)
         except ValueError as error:
-            problems.add(path, line, f"this is not JSON: {error}", "write one {...} a line")
+            issues.add(path, line, f"this is not JSON: {error}", "write one {...} a line")
             continue
         if isinstance(record, dict):
             yield line, record
         else:
-            problems.add(path, line, "this is no JSON object", "write one {...} a line")
+            issues.add(path, line, "this is no JSON object", "write one {...} a line")
 
 
 def _packed(folder: Path) -> Source:
@@ -326,7 +326,7 @@ def _packed(folder: Path) -> Source:
 
 def _packed_words(path: Path) -> tuple[Words, str]:
     """The words of packed data and their digest; equal texts are kept once."""
-    problems, words, digest = _Problems(), Words(claims=[], facts=[]), hashlib.blake2b()
+    issues, words, digest = _Problems(), Words(claims=[], facts=[]), hashlib.blake2b()
     assert words.claims is not None
     assert words.facts is not None
     claimed = known = False
@@ -336,10 +336,10 @@ def _packed_words(path: Path) -> tuple[Words, str]:
             try:
                 record = json.loads(text)
             except ValueError as error:
-                problems.add(path, line, f"this is not JSON: {error}", _PACKED)
+                issues.add(path, line, f"this is not JSON: {error}", _PACKED)
                 continue
             if fault := _packed_fault(record):
-                problems.add(path, line, fault, _PACKED)
+                issues.add(path, line, fault, _PACKED)
                 continue
             captions = list(map(intern, record["captions"]))
             claims, facts = record.get("claims"), record.get("facts")
@@ -352,7 +352,7 @@ def _packed_words(path: Path) -> tuple[Words, str]:
                 else [list(map(intern, said)) for said in claims]
             )
             words.facts.append(captions if facts is None else list(map(intern, facts)))
-    problems.report()
+    issues.report()
     if not claimed:
         words.claims = None
     if not known:

@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
+from pixweave.engine.context import Context
 from pixweave.engine.device import choose_device
+from pixweave.engine.memory import MemoryGuard
 from pixweave.errors import RunError
-from pixweave.pipeline.runner import Event, Memory
+from pixweave.events import Event
 from pixweave.protocols import Training
 from pixweave.train.dataset import Dataset, Stopped, open_dataset
-from pixweave.train.plan import Plan, TrainRun
+from pixweave.train.plan import Plan, TrainContext, no_nested_parts
 from pixweave.train.work_folder import Work
 
 CHECKPOINTS = 20
@@ -105,7 +107,7 @@ class _Loop:
         self, dataset: Dataset, device: torch.device, state: Mapping[str, Any] | None
     ) -> Training:
         plan = self.plan
-        run = TrainRun(
+        run = TrainContext(
             dataset,
             device,
             plan.seed,
@@ -113,10 +115,11 @@ class _Loop:
             self.work.cache,
             plan.out,
             lambda message: self.say("warning", message=message),
+            Context(plan.recipe).build if plan.recipe is not None else no_nested_parts,
         )
         torch.manual_seed(_mixed(plan.seed, "build"))
-        with self._blame():
-            training: Training = plan.settings.build(run)  # type: ignore[arg-type]
+        with self._error_context():
+            training: Training = plan.settings.build(run)
             if state is not None:
                 training.load_state_dict(state["training"])
                 self.done = int(state["step"])
@@ -153,7 +156,7 @@ class _Loop:
     def _step(self) -> dict[str, float]:
         began = time.monotonic()
         torch.manual_seed(_mixed(self.plan.seed, self.done))
-        with self._blame():
+        with self._error_context():
             metrics = {name: float(v) for name, v in self.training.step(self.done).items()}
         self.done += 1
         for name, value in metrics.items():
@@ -169,7 +172,7 @@ class _Loop:
         """Write the checkpoint; a full one also measures, and shows samples."""
         more: dict[str, Any] = {}
         if full:
-            with self._blame():
+            with self._error_context():
                 samples = self.training.samples()
                 measured = self.training.measure() if self.held else {}
             self.measured = {name: float(value) for name, value in measured.items()}
@@ -178,7 +181,7 @@ class _Loop:
                 more["samples"] = str(self.work.write_samples(self.done, samples))
             self.say("measured", step=self.done, measures=dict(self.measured), **more)
         self._log(full)
-        with self._blame():
+        with self._error_context():
             state = self.training.state_dict()
         self.work.save({"step": self.done, "training": state})
 
@@ -194,7 +197,7 @@ class _Loop:
         """Write the model and its companions beside their names first, the model last."""
         out = self.plan.out
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            with self._blame():
+            with self._error_context():
                 self.training.save(Path(folder) / out.name)
             made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
             if not made or made[-1].name != out.name:
@@ -204,10 +207,10 @@ class _Loop:
         return [out, *(out.parent / path.name for path in made[:-1])]
 
     @contextlib.contextmanager
-    def _blame(self) -> Iterator[None]:
+    def _error_context(self) -> Iterator[None]:
         """Errors of the trainer name it; a full device says what helps."""
         try:
-            with Memory(_REMEDY):
+            with MemoryGuard(_REMEDY):
                 yield
         except Exception as error:
             error.add_note(f"in trainer '{self.plan.trainer}' (plugin {self.plan.plugin})")

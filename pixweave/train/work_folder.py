@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from pixweave.errors import MissingError, RunError
-from pixweave.media.images import to_pillow, to_uint8, whole, write_whole
+from pixweave.media.atomic_write import whole, write_whole
+from pixweave.media.images import to_pillow, to_uint8
 from pixweave.pipeline.run_folder import finite, versions
 from pixweave.train.dataset import Dataset
 from pixweave.train.plan import Plan, described

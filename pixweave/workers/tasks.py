@@ -1,11 +1,11 @@
-"""Work that may be done anywhere: units of it, what came of them, and what a worker needs to know.
+"""Tasks that workers run: plain data, what came of it, and what a worker needs to know.
 
-A unit is plain data and the name of a function that does it: an executor (a plugin, see
+A task is plain data and the name of a function that does it: an executor (a plugin, see
 `pixweave.protocols.Executor`) hands it to a worker process, here or on another machine, and
-`perform` does it there. Done twice it gives the same, and its name says what it is, so that a unit
+`run_task` does it there. Done twice it gives the same, and its name says what it is, so that a task
 whose worker died is simply done again, by whichever executor.
 
-    Unit(name, "pixweave.search.shards:encode", {"files": [...], ...})
+    Task(name, "pixweave.search.shards:encode", {"files": [...], ...})
 
 Importing it imports no torch: the number of threads must be settled before.
 """
@@ -31,70 +31,70 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One piece of work: `do` is a function, `module:name`, that is called with `what`.
+class Task:
+    """One piece of work: `function`, as `module:name`, is called with `arguments`, a mapping.
 
-    `name` is a digest of all that the result depends on; `what` and the result are picklable.
+    `name` is a digest of all that the result depends on; arguments and result are picklable.
     """
 
     name: str
-    do: str
-    what: Mapping[str, Any] = field(repr=False)
+    function: str
+    arguments: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
-class Done:
-    """What came of a unit: its `value`, or why there is none; `tries` workers had it."""
+class TaskResult:
+    """What came of a task: its `value`, or the `error` if there is none; `tries` workers had it."""
 
-    unit: Unit
+    task: Task
     value: Any = field(default=None, repr=False)
-    fault: str = ""
+    error: str = ""
     tries: int = 1
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkerSetup:
     """What a worker is to find: environment variables, and a folder to be in where it exists."""
 
     environment: Mapping[str, str]
     folder: str
 
     @classmethod
-    def here(cls) -> Workplace:
+    def current(cls) -> WorkerSetup:
         """That of this process."""
         carried = {n: v for n, v in os.environ.items() if n.startswith(CARRIED)}
         return cls(carried, os.getcwd())
 
-    def settle(self, threads: int) -> None:
-        """Make this process, a worker's, so: with `threads` threads for all that computes."""
+    def apply(self, threads: int) -> None:
+        """Set up this process, a worker's, with `threads` threads for all that computes."""
         os.environ.update(self.environment)
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
         with contextlib.suppress(OSError):
             os.chdir(self.folder)
-        if torch := sys.modules.get("torch"):  # it was there before, and has made up its mind
+        if torch := sys.modules.get("torch"):  # imported before, when it read the environment
             torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
-class ExecutorRun:
-    """What an executor's `build(run)` gets: `workplace`, what its workers must be like."""
+class ExecutorContext:
+    """What an executor's `build(run)` gets: `setup`, what its workers must be like."""
 
-    workplace: Workplace = field(default_factory=Workplace.here)
+    setup: WorkerSetup = field(default_factory=WorkerSetup.current)
 
 
-def perform(unit: Unit) -> Any:
+def run_task(task: Task) -> Any:
     """Do it, here and now; raises what the function raises."""
-    module, _, name = unit.do.partition(":")
-    return getattr(importlib.import_module(module), name)(unit.what)
+    module, _, name = task.function.partition(":")
+    return getattr(importlib.import_module(module), name)(task.arguments)
 
 
-def attempt(unit: Unit) -> tuple[Any, str]:
-    """The value of a unit, and the fault if there is none; for workers: it never raises.
+def try_task(task: Task) -> tuple[Any, str]:
+    """The value of a task, and the error if there is none; for workers: it never raises.
 
-    Such a fault would come again, the unit being what it is: it is not tried again.
+    Such an error would come again, the task being what it is: it is not tried again.
     """
     try:
-        return perform(unit), ""
+        return run_task(task), ""
     except PixweaveError as error:
         return None, str(error)
     except Exception as error:
@@ -103,15 +103,20 @@ def attempt(unit: Unit) -> tuple[Any, str]:
         return None, f"{type(error).__name__}: {text} ({Path(place.filename).name}:{place.lineno})"
 
 
-def threads() -> int:
-    """How many threads this process may use for reading: what it was settled to, or its cores."""
-    from pixweave.loading.prefetch import cores
-
-    given = os.environ.get(THREADS[0], "")
-    return int(given) if given.isdecimal() and int(given) else cores()
-
-
-def died(tries: int, how: str) -> str:
-    """The fault of a unit whose workers died."""
+def worker_died(tries: int, how: str) -> str:
+    """The error of a task whose workers died."""
     times = "once" if tries == 1 else f"{tries} times"
     return f"its worker died {times} ({how})"
+
+
+def reading_threads() -> int:
+    """How many threads this process may use for reading: what it was set up with, or its cores."""
+    given = os.environ.get(THREADS[0], "")
+    return int(given) if given.isdecimal() and int(given) else available_cores()
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

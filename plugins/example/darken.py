@@ -11,7 +11,7 @@ class Darken(Component):
     def build(self, run):
         import torch
 
-        def augment(crops, rng):
+        def augment(crops, rng, moment):
             lost = self.most * torch.rand(len(crops), 1, 1, 1, generator=rng)
             return crops * (1 - lost.to(crops.device))
 

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pixweave_tiny.clip_model import HERE as TINY
-from pixweave_tiny.clip_model import Block, Tokenizer, attend
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WEIGHTS = Path(__file__).parent / "tiny-dalle.safetensors"
+from pixweave.models.bpe_tokenizer import BpeTokenizer
+from pixweave.models.transformer import Block, attend
+
+HERE = Path(__file__).parent
+WEIGHTS = HERE / "tiny-dalle.safetensors"
+MERGES = HERE / "bpe.txt.gz"
+"""The merge list of the tokenizer, the same as that of tiny-clip."""
 
 
 class Dalle(nn.Module):
@@ -45,7 +49,7 @@ class Dalle(nn.Module):
             Block(width, config["heads"], 4 * width) for _ in range(config["layers"])
         )
         self.norm = nn.LayerNorm(width)
-        self.tokenizer = Tokenizer(TINY / "bpe.txt.gz")
+        self.tokenizer = BpeTokenizer(MERGES)
         with torch.no_grad():
             self.words.weight.normal_(0, 0.02 * (width / config["text_width"]) ** 0.5)
             self.codes.weight.normal_(0, 0.02)

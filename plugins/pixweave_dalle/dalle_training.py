@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pixweave_vqgan.vqgan_model import load_vqgan
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixweave.models.bpe_tokenizer import BpeTokenizer
+from pixweave_dalle.dalle_model import MERGES
 from pixweave_dalle.dalle_model import Dalle as Model
 
 if TYPE_CHECKING:
-    from pixweave.train import TrainRun
-    from pixweave_dalle import Dalle
+    from pixweave.protocols import Codec
+    from pixweave.train import TrainContext
+    from pixweave_dalle.dalle_settings import Dalle
 
 SHOWN = 16  # pictures in a grid of samples
 
@@ -27,10 +29,10 @@ SHOWN = 16  # pictures in a grid of samples
 class DalleTraining:
     """A DALL-E under training; see `pixweave.protocols.Training`."""
 
-    def __init__(self, settings: Dalle, run: TrainRun) -> None:
+    def __init__(self, settings: Dalle, run: TrainContext) -> None:
         self.set, self.run, self.device = settings, run, run.device
-        self.vqgan = load_vqgan().to(run.device)
-        side = settings.size // self.vqgan.factor
+        self.codec: Codec = run.make(settings.codec)
+        side = settings.size // self.codec.factor
         config = {
             "width": settings.width,
             "layers": settings.layers,
@@ -38,11 +40,11 @@ class DalleTraining:
             "text_width": settings.text_width,
             "text_length": settings.text_length,
             "vocab": 0,
-            "codes": len(self.vqgan.codebook),
+            "codes": len(self.codec.codebook),
             "rows": side,
             "columns": side,
         }
-        config["vocab"] = vocabulary()
+        config["vocab"] = len(BpeTokenizer(MERGES).ids)
         self.model = Model(config).to(run.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.codes = self._codes(run.folder / "codes.npy")
@@ -105,7 +107,7 @@ class DalleTraining:
         texts = [self.run.dataset.captions[row][0] for row in rows]
         rng = torch.Generator().manual_seed(self.run.seed)
         codes = self.average.sample(texts, rng)
-        return self.vqgan.decode(self.vqgan.look_up(codes)).clamp(0, 1).cpu()
+        return self.codec.decode(self.codec.look_up(codes)).clamp(0, 1).cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights, their average and the optimizer."""
@@ -152,8 +154,8 @@ class DalleTraining:
             for part in parts:
                 images = self.run.dataset.images(part).to(self.device)
                 with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                    latents = self.vqgan.encode(images)
-                found.append(self.vqgan.nearest(latents).flatten(1).cpu().numpy().astype(np.int32))
+                    latents = self.codec.encode(images)
+                found.append(self.codec.nearest(latents).flatten(1).cpu().numpy().astype(np.int32))
             np.save(cache, np.concatenate(found))
         return np.load(cache)
 
@@ -168,10 +170,3 @@ class DalleTraining:
             np.savez(cache, tokens=tokens, first=first)
         table = np.load(cache)
         return table["tokens"], table["first"]
-
-
-def vocabulary() -> int:
-    """Return how many text tokens there are."""
-    from pixweave_tiny.clip_model import HERE, Tokenizer
-
-    return len(Tokenizer(HERE / "bpe.txt.gz").ids)

@@ -103,9 +103,7 @@ def _gif_header(file: IO[bytes], picture: Image.Image, repeat: int, comment: byt
         file.write(b"\0")
 
 
-def write_apng(
-    path: Path, shots: Shots, palette: Array | None, repeat: int, stamp: Stamp
-) -> None:
+def write_apng(path: Path, shots: Shots, palette: Array | None, repeat: int, stamp: Stamp) -> None:
     """Write an animated PNG, lossless; `palette`, if given, must hold every pixel there is."""
     with path.open("wb") as file:
         serial = count = 0  # of the animation's chunks, and of its frames

@@ -11,16 +11,16 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from pixweave.media import images
+from pixweave.media import atomic_write, images
 from pixweave_export.animation import write_apng, write_gif, write_webp
 from pixweave_export.frame_diff import Array
 from pixweave_export.still import beside, over, palette_of
 from pixweave_export.video_codec import abandon, open_film
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave.protocols import Frame
-    from pixweave_export import Apng, Gif, Mp4, Webp
+    from pixweave.component import BuildContext
+    from pixweave.events import Frame
+    from pixweave_export.export_settings import Apng, Gif, Mp4, Webp
 
 
 class Spool:
@@ -64,7 +64,7 @@ class Spool:
 class Animation:
     """GIF, APNG or WebP: frames wait on disk, because a boomerang and a palette need them all."""
 
-    def __init__(self, settings: Gif | Apng | Webp, run: Run) -> None:
+    def __init__(self, settings: Gif | Apng | Webp, run: BuildContext) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.fps = settings.rate(run.recipe)
@@ -85,7 +85,7 @@ class Animation:
         if not len(self.spool):  # it was closed before
             return [self.path]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with images.whole(self.path) as part:
+        with atomic_write.whole(self.path) as part:
             self._save(part)
         self.spool.close()
         return [self.path]
@@ -108,7 +108,7 @@ class Animation:
             yield images.enlarge(self.spool[i], self.settings.scale), seconds
 
     def _save(self, part: Path) -> None:
-        kind, stamp = self.settings, self.run.stamp
+        kind, stamp = self.settings, self.run.metadata
         if kind.format == "gif":
             alpha = self.spool[0].shape[2] == 4
             write_gif(part, self._shots(), self.palette, kind.repeat, alpha, stamp)
@@ -124,7 +124,7 @@ class Animation:
 class Video:
     """H.264 and its like through imageio and PyAV, encoded frame by frame."""
 
-    def __init__(self, settings: Mp4, run: Run) -> None:
+    def __init__(self, settings: Mp4, run: BuildContext) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
@@ -153,7 +153,7 @@ class Video:
             self.spool.close()
         self.film.close()
         self.film = None
-        with images.whole(self.path) as part:
+        with atomic_write.whole(self.path) as part:
             self.part.replace(part)
         return [self.path]
 
@@ -173,8 +173,9 @@ class Video:
         self.picture = self._even(array)
         if self.film is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.film = open_film(self.part, self.settings.codec, self.settings.quality,
-                                  self.fps, self.run.stamp)  # fmt: skip
+            self.film = open_film(
+                self.part, self.settings.codec, self.settings.quality, self.fps, self.run.metadata
+            )
         self.film.write_frame(self.picture)
         if self.spool is not None:
             self.spool.append(array)
@@ -190,4 +191,3 @@ def there_and_back(count: int, loop: str) -> list[int]:
     """The order in which frames play; the ends of a boomerang are not doubled."""
     forward = list(range(count))
     return forward + forward[-2:0:-1] if loop == "boomerang" else forward
-

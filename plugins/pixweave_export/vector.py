@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixweave.media import images, svg
+from pixweave.media import atomic_write, svg
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave.protocols import Frame
-    from pixweave_export import Svg
+    from pixweave.component import BuildContext
+    from pixweave.events import Frame
+    from pixweave_export.export_settings import Svg
 
 
-class Drawing:
+class TensorGenerator:
     """Writes the shapes of the last picture when it is closed."""
 
-    def __init__(self, settings: Svg, run: Run) -> None:
+    def __init__(self, settings: Svg, run: BuildContext) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
 
@@ -26,9 +26,9 @@ class Drawing:
     def close(self) -> list[Path]:
         """Write the shapes."""
         shapes = self.run.generator.svg()  # type: ignore[attr-defined]  # checked by validate
-        text = svg.document(shapes, self.run.size, self.settings.scale, self.run.stamp)
+        text = svg.document(shapes, self.run.size, self.settings.scale, self.run.metadata)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        images.write_whole(self.path, text)
+        atomic_write.write_whole(self.path, text)
         return [self.path]
 
     def abort(self) -> None:

@@ -18,9 +18,7 @@ SMPTE170M, LIMITED = 6, 1
 """FFmpeg's numbers for how its scaler turns RGB into YUV; players guess otherwise above 720p."""
 
 
-def open_film(
-    path: Path, codec: str, quality: int, fps: float, stamp: Mapping[str, str]
-) -> Any:
+def open_film(path: Path, codec: str, quality: int, fps: float, stamp: Mapping[str, str]) -> Any:
     """An imageio film that takes frames `[H, W, 3]` of bytes with even sides."""
     import imageio.v3 as iio
 

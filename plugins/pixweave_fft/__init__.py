@@ -2,48 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pixweave_dalle import SAMPLE, check_sample
-
-from pixweave import Complaint, Component, Field, hookimpl
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pixweave.engine.run import Run
-    from pixweave.recipe import Recipe
-
-
-class Fft(Component):
-    """A picture as the sum of waves in decorrelated colours: soft, organic, with detail anywhere.
-
-    The strength of a wave falls with its frequency as in photographs, so that large shapes form
-    before small ones at any size of the picture (Olah, Mordvintsev and Schubert 2017: lucid).
-    """
-
-    can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha"})
-    natural_rate: ClassVar[dict[str, float]] = {"0": 0.3, "end": 0.02}
-
-    decay: float = Field(
-        2.25, ge=0, le=4, description="how fast waves weaken with frequency: 1 crisp, 2 cloudy"
-    )
-    saturation: float = Field(
-        2.5, ge=0, le=5, description="strength of the colours; 0 is grey, 1 as in photographs"
-    )
-    start: float = Field(0.03, ge=0, le=4, description="contrast of the noise it starts from")
-    alpha: bool = Field(False, description="parts may be transparent")
-    sample: bool = Field(False, description=SAMPLE)
-
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
-        """A sample needs a prompt."""
-        yield from check_sample(self.sample, recipe)
-
-    def build(self, run: Run) -> Any:
-        """The live spectrum; see `pixweave_fft.spectrum`."""
-        from pixweave_fft.spectrum import Spectrum
-
-        return Spectrum(self, run)
+from pixweave import Component, hookimpl
+from pixweave_fft.fft_settings import Fft
 
 
 @hookimpl

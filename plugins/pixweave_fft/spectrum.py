@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pixweave_dalle.sample_start import sampled
 from torch import Tensor
 
+from pixweave.engine.sample_start import sampled_start
+
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave_fft import Fft
+    from pixweave.component import BuildContext
+    from pixweave_fft.fft_settings import Fft
 
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 """How R, G and B vary in photographs: a root of their covariance on ImageNet, as lucid has it."""
@@ -28,7 +29,7 @@ class Spectrum:
     step of the optimiser moves long waves much and short ones little. C is 4 with alpha, else 3.
     """
 
-    def __init__(self, settings: Fft, run: Run) -> None:
+    def __init__(self, settings: Fft, run: BuildContext) -> None:
         self.size = run.size
         width, height = run.size
         self.weights = falloff(width, height, settings.decay).to(run.device)
@@ -39,7 +40,7 @@ class Spectrum:
         if settings.alpha:
             noise[:, 3, 0, 0, 0] += 2 / float(self.weights[0, 0]) * (width * height) ** 0.5
         self.waves = noise.to(run.device).requires_grad_()
-        if settings.sample and (first := sampled(run, rng)) is not None:
+        if settings.sample and (first := sampled_start(run, rng)) is not None:
             self.natural_rate = GENTLE
             self.start_from(first)
         self.info = f"{self.weights.numel()} waves, decay {settings.decay:g}"

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from pixweave import Complaint, Component, Field, hookimpl
+from pixweave import Component, Field, Issue, hookimpl
 from pixweave_openclip import model_names as names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pixweave.engine.run import Run
-    from pixweave.recipe import Recipe
+    from pixweave.component import BuildContext, RecipeInfo
 
 
 def _text(raw: Any) -> str:
@@ -36,14 +35,18 @@ class OpenClip(Component):
     fetched once and kept; a file never needs the network. It computes in the run's precision.
     """
 
-    model: Word = Field("ViT-B-32", description="architecture, as open_clip names it; or "
-                        "`hf-hub:owner/name` or `local-dir:folder`, which bring their weights")
+    model: Word = Field(
+        "ViT-B-32",
+        description="architecture, as open_clip names it; or "
+        "`hf-hub:owner/name` or `local-dir:folder`, which bring their weights",
+    )
     pretrained: Word | None = Field(
-        None, description="tag of published weights (openai, laion2b_s34b_b79k...), or a file; "
-        "`random` for untrained weights, of use only in benchmarks and tests"
+        None,
+        description="tag of published weights (openai, laion2b_s34b_b79k...), or a file; "
+        "`random` for untrained weights, of use only in benchmarks and tests",
     )
 
-    def check(self, recipe: Recipe) -> Iterable[Complaint]:
+    def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """The names must be known to the library, and a file must be there."""
         yield from names.complaints(self.model, self.pretrained)
 
@@ -53,18 +56,17 @@ class OpenClip(Component):
 
         return identity(self.model, self.pretrained)
 
-    def reference(self, run: Any) -> Any:
+    def reference(self) -> Any:
         """The library's own encoders, for the self-check."""
         from pixweave_openclip.agreement_reference import Reference
 
         return Reference(self.model, self.pretrained)
 
-    def build(self, run: Run) -> Any:
+    def build(self, run: BuildContext) -> Any:
         """The live model on the run's device; see `pixweave_openclip.perceptor`."""
         from pixweave_openclip.perceptor import Perceptor
 
-        only = getattr(run, "only", "")
-        return Perceptor(self.model, self.pretrained, run.device, run.dtype, only)
+        return Perceptor(self.model, self.pretrained, run.device, run.dtype, run.text_only)
 
 
 @hookimpl

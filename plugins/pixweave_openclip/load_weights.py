@@ -24,14 +24,14 @@ IMAGE = "visual."
 """What the names of the image tower's tensors begin with."""
 
 
-def load(model: str, weights: str | None, only: str = "") -> nn.Module:
+def load(model: str, weights: str | None, text_only: bool = False) -> nn.Module:
     """The open_clip model, on the CPU, float32, frozen, with its weights.
 
-    `model` and `weights` are the settings `model` and `pretrained`; `only` "text" leaves the image
+    `model` and `weights` are the settings `model` and `pretrained`; `text_only` leaves the image
     tower out, neither built nor read, but its `image_size`. Random weights are the same each time.
     MissingError when the weights are not there, RunError when a file is not what it should be.
     """
-    only = "" if weights == names.RANDOM else only  # they come in one stream for both towers
+    text_only = text_only and weights != names.RANDOM  # they come in one stream for both towers
     config: dict[str, Any] = {}
     path: Path | None
     if model.startswith(names.HUB):
@@ -44,9 +44,9 @@ def load(model: str, weights: str | None, only: str = "") -> nn.Module:
         path = None
     else:
         path, config = _named(model.replace("/", "-"), weights)
-    skip = IMAGE if only == "text" else ""
+    skip = IMAGE if text_only else ""
     state = None if path is None else read(path, skip)  # first: a bad file is found in no time
-    tower = _no_image_tower() if only == "text" else nullcontext()
+    tower = _no_image_tower() if text_only else nullcontext()
     with _quiet(), tower, torch.random.fork_rng([]):
         torch.default_generator.manual_seed(0)
         made: nn.Module = factory.create_model(
@@ -107,8 +107,10 @@ def read(path: Path, skip: str = "") -> dict[str, Tensor]:
     except (RuntimeError, EOFError, ValueError) as error:
         first = str(error).split("\n", 1)[0] or "it ends too early"
         if "TorchScript" in first:
-            raise RunError(f"{_short(path)} is a TorchScript archive, which is code; take the "
-                           "same weights as .safetensors") from None
+            raise RunError(
+                f"{_short(path)} is a TorchScript archive, which is code; take the "
+                "same weights as .safetensors"
+            ) from None
         raise RunError(f"{_short(path)} is not a file of weights: {first}") from None
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]  # a training checkpoint of open_clip
@@ -119,8 +121,10 @@ def read(path: Path, skip: str = "") -> dict[str, Tensor]:
 
 def _refusal(path: Path, error: str) -> str:
     if found := re.search(r"GLOBAL (\S+)", error):
-        return (f"{_short(path)} holds more than weights ({found[1]}), and nothing of it was run; "
-                "take the same weights as .safetensors")
+        return (
+            f"{_short(path)} holds more than weights ({found[1]}), and nothing of it was run; "
+            "take the same weights as .safetensors"
+        )
     return f"{_short(path)} is not a file of weights: it is neither safetensors nor a state dict"
 
 
@@ -134,8 +138,10 @@ def _named(model: str, weights: str | None) -> tuple[Path, dict[str, Any]]:
     path = resolve(weights)
     if not path.is_file():
         hint = names.near(weights, pretrained.list_pretrained_tags_by_model(model))
-        raise MissingError(f"the weights '{weights}' are neither a tag of {model} nor a file"
-                           + (f"; {hint}" if hint else ""))
+        raise MissingError(
+            f"the weights '{weights}' are neither a tag of {model} nor a file"
+            + (f"; {hint}" if hint else "")
+        )
     return path, _pixels(model)
 
 
@@ -200,8 +206,9 @@ def _fit(model: Any, state: dict[str, Tensor], what: str, name: str, skip: str =
     state.pop("text.transformer.embeddings.position_ids", None)
     for extra in ("input_resolution", "context_length", "vocab_size"):  # of OpenAI's own files
         state.pop(extra, None)
-    expected = {key: own for key, own in model.state_dict().items()
-                if not skip or not key.startswith(skip)}  # fmt: skip
+    expected = {
+        key: own for key, own in model.state_dict().items() if not skip or not key.startswith(skip)
+    }
     state = {key: own for key, own in state.items() if not skip or not key.startswith(skip)}
     faults = [
         _listed("lacks", [key for key in expected if key not in state]),

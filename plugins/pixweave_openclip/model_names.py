@@ -8,8 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from pixweave import Complaint
-from pixweave.errors import did_you_mean
+from pixweave import Issue
+from pixweave.errors import did_you_mean, nearest_name
 from pixweave.recipe.paths import nearest, resolve
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -17,7 +17,7 @@ RANDOM = "random"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def complaints(model: str, pretrained: str | None) -> Iterator[Complaint]:
+def complaints(model: str, pretrained: str | None) -> Iterator[Issue]:
     """What is wrong with the two settings, as far as files and names can tell."""
     if model.startswith((HUB, FOLDER)):
         yield from _of_a_bundle(model, pretrained)
@@ -25,28 +25,31 @@ def complaints(model: str, pretrained: str | None) -> Iterator[Complaint]:
     known = architectures()
     name = model.replace("/", "-")
     if known and name not in known:
-        yield Complaint("model", f"open_clip has no architecture '{model}'", near(name, known))
+        yield Issue("model", f"open_clip has no architecture '{model}'", near(name, known))
     elif pretrained is None:
         hint = "set pretrained to " + _choice(name)
-        yield Complaint("pretrained", f"'{model}' needs weights", hint)
+        yield Issue("pretrained", f"'{model}' needs weights", hint)
     elif is_file_name(pretrained):
         path = resolve(pretrained)
         if not path.is_file():
-            yield Complaint("pretrained", f"the file '{pretrained}' is not there", nearest(path))
+            yield Issue("pretrained", f"the file '{pretrained}' is not there", nearest(path))
     elif not (pretrained == RANDOM or _is_tag(name, pretrained) or resolve(pretrained).is_file()):
         hint = near(pretrained, tags(name) or []) or "give a file"
-        yield Complaint("pretrained", f"'{model}' has no weights '{pretrained}'", hint)
+        yield Issue("pretrained", f"'{model}' has no weights '{pretrained}'", hint)
 
 
-def _of_a_bundle(model: str, pretrained: str | None) -> Iterator[Complaint]:
+def _of_a_bundle(model: str, pretrained: str | None) -> Iterator[Issue]:
     prefix, _, name = model.partition(":")
     if not name:
-        yield Complaint("model", f"nothing is named after '{prefix}:'", f"write {prefix}:NAME")
+        yield Issue("model", f"nothing is named after '{prefix}:'", f"write {prefix}:NAME")
     elif prefix + ":" == FOLDER and not (bundle_folder(model) / "open_clip_config.json").is_file():
-        yield Complaint("model", f"the folder '{name}' holds no open_clip_config.json",
-                        "name a folder as open_clip's push_to_hf_hub saves it")
+        yield Issue(
+            "model",
+            f"the folder '{name}' holds no open_clip_config.json",
+            "name a folder as open_clip's push_to_hf_hub saves it",
+        )
     if pretrained is not None:
-        yield Complaint("pretrained", f"is not used: '{model}' brings its own weights", "remove it")
+        yield Issue("pretrained", f"is not used: '{model}' brings its own weights", "remove it")
 
 
 def bundle_folder(model: str) -> Path:
@@ -62,9 +65,8 @@ def is_file_name(pretrained: str) -> bool:
 
 def near(name: str, known: list[str]) -> str:
     """The nearest known name; where none is near, some of them."""
-    hint = did_you_mean(name, known)
-    if hint.startswith("did") or len(known) <= 8:
-        return hint
+    if nearest_name(name, known) or len(known) <= 8:
+        return did_you_mean(name, known)
     return f"for example {', '.join(known[:3])}; open_clip has {len(known)} of them"
 
 

@@ -14,21 +14,25 @@ from pixweave_openclip import load_weights as weights
 from pixweave_openclip.fast_vision_tower import FastTower, fits
 
 _FITS = {"squash": "squash", "longest": "pad"}
-"""How open_clip calls the ways of `pixweave.loading.Look`, besides its `shortest`: crop."""
+"""How open_clip calls the ways of `Preprocessing`, besides its `shortest`: crop."""
 
 
 class Perceptor:
     """An open_clip model, frozen, as `pixweave.protocols.Perceptor`.
 
     Pictures are 0..1; they are normalised here, with the mean and std of the model's training.
-    `only` "text": it will see no picture, and is built without its image tower.
+    `text_only`: it will see no picture, and is built without its image tower.
     """
 
     def __init__(
-        self, model: str, pretrained: str | None, device: torch.device, dtype: torch.dtype,
-        only: str = "",
-    ) -> None:  # fmt: skip
-        made: Any = weights.load(model, pretrained, only).to(device)
+        self,
+        model: str,
+        pretrained: str | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        text_only: bool = False,
+    ) -> None:
+        made: Any = weights.load(model, pretrained, text_only).to(device)
         self.tokenizer = weights.tokenizer(model)
         self.device = device
         size, pixels = made.visual.image_size, made.visual.preprocess_cfg
@@ -39,7 +43,7 @@ class Perceptor:
         mean, std = pixels["mean"], pixels["std"]
         self.fit = _FITS.get(pixels.get("resize_mode", ""), "crop")
         self.method = pixels.get("interpolation", "bicubic")
-        if only == "text":
+        if text_only:
             made.visual = self.tower = None
         elif fits(made.visual):
             self.tower = FastTower(made.visual, mean, std, dtype)
@@ -50,7 +54,7 @@ class Perceptor:
         self.logit_scale = float(made.logit_scale.exp())
         self.logit_bias = None if bias is None else float(bias)
         self.model = made
-        kind = "text tower" if only == "text" else str(dtype).removeprefix("torch.")
+        kind = "text tower" if text_only else str(dtype).removeprefix("torch.")
         self.info = f"{model}, {self.size} px, {kind}"
 
     def encode_image(self, crops: Tensor) -> Tensor:

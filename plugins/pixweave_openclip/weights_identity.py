@@ -44,7 +44,7 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             known[key] = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         with contextlib.suppress(OSError):
-            from pixweave.media.images import write_whole
+            from pixweave.media.atomic_write import write_whole
 
             os.makedirs(memo.parent, exist_ok=True)
             write_whole(memo, json.dumps(known))

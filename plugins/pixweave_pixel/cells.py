@@ -25,8 +25,12 @@ def pitch(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> tuple
     Chosen so that whole and cut cells fill the picture to its edges: rows that are shifted by half
     a cell are cut on one side, hexagons, diamonds and triangles reach over the border.
     """
-    across = {"brick": columns - 0.5, "hex": columns - 0.5, "diamond": columns - 0.5,
-              "triangle": columns - 1}.get(shape, columns)  # fmt: skip
+    across = {
+        "brick": columns - 0.5,
+        "hex": columns - 0.5,
+        "diamond": columns - 0.5,
+        "triangle": columns - 1,
+    }.get(shape, columns)
     down = {"hex": rows - 1, "diamond": rows - 1, "knit": rows - KNIT}.get(shape, rows)
     return size[0] / max(across, 0.5), size[1] / max(down, 0.5)
 
@@ -57,9 +61,7 @@ def cell_map(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> Te
     return index.long().flatten()
 
 
-def _nearest(
-    shape: Shape, columns: int, rows: int, x: Tensor, y: Tensor
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _nearest(shape: Shape, columns: int, rows: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Column and row of the nearest centre; every second row is shifted by half a cell.
 
     By Euclidean distance in the lattice of regular hexagons, by taxicab distance for diamonds.

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pixweave_dalle.sample_start import sampled
 from torch import Tensor
 
+from pixweave.engine.sample_start import sampled_start
 from pixweave.media import svg
 from pixweave_pixel.cells import cell_map, outlines
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave_pixel import Pixel
+    from pixweave.component import BuildContext
+    from pixweave_pixel.pixel_settings import Pixel
 
 SLOPE = 4.0
 """A step of the sum is a step of the colour at middle grey."""
@@ -37,7 +37,7 @@ class PixelGrid:
     multi-resolution parametrisation of feature visualisation: Mordvintsev et al. 2018).
     """
 
-    def __init__(self, settings: Pixel, run: Run) -> None:
+    def __init__(self, settings: Pixel, run: BuildContext) -> None:
         self.size, self.shape = run.size, settings.cell
         columns, rows = settings.cells(run.size)
         self.map: Tensor | None = None
@@ -56,7 +56,7 @@ class PixelGrid:
         if settings.palette is not None:
             self.palette = torch.tensor(settings.palette, dtype=torch.uint8)
             self._colours = (self.palette.float() / 255).to(run.device)
-        if settings.sample and (first := sampled(run, rng)) is not None:
+        if settings.sample and (first := sampled_start(run, rng)) is not None:
             self.natural_rate = GENTLE
             self.start_from(first)
         self.info = f"{columns}x{rows} {settings.cell} cells, {len(self.levels)} levels"
@@ -101,7 +101,7 @@ class PixelGrid:
             found.setdefault(tuple(colour), []).append(f"M{line}z")
         paths = [
             f'<path fill="{svg.colour(colour[:3])}"'
-            f'{svg.opacity("fill-opacity", colour[3]) if len(colour) == 4 else ""} '
+            f"{svg.opacity('fill-opacity', colour[3]) if len(colour) == 4 else ''} "
             f'd="{"".join(lines)}"/>'
             for colour, lines in found.items()
             if len(colour) == 3 or colour[3] > 0

@@ -192,7 +192,10 @@ class Over(torch.autograd.Function):
         for count in layers:
             part = canvas[:count]
             below.append(part.clone())
-            cover, colour = alpha[first:first + count, :, None], colours[first:first + count, None]
+            cover, colour = (
+                alpha[first : first + count, :, None],
+                colours[first : first + count, None],
+            )
             part += cover * (colour - part)
             first += count
         ctx.layers = layers

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from pixweave_dalle.sample_start import sampled
 from torch import Tensor
 
+from pixweave.engine.optimizer import Adam
+from pixweave.engine.sample_start import sampled_start
 from pixweave.media import svg
 from pixweave_strokes.curves import beziers, path, segments
 from pixweave_strokes.raster import Shapes, render
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave_strokes import Strokes
+    from pixweave.component import BuildContext
+    from pixweave_strokes.stroke_settings import Strokes
 
 PLACE, WIDTH = 0.1, 0.05
 """Sides of the picture that a step of 1 moves a point, and that it widens half a stroke."""
@@ -38,7 +39,7 @@ class StrokeDrawing:
     All parameters are in units in which one learning rate suits them alike.
     """
 
-    def __init__(self, settings: Strokes, run: Run) -> None:
+    def __init__(self, settings: Strokes, run: BuildContext) -> None:
         manner = settings.manner()
         self.size, self.closed = run.size, settings.mode == "shapes"
         self.side = min(run.size)
@@ -61,11 +62,9 @@ class StrokeDrawing:
             start["paper"] = _colour("#000000" if self.clear else manner.paper)
             self._fix("paper", start)
         self.fixed = {name: value.to(run.device) for name, value in self.fixed.items()}
-        self.moving = {
-            name: value.to(run.device).requires_grad_() for name, value in start.items()
-        }
+        self.moving = {name: value.to(run.device).requires_grad_() for name, value in start.items()}
         self._taken: tuple[Tensor, dict[str, Tensor]] | None = None
-        if settings.sample and (first := sampled(run, rng)) is not None:
+        if settings.sample and (first := sampled_start(run, rng)) is not None:
             self.natural_rate = GENTLE
             self.start_from(first)
         self.info = f"{manner.count} {settings.mode} curves of {manner.points} points"
@@ -131,8 +130,12 @@ class StrokeDrawing:
             for axis in (0, 1):
                 far = self.size[axis] / (PLACE * self.side)
                 points[..., axis].clamp_(-0.1 * far, 1.1 * far)
-            for name, low, high in (("widths", *self.widths), ("colours", -LIMIT, LIMIT),
-                                    ("paper", -LIMIT, LIMIT), ("opacities", FAINTEST, LIMIT)):
+            for name, low, high in (
+                ("widths", *self.widths),
+                ("colours", -LIMIT, LIMIT),
+                ("paper", -LIMIT, LIMIT),
+                ("opacities", FAINTEST, LIMIT),
+            ):
                 if name in self.moving:
                     self.moving[name].clamp_(low, high)
 
@@ -168,12 +171,11 @@ class StrokeDrawing:
 
     @torch.enable_grad()
     def _fit(self, image: Tensor, steps: int) -> None:
-        optimizer = torch.optim.Adam(self.parameters(), lr=FIT_RATE)
+        optimizer = Adam(self.parameters())
         for step in range(steps):
-            optimizer.param_groups[0]["lr"] = FIT_RATE * (1 - 0.9 * step / steps)
             optimizer.zero_grad()
             self._difference(image).backward()
-            optimizer.step()
+            optimizer.step(FIT_RATE * (1 - 0.9 * step / steps))
             self.constrain()
         optimizer.zero_grad()
 
@@ -249,7 +251,7 @@ def _start(
         "colours": torch.randn(count, 3, generator=rng) * 0.05,
         "opacities": torch.full((count,), 0.3),
         "paper": torch.zeros(3),
-    }  # fmt: skip
+    }
 
 
 def _flat(image: Tensor) -> Tensor:
@@ -262,4 +264,4 @@ def _unshade(colour: Tensor) -> Tensor:
 
 
 def _colour(text: str) -> Tensor:
-    return torch.tensor([int(text[i:i + 2], 16) / 255 for i in (1, 3, 5)])
+    return torch.tensor([int(text[i : i + 2], 16) / 255 for i in (1, 3, 5)])

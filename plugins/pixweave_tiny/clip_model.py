@@ -7,45 +7,37 @@ Modules follow VisionTransformer and TextTransformer of open_clip (MIT), key for
 
 from __future__ import annotations
 
-import gzip
-import html
 import json
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ftfy
-import regex
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixweave.models.bpe_tokenizer import BpeTokenizer
+from pixweave.models.transformer import Block, attend
+
 HERE = Path(__file__).parent
 CONFIG = HERE / "tiny-clip.json"
 WEIGHTS = HERE / "tiny-clip.safetensors"
 
-WORDS = regex.compile(
-    r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
-    regex.IGNORECASE,
-)
 
-
-def load_tiny_clip(path: Path | None = None, only: str = "") -> TinyClip:
+def load_tiny_clip(path: Path | None = None, text_only: bool = False) -> TinyClip:
     """Return the embedded model, frozen, float32, eval mode.
 
     ``path``: other weights, as `pixweave train clip` writes them, their config beside them (the
-    same name with .json; without one they must be of the embedded model's shape). ``only`` "text":
-    without the image tower.
+    same name with .json; without one they must be of the embedded model's shape). With
+    ``text_only`` it has no image tower.
     """
     beside = path.with_suffix(".json") if path else CONFIG
     config = beside if beside.is_file() else CONFIG
-    model = TinyClip(json.loads(config.read_text(encoding="utf-8"))["model_cfg"], only)
+    model = TinyClip(json.loads(config.read_text(encoding="utf-8"))["model_cfg"], text_only)
     weights = load_file(path or WEIGHTS)
-    if only == "text":
+    if text_only:
         weights = {k: v for k, v in weights.items() if not k.startswith("visual.")}
     model.load_state_dict(
         {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
@@ -56,7 +48,7 @@ def load_tiny_clip(path: Path | None = None, only: str = "") -> TinyClip:
 class TinyClip(nn.Module):
     """A CLIP for small pictures: plain 0..1 RGB in, unit vectors out, for pictures and for text."""
 
-    def __init__(self, config: dict[str, Any], only: str = "") -> None:
+    def __init__(self, config: dict[str, Any], text_only: bool = False) -> None:
         super().__init__()
         self.config = config
         vision, text = config["vision_cfg"], config["text_cfg"]
@@ -64,7 +56,7 @@ class TinyClip(nn.Module):
         self.embed_dim: int = config["embed_dim"]
         self.context_length: int = text["context_length"]
         tower = ResNetTower if isinstance(vision["layers"], list) else ImageTower
-        self.visual: Any = None if only == "text" else tower(vision, self.embed_dim)
+        self.visual: Any = None if text_only else tower(vision, self.embed_dim)
         width = text["width"]
         self.transformer = Layers(width, text["layers"], text["heads"], 4 * width, causal=True)
         self.token_embedding = nn.Embedding(text["vocab_size"], width)
@@ -73,7 +65,7 @@ class TinyClip(nn.Module):
         self.text_projection = nn.Parameter(torch.zeros(width, self.embed_dim))
         self.log_scale = nn.Parameter(torch.tensor(2.66))
         bpe = Path(text["tokenizer_kwargs"]["bpe_path"])
-        self.tokenizer = Tokenizer(bpe if bpe.is_file() else HERE / bpe.name)
+        self.tokenizer = BpeTokenizer(bpe if bpe.is_file() else HERE / bpe.name)
         self._register_load_state_dict_pre_hook(_rename_scale)
 
     @property
@@ -255,119 +247,3 @@ class Layers(nn.Module):
             output = block.mlp["c_proj"]
             assert isinstance(output, nn.Linear)
             yield output
-
-
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = SelfAttention(width, heads)
-        self.mlp = nn.ModuleDict(
-            {"c_fc": nn.Linear(width, hidden), "c_proj": nn.Linear(hidden, width)}
-        )
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + self.attn(self.ln_1(x), mask)
-        return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x))))
-
-
-class SelfAttention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
-        return self.out_proj(attend(query, key, value, self.heads, mask))
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None
-) -> Tensor:
-    """Return softmax(query key' / sqrt(d)) value for [N,Q,C], [N,L,C], [N,L,C] -> [N,Q,C]."""
-    # written out, not scaled_dot_product_attention: that one cannot be differentiated twice
-    query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
-    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
-    if mask is not None:
-        scores = scores + mask.to(scores.dtype)
-    return (scores.softmax(dim=-1).to(value.dtype) @ value).transpose(1, 2).flatten(2)
-
-
-class Tokenizer:
-    """The byte-pair encoding of CLIP with a shortened merge list (equal to open_clip's)."""
-
-    def __init__(self, path: Path) -> None:
-        lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
-        merges = [tuple(line.split()) for line in lines[1 : 49152 - 256 - 2 + 1]]
-        self.bytes = _printable_bytes()
-        letters = list(self.bytes.values())
-        words = letters + [letter + "</w>" for letter in letters]
-        words += ["".join(pair) for pair in merges] + ["<start_of_text>", "<end_of_text>"]
-        self.ids = {word: index for index, word in enumerate(words)}
-        self.ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self.start, self.end = self.ids["<start_of_text>"], self.ids["<end_of_text>"]
-        self.pieces: dict[str, list[int]] = {
-            "<start_of_text>": [self.start],
-            "<end_of_text>": [self.end],
-        }
-
-    def __call__(self, texts: Sequence[str], context: int) -> Tensor:
-        """Return ids [P,context] int64: start, the words, end, zeros."""
-        table = torch.zeros(len(texts), context, dtype=torch.int64)
-        for row, text in zip(table, texts, strict=True):
-            ids = [token for word in self.words(text) for token in self.encode_word(word)]
-            ids = [self.start, *ids[: context - 2], self.end]
-            row[: len(ids)] = torch.tensor(ids)
-        return table
-
-    def overflow(self, text: str, context: int) -> str:
-        """Return the words from the first one that does not fit whole into ``context`` tokens."""
-        words, used = self.words(text), 2
-        for index, word in enumerate(words):
-            used += len(self.encode_word(word))
-            if used > context:
-                return " ".join(words[index:])
-        return ""
-
-    def words(self, text: str) -> list[str]:
-        """Return the cleaned, lower-case words that are encoded one by one."""
-        text = html.unescape(html.unescape(ftfy.fix_text(text)))
-        return WORDS.findall(" ".join(text.split()).lower())
-
-    def encode_word(self, word: str) -> list[int]:
-        """Return the ids of one word, merging its most frequent pairs first."""
-        word = "".join(self.bytes[byte] for byte in word.encode("utf-8"))
-        if word not in self.pieces:
-            parts = [*word[:-1], word[-1] + "</w>"]
-            while len(parts) > 1:
-                pairs = list(pairwise(parts))
-                best = min(pairs, key=lambda pair: self.ranks.get(pair, len(self.ranks)))
-                if best not in self.ranks:
-                    break
-                parts = _merge(parts, best)
-            self.pieces[word] = [self.ids[part] for part in parts]
-        return self.pieces[word]
-
-
-def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
-    merged: list[str] = []
-    index = 0
-    while index < len(parts):
-        if tuple(parts[index : index + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-            index += 2
-        else:
-            merged.append(parts[index])
-            index += 1
-    return merged
-
-
-@cache
-def _printable_bytes() -> dict[int, str]:
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    table = {byte: chr(byte) for byte in plain}
-    return table | {byte: chr(256 + index) for index, byte in enumerate(others)}

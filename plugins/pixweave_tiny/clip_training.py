@@ -37,8 +37,8 @@ from pixweave_tiny.clip_weight_init import architecture, initialise
 from pixweave_tiny.objectives import alignment, contrast, name_loss
 
 if TYPE_CHECKING:
-    from pixweave.train import TrainRun
-    from pixweave_tiny import Clip
+    from pixweave.train import TrainContext
+    from pixweave_tiny.clip_settings import Clip
 
 RENEW = 25  # steps between two renewals of the bank's vectors
 
@@ -46,7 +46,7 @@ RENEW = 25  # steps between two renewals of the bank's vectors
 class ClipTraining:
     """A CLIP under training; see `pixweave.protocols.Training`."""
 
-    def __init__(self, settings: Clip, run: TrainRun) -> None:
+    def __init__(self, settings: Clip, run: TrainContext) -> None:
         self.set, self.run, self.device = settings, run, run.device
         torch.manual_seed(run.seed)
         if settings.init:
@@ -220,8 +220,8 @@ class ClipTraining:
         logits = self.model.log_scale.exp().detach() * found @ text.T
         wrong = -(F.log_softmax(logits, dim=1) * truth / truth.sum(1, keepdim=True)).sum()
         (slope,) = torch.autograd.grad(wrong, images)
-        length = self.set.adversarial * images.shape[-1] / 64
-        length = length * image_corruption.uniform(images, 0, 1)
+        longest = self.set.adversarial * images.shape[-1] / 64
+        length = longest * image_corruption.uniform(images, 0, 1)
         size = slope.flatten(1).norm(dim=1)[:, None, None, None].clamp(min=1e-8)
         return (images.detach() + slope / size * length).clamp(0, 1)
 

@@ -9,7 +9,7 @@ import torch
 from pixweave_tiny.clip_model import Layers, TinyClip
 
 if TYPE_CHECKING:
-    from pixweave_tiny import Clip
+    from pixweave_tiny.clip_settings import Clip
 
 
 def architecture(settings: Clip) -> dict[str, Any]:

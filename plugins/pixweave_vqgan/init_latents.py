@@ -9,29 +9,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixweave.engine.sample_start import sample_picture
+
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
+    from pixweave.component import BuildContext
     from pixweave_vqgan.vqgan_model import VQModel
 
-Start = Callable[["Run", "VQModel", int, int], Tensor]
+Start = Callable[["BuildContext", "VQModel", int, int], Tensor]
 """Gives latents `[1,D,rows,columns]` on the run's device: `start(run, model, rows, columns)`."""
 
 STREAM = "generator/start"
 
 
-def codes(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+def codes(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
     """A random code at each place."""
     drawn = torch.randint(len(model.codebook), (1, rows, columns), generator=run.rng(STREAM))
     return model.look_up(drawn.to(run.device))
 
 
-def one(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+def one(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
     """One random code everywhere."""
     drawn = torch.randint(len(model.codebook), (1, 1, 1), generator=run.rng(STREAM))
     return model.look_up(drawn.expand(1, rows, columns).to(run.device))
 
 
-def noise(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+def noise(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
     """Latents around the mean of the codes, with the deviation that the codes have."""
     book = model.codebook
     drawn = torch.randn((1, book.shape[1], rows, columns), generator=run.rng(STREAM))
@@ -40,12 +42,10 @@ def noise(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
 
 
 def sampled(
-    wishes: list[tuple[str, float]], run: Run, model: VQModel, rows: int, columns: int
+    prompts: list[tuple[str, float]], run: BuildContext, model: VQModel, rows: int, columns: int
 ) -> Tensor:
-    """The codes nearest to a picture that `tiny-dalle` makes for texts with their weights."""
-    from pixweave_dalle.sample_start import first_picture
-
-    picture = first_picture(wishes, run.rng(STREAM), run.device)
+    """The codes nearest to a picture that the sampler draws for texts with their weights."""
+    picture = sample_picture(run, prompts, run.rng(STREAM))
     size = rows * model.factor, columns * model.factor
     picture = F.interpolate(picture, size=size, mode="bicubic", antialias=True)
     with torch.no_grad():
@@ -55,7 +55,7 @@ def sampled(
 def encoded(picture: Callable[[int, int, torch.Generator], Tensor]) -> Start:
     """What the encoder makes of a picture `[1,3,height,width]`, 0..1, drawn at random."""
 
-    def start(run: Run, model: VQModel, rows: int, columns: int) -> Tensor:
+    def start(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
         height, width = rows * model.factor, columns * model.factor
         drawn = picture(height, width, run.rng(STREAM))
         with torch.no_grad():

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from pixweave.errors import RunError
 from pixweave_vqgan.fast_decoder import FastDecoder
 from pixweave_vqgan.init_latents import STARTS, sampled
-from pixweave_vqgan.vqgan_model import load_vqgan
+from pixweave_vqgan.vqgan_model import shared_vqgan
 
 if TYPE_CHECKING:
-    from pixweave.engine.run import Run
-    from pixweave_vqgan import Vqgan
+    from pixweave.component import BuildContext
+    from pixweave_vqgan.vqgan_settings import Vqgan
 
 
 GENTLE = {"0": 0.006, "end": 0.002}
@@ -30,20 +30,20 @@ class VqganPicture:
     one learning rate fits all weights. `average` follows it from step to step.
     """
 
-    def __init__(self, settings: Vqgan, run: Run) -> None:
+    def __init__(self, settings: Vqgan, run: BuildContext) -> None:
         weights, config = settings.files(fetch=True)
-        self.model = load_vqgan(weights, config).to(run.device)
+        self.model = shared_vqgan(weights, config, run.device)
         self.decode = decoder(self.model, run.dtype, settings.compile)
         self.size, self.codes, self.decay = run.size, settings.codes, settings.average
         columns, rows = settings.latents(run.size, self.model.factor)
         book = self.model.codebook
         self.unit = book.std(0)[:, None, None].clamp(min=1e-6)
         self.low, self.high = (edge[:, None, None] / self.unit for edge in book.aminmax(dim=0))
-        wishes = settings.wishes(run.recipe)
+        prompts = settings.prompts_to_sample(run.recipe)
         named = settings.start if settings.start not in ("auto", "sample") else "codes"
-        if wishes:
+        if prompts:
             self.natural_rate = GENTLE
-            start = sampled(wishes, run, self.model, rows, columns) / self.unit
+            start = sampled(prompts, run, self.model, rows, columns) / self.unit
         else:
             start = STARTS[named](run, self.model, rows, columns) / self.unit
         self.latent = start.contiguous().requires_grad_()
@@ -127,8 +127,10 @@ def decoder(
             made: Tensor = compile_(latent)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             first = str(error).strip().split("\n", 1)[0]
-            raise RunError(f"torch cannot compile the decoder here: {first}; "
-                           "remove 'compile' from the generator") from None  # fmt: skip
+            raise RunError(
+                f"torch cannot compile the decoder here: {first}; "
+                "remove 'compile' from the generator"
+            ) from None
         return made
 
     return decode

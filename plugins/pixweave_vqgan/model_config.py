@@ -14,8 +14,16 @@ VQ = "taming.models.vqgan.VQModel"
 GUMBEL = "taming.models.vqgan.GumbelVQ"
 TRANSFORMER = "taming.models.cond_transformer.Net2NetTransformer"
 
-_LAYERS = {"ch", "ch_mult", "num_res_blocks", "attn_resolutions", "in_channels", "out_ch",
-           "resolution", "z_channels"}  # fmt: skip
+_LAYERS = {
+    "ch",
+    "ch_mult",
+    "num_res_blocks",
+    "attn_resolutions",
+    "in_channels",
+    "out_ch",
+    "resolution",
+    "z_channels",
+}
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,10 @@ def read_config(path: Path) -> Config:
         said = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(f"'{path}' is no config of taming-transformers: {said}") from None
     if target not in (VQ, GUMBEL):
-        raise RunError(f"'{path}' describes a {target}; known are {VQ}, {GUMBEL}, and "
-                       f"{TRANSFORMER} over one of them")  # fmt: skip
+        raise RunError(
+            f"'{path}' describes a {target}; known are {VQ}, {GUMBEL}, and "
+            f"{TRANSFORMER} over one of them"
+        )
     _check(path, params)
     return Config(path, params, target == GUMBEL, prefix)
 

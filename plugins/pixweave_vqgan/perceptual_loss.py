@@ -1,26 +1,28 @@
-"""The perceptual loss of a VQGAN under training."""
+"""The perceptual loss of a VQGAN under training, by the features of a perceptor (LPIPS' idea)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from pixweave import RunError
 
-class Eye(nn.Module):
-    """How different pictures look to the embedded CLIP: features of its layers, whole and crop."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        from pixweave_tiny.clip_model import load_tiny_clip
+class PerceptualLoss:
+    """How different pictures look to a perceptor: features of its layers, of the whole and a crop.
 
-        clip = load_tiny_clip()
-        self.tower: Any = clip.visual
-        self.side: int = clip.image_size
+    After Zhang et al. 2018 (LPIPS), without trained weights on the channels.
+    """
 
-    def forward(self, made: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
+    def __init__(self, perceptor: Any) -> None:
+        if not hasattr(perceptor, "features"):
+            raise RunError("the perceptor gives no features; use 'tiny', or set perceptual=0")
+        self.perceptor, self.side = perceptor, int(perceptor.size)
+
+    def __call__(self, made: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
         """Return the mean squared difference of normalised features of `[B,3,S,S]`; about 0..2."""
         both = torch.cat([made, images])
         views = [F.interpolate(both, size=(self.side,) * 2, mode="bilinear", antialias=True)]
@@ -38,14 +40,5 @@ class Eye(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return features of every depth, `[N,places,C]`, of mean 0 and deviation 1 over C."""
-        if hasattr(self.tower, "maps"):
-            found = [each.flatten(2).transpose(1, 2) for each in self.tower.maps(x)]
-        else:
-            tower = self.tower
-            x = tower.conv1(x).flatten(2).transpose(1, 2)
-            x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1)
-            x = tower.ln_pre(x + tower.positional_embedding.to(x.dtype))
-            found = [x]
-            for block in tower.transformer.resblocks:
-                found.append(x := block(x, None))
+        found = self.perceptor.features(x)
         return [F.layer_norm(each.float(), each.shape[-1:]) for each in found]

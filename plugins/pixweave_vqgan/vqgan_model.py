@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,11 @@ class VQModel(nn.Module):
         depth = layers["z_channels"]
         with contextlib.redirect_stdout(io.StringIO()):  # the decoder prints its shape
             self.encoder, self.decoder = Encoder(**layers), Decoder(**layers)
-        book = {"embed" if gumbel else "embedding": nn.Embedding(count, dim)}
+        weight = torch.empty(count, dim)
+        if not weight.is_meta:  # to initialise one imports torch._dynamo, a second
+            nn.init.normal_(weight)
+        codes = nn.Embedding(count, dim, _weight=weight)
+        book = {"embed" if gumbel else "embedding": codes}
         votes = {"proj": nn.Conv2d(depth, count, 1)} if gumbel else {}
         self.quantize = nn.ModuleDict({**book, **votes})
         self.quant_conv = nn.Conv2d(depth, dim, 1)
@@ -107,6 +112,19 @@ def load_vqgan(weights: Path = WEIGHTS, config: Path | None = None) -> VQModel:
             raise RunError(f"'{weights}' does not fit '{described.path}': the file {fault}")
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+_shared: weakref.WeakValueDictionary[tuple[Any, ...], VQModel] = weakref.WeakValueDictionary()
+
+
+def shared_vqgan(weights: Path, config: Path, device: torch.device) -> VQModel:
+    """The same, on a device; of the same files there is one model, as long as anyone has it."""
+    files = tuple((path, path.stat().st_mtime_ns) for path in (weights, config) if path.is_file())
+    key = (*files, str(device))
+    model = _shared.get(key)
+    if model is None:
+        model = _shared[key] = load_vqgan(weights, config).to(device)
+    return model
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -27,13 +27,13 @@ from torch.nn import functional as F
 
 from pixweave_vqgan.codebook_ema import Codebook
 from pixweave_vqgan.model_config import VQ
-from pixweave_vqgan.perceptual_loss import Eye
+from pixweave_vqgan.perceptual_loss import PerceptualLoss
 from pixweave_vqgan.vqgan_model import VQModel
 from pixweave_vqgan.weight_init import architecture, initialise
 
 if TYPE_CHECKING:
-    from pixweave.train import TrainRun
-    from pixweave_vqgan import VqganTrainer
+    from pixweave.train import TrainContext
+    from pixweave_vqgan.vqgan_settings import VqganTrainer
 
 SEEN = 1024  # pictures that `measure` looks at, at most
 
@@ -41,7 +41,7 @@ SEEN = 1024  # pictures that `measure` looks at, at most
 class VqganTraining:
     """A VQGAN under training; see `pixweave.protocols.Training`."""
 
-    def __init__(self, settings: VqganTrainer, run: TrainRun) -> None:
+    def __init__(self, settings: VqganTrainer, run: TrainContext) -> None:
         self.set, self.run, self.device = settings, run, run.device
         with torch.random.fork_rng():
             torch.manual_seed(run.seed)
@@ -56,7 +56,9 @@ class VqganTraining:
         self.optimizer = torch.optim.AdamW(self.weights, betas=(0.9, 0.99), weight_decay=1e-4)
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), betas=(0.5, 0.9))
         self.book = Codebook(self.model.codebook, self.average.codebook)
-        self.eye = Eye().to(self.device) if settings.perceptual else None
+        self.perceptual_loss: PerceptualLoss | None = None
+        if settings.perceptual:
+            self.perceptual_loss = PerceptualLoss(run.make(settings.perceptor))
 
     def step(self, step: int) -> Mapping[str, float]:
         """Do one update; psnr in dB and the share of codes in use are of this batch."""
@@ -214,9 +216,9 @@ class VqganTraining:
         edges = sum(F.l1_loss(made.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3))
         loss = apart + wish.edges * edges
         metrics = {"l1": F.l1_loss(made, images).item()}
-        if self.eye is not None:
+        if self.perceptual_loss is not None:
             with self._autocast():
-                felt = self.eye(made, images, rng)
+                felt = self.perceptual_loss(made, images, rng)
             loss = loss + wish.perceptual * felt
             metrics["felt"] = felt.item()
         return loss, metrics

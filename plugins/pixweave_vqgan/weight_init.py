@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pixweave_vqgan.vqgan_model import VQModel
 
 if TYPE_CHECKING:
-    from pixweave_vqgan import VqganTrainer
+    from pixweave_vqgan.vqgan_settings import VqganTrainer
 
 OFFSET = 2.0
 

@@ -12,8 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from pixweave.errors import MissingError
-from pixweave.timeline.expressions import Wrong
+from pixweave.errors import InvalidValue, MissingError
 
 RAW = ("{}",)
 MOST = 10_000_000
@@ -37,18 +36,18 @@ def everyday(count: int = 100) -> tuple[str, ...]:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file without empty ones; Wrong says what is wrong with the file."""
+    """The lines of a text file without empty ones; InvalidValue says what is wrong with it."""
     try:
         if path.stat().st_size > MOST:
-            raise Wrong("is too large for a list of texts")
+            raise InvalidValue("is too large for a list of texts")
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise Wrong(f"cannot be read: {error.strerror}") from None
+        raise InvalidValue(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Wrong("is not UTF-8 text") from None
+        raise InvalidValue("is not UTF-8 text") from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
-        raise Wrong("holds no line of text")
+        raise InvalidValue("holds no line of text")
     return found
 
 

@@ -17,15 +17,15 @@ from pixweave.protocols import Scores
 from pixweave_zeroshot import templates as texts
 
 if TYPE_CHECKING:
-    from pixweave.engine.context import Bench
+    from pixweave.component import BuildContext
     from pixweave.protocols import Perceptor
-    from pixweave_zeroshot import ZeroShot
+    from pixweave_zeroshot.zero_shot_settings import ZeroShot
 
 
 class ZeroShotJudge:
     """Labels as vectors, and what a picture's vector says about them."""
 
-    def __init__(self, settings: ZeroShot, run: Bench) -> None:
+    def __init__(self, settings: ZeroShot, run: BuildContext) -> None:
         self.perceptor = settings.perceptor or next(iter(run.perceptors))
         self._eye: Perceptor = run.perceptors[self.perceptor]
         self.size = self._eye.size
@@ -69,9 +69,7 @@ class ZeroShotJudge:
 
     def _each(self, logits: Tensor, others: Tensor) -> Tensor:
         """Each label `[N, L]` against the background, as if both were equally likely."""
-        columns = [
-            logits[:, i] - _mean(others, self._far[:, i]) for i in range(logits.shape[1])
-        ]
+        columns = [logits[:, i] - _mean(others, self._far[:, i]) for i in range(logits.shape[1])]
         return torch.stack(columns, dim=1).sigmoid()
 
     def _described(self, patterns: int) -> str:
@@ -85,12 +83,14 @@ class ZeroShotJudge:
 
 
 def class_weights(
-    encode: Callable[[list[str]], Tensor], named: Mapping[str, Sequence[str]],
+    encode: Callable[[list[str]], Tensor],
+    named: Mapping[str, Sequence[str]],
     patterns: Sequence[str],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Unit vectors `[D, L]` of the labels: the mean over their texts in every template."""
-    filled = [[p.replace("{}", text) for text in several for p in patterns]
-              for several in named.values()]  # fmt: skip
+    filled = [
+        [p.replace("{}", text) for text in several for p in patterns] for several in named.values()
+    ]
     vectors = encode([text for group in filled for text in group])
     groups = vectors.split([len(group) for group in filled])
     return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=1).T
@@ -103,14 +103,13 @@ def _patterns(found: Sequence[str] | str, perceptor: Perceptor) -> Sequence[str]
     return own or texts.templates("simple" if found == "auto" else found)
 
 
-def _temperature(
-    perceptor: Perceptor, wish: float | None, name: str
-) -> tuple[float, float | None]:
+def _temperature(perceptor: Perceptor, wish: float | None, name: str) -> tuple[float, float | None]:
     """The factor on cosines, and what is added where the model learnt by a sigmoid."""
     scale = wish if wish is not None else getattr(perceptor, "logit_scale", None)
     if scale is None:
-        raise RunError(f"perceptor '{name}' has no logit_scale of its own; set 'scale', such as "
-                       "100 for a CLIP")  # fmt: skip
+        raise RunError(
+            f"perceptor '{name}' has no logit_scale of its own; set 'scale', such as 100 for a CLIP"
+        )
     return float(scale), getattr(perceptor, "logit_bias", None)
 
 

@@ -1,0 +1,44 @@
+"""Memory: what a run needs, and errors that say which settings need less."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+from pixweave.errors import OutOfMemoryError, PixweaveError
+
+
+class MemoryGuard:
+    """Turns a full device into an OutOfMemoryError that names the settings that help."""
+
+    def __init__(self, hint: str) -> None:
+        self._hint = hint
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        words = ("out of memory", "can't allocate memory", "not enough memory")
+        full = isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError)
+            and not isinstance(error, PixweaveError)
+            and any(word in str(error).lower() for word in words)
+        )
+        if full:
+            raise OutOfMemoryError(
+                f"out of memory ({str(error).splitlines()[0] if str(error) else 'no details'}); "
+                f"{self._hint}"
+            ) from error
+
+
+def peak_memory_mb(device: torch.device) -> float | None:
+    """Most memory used so far, in MB: of the GPU if there is one, else of the process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)

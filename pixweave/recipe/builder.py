@@ -1,0 +1,229 @@
+"""RecipeBuilder: from one merged tree to a Recipe whose parts have all been asked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pixweave.component import Part, Settings, part_settings
+from pixweave.errors import Issue, RecipeError, did_you_mean
+from pixweave.recipe import check_schedules, stage_reader, top_level
+from pixweave.recipe.layers import DEFAULT, Layers
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.part_reader import PartReader, bad_prompts, locate, nested_parts
+from pixweave.recipe.recipe import Recipe
+from pixweave.recipe.section_reader import check_sections, read_sections
+from pixweave.recipe.sections import CropSettings, OptimizerSettings
+from pixweave.recipe.top_level import GeneralSettings
+from pixweave.recipe.validation import GENERAL, Subject, Validator
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from pixweave.plugins import Plugins
+
+S = TypeVar("S", bound=Settings)
+
+
+class RecipeBuilder:
+    """Turns one merged tree into a Recipe; `written` is the tree with its short forms."""
+
+    def __init__(self, plugins: Plugins, tree: Node, written: Node, layers: Layers) -> None:
+        self.plugins, self.tree, self.written, self.layers = plugins, tree, written, layers
+        self.check = Validator(plugins)
+        self.check.issues += layers.unstated
+
+    def recipe(self, name: str, folder: Path) -> Recipe:
+        """The recipe; RecipeError with all issues if there are any."""
+        self._check_keys()
+        general = self.check.settings(GeneralSettings, self._only(GeneralSettings), GENERAL)
+        crops = self._section("crops", CropSettings)
+        optimizer = self._section("optimizer", OptimizerSettings)
+        inputs: dict[str, Any] = read_sections(self.tree, self.check)
+        reader = stage_reader.StageReader(self.plugins, self.check)
+        stages, first = reader.read(self.tree), reader.first(self.tree)
+        draws = "stages" not in self.tree or (first is not None and "draw" in first.can)
+        parts = self._parts(draws)
+        if first is not None:
+            stage_reader.check_use(self.check, self.written, first, parts["export"])
+        if general is not None:
+            sections = {"crops": crops, "optimizer": optimizer, **inputs}
+            every = [part for group in (*parts.values(), stages) for part in group]
+            check_schedules.check_values(self.check, self.tree, general, sections, every)
+        self._raise_issues()
+        assert general is not None
+        assert crops is not None
+        assert optimizer is not None
+        recipe = Recipe(
+            title=general.title,
+            name=name,
+            folder=folder,
+            seed=secrets.randbits(32) if general.seed == "random" else general.seed,
+            size=general.size,
+            steps=general.steps,
+            fps=general.fps,
+            device=general.device,
+            precision=general.precision,
+            inputs=general.inputs,
+            generator=parts["generator"][0],
+            perceptors=parts["perceptors"],
+            losses=parts["losses"],
+            augmentations=parts["augmentations"],
+            filters=parts["filters"],
+            exports=parts["export"],
+            crops=crops,
+            optimizer=optimizer,
+            stages=stages,
+            **inputs,
+            sampler=self._sampler(),
+            sources=tuple(self.layers.texts),
+            tree=self.tree,
+            labels=self.layers.labels,
+        )
+        return self._checked(recipe)
+
+    def _sampler(self) -> Part | None:
+        """The sampler that generators start from, where there is one; no recipe names it yet."""
+        name = top_level.DEFAULT_SAMPLER
+        if name not in self.plugins.offers("sampler"):
+            return None
+        return PartReader(self.plugins, self.check).default("sampler", name)
+
+    def _raise_issues(self) -> None:
+        if self.check.issues:
+            raise RecipeError(dict.fromkeys(self.check.issues))
+
+    def _check_keys(self) -> None:
+        short = stage_reader.short_keys(self.written, self.plugins)
+        known = [*top_level.TOP_LEVEL, *short]
+        for key, node in self.written.items():
+            if key in top_level.TOP_LEVEL or key.startswith("x-"):
+                continue
+            home = self.check.home_of(key, GENERAL)
+            message = f"'{key}' is not a key of recipes"
+            self.check.fail(node.place, message, home or did_you_mean(key, known))
+        do = self.written.get("do")
+        stages = self.plugins.offers("stage")
+        if do is not None and do.value not in stages:
+            known = [*stages, top_level.DEFAULT_DO]
+            message = f"'{do.value}' is nothing that a recipe can do"
+            self.check.fail(do.mark, message, did_you_mean(str(do.value), known))
+
+    def _only(self, model: type[BaseModel]) -> Node:
+        entries = {k: n for k, n in self.tree.items() if k in model.model_fields}
+        return replace(self.tree, value=entries)
+
+    def _section(self, key: str, model: type[S]) -> S | None:
+        node = self.tree.get(key) or Node({}, self.tree.mark)
+        if not isinstance(node.value, dict):
+            self.check.fail(
+                node.mark,
+                f"'{key}' must be a mapping of settings",
+                f"write '{key}: {{{next(iter(model.model_fields))}: ...}}'",
+            )
+            return None
+        return self.check.settings(model, node, Subject(key, f"{key}.", core=True))
+
+    def _parts(self, draws: bool) -> dict[str, tuple[Part, ...]]:
+        reader = PartReader(self.plugins, self.check)
+        self._check_prompts()
+        parts = {key: reader.read(self.tree, key) for key in top_level.KINDS}
+        wanted = [self.written.get("prompts"), self.written.get("losses")]
+        empty = all(n is None or n.value in (None, []) or n.mark == DEFAULT for n in wanted)
+        guided = all("without_losses" not in part.settings.can for part in parts["generator"])
+        if draws and empty and guided:
+            top = self.layers.found[-1] if self.layers.found else self.tree
+            self.check.fail(
+                top.mark,
+                "the recipe has no prompts and no losses",
+                "add 'prompts: [a fox in snow]'",
+            )
+        self._check_files(parts["export"])
+        return parts
+
+    def _check_prompts(self) -> None:
+        for node in bad_prompts(self.written):
+            self.check.fail(
+                node.mark,
+                "a prompt must be a text, or a mapping with 'text' or 'image'",
+                "put a number in quotes",
+            )
+        if "prompts" in self.tree:  # it could not be made into losses
+            self.check.fail(
+                self.tree["prompts"].mark,
+                "'prompts' must be a list of texts",
+                "write 'prompts: [a fox in snow]'",
+            )
+
+    def _check_files(self, exports: Sequence[Part]) -> None:
+        seen = set()
+        for part in exports:
+            file = getattr(part.settings, "file", None)
+            if not isinstance(file, str):
+                continue
+            if file in seen:
+                message = f"'{file}' is exported twice"
+                self.check.fail(part.locate("file"), message, "choose another name")
+            seen.add(file)
+
+    def _checked(self, recipe: Recipe) -> Recipe:
+        """The recipe after its parts were asked; RecipeError if one of them refuses it.
+
+        The generator sees the size that was asked for, the other parts the one that it makes.
+        """
+        for key, issue in check_sections(recipe, self.plugins):
+            where = locate(self.tree[key], issue.setting)
+            self.check.fail(where, f"'{key}': {issue.message}", issue.hint)
+        warnings = self._ask(recipe.generator, recipe)
+        fitted = recipe if self.check.issues else self._fitted(recipe, warnings)
+        for part in recipe.parts:
+            if part is not recipe.generator:
+                warnings += self._ask(part, fitted)
+        for stage in recipe.stages:
+            warnings += self._ask(stage, _within_stage(fitted, stage))
+        self._raise_issues()
+        return replace(fitted, warnings=tuple(dict.fromkeys(warnings)))
+
+    def _fitted(self, recipe: Recipe, warnings: list[Issue]) -> Recipe:
+        part = recipe.generator
+        asked = self.tree.get("size")
+        try:
+            size = top_level.read_size(tuple(part.settings.fit_size(recipe.size)))
+        except Exception as error:  # a plugin's own method broke
+            self.check.fail(part.mark, f"{part.name} makes no such size: {error}")
+            return recipe
+        if size == recipe.size or asked is None:  # nobody asked for the default size
+            return replace(recipe, size=size)
+        old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
+        message = f"size {old} becomes {new}, the nearest that {part.name} makes"
+        warnings.append(Issue.at(asked.mark, message))
+        return replace(recipe, size=size)
+
+    def _ask(self, part: Part, recipe: Recipe) -> list[Issue]:
+        """The warnings of a part and of the parts in it; what they refuse is noted."""
+        warnings: list[Issue] = []
+        for one in (part, *nested_parts(part.settings)):
+            try:
+                issues = list(one.settings.check(recipe))
+            except Exception as error:  # a plugin's own check broke
+                message = f"{one.name} cannot check the recipe: {type(error).__name__}: {error}"
+                self.check.fail(one.mark, message, f"plugin {one.plugin} is at fault")
+                continue
+            for issue in issues:
+                where = one.locate(issue.setting)
+                placed = replace(issue, where=where, message=f"{one.name}: {issue.message}")
+                (self.check.issues if issue.fatal else warnings).append(placed)
+        return warnings
+
+
+def _within_stage(recipe: Recipe, stage: Part) -> Recipe:
+    """The recipe as the parts of a stage see it: with the stage's own perceptors and losses."""
+    own = {
+        name: getattr(stage.settings, name)
+        for name in ("perceptors", "losses")
+        if name in part_settings(type(stage.settings)) and getattr(stage.settings, name)
+    }
+    return replace(recipe, **own)

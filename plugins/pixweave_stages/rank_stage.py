@@ -1,0 +1,60 @@
+"""Stage `rank`: pictures in the order of a score, the best first."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixweave import Component, Field, MissingError, Part, PartOf
+from pixweave.recipe.path_types import Inputs, TableName
+from pixweave_stages.stage_inputs import INPUT, take_pictures
+
+if TYPE_CHECKING:
+    from pixweave.events import Event
+    from pixweave.pipeline.stage_runner import StageContext
+
+
+class RankStage(Component):
+    """Order pictures by prompts and losses: score = negative weighted loss, the best first."""
+
+    input: Inputs = Field((), description=INPUT)
+    keep: int | None = Field(None, ge=1, description="how many go on; by default all")
+    file: TableName = Field("ranking.csv", description="table of places and scores")
+    losses: tuple[Part, ...] = PartOf(
+        "loss", many=True, description="what is wanted of the pictures, besides the prompts"
+    )
+    perceptors: tuple[Part, ...] = PartOf(
+        "perceptor",
+        many=True,
+        default=None,
+        description="what understands the pictures; by default the recipe's",
+    )
+
+    def build(self, run: StageContext) -> Any:
+        """A function that scores one picture after the other."""
+        from pixweave.engine.ranking import Ranker
+        from pixweave.events import Event
+
+        def rank(came: Sequence[str]) -> Generator[Event, None, list[str]]:
+            pictures = take_pictures(run.part, came, self.input)
+            ranker = Ranker(run.recipe, self.losses, self.perceptors, run.prebuilt)
+            scored = []
+            for path in pictures:
+                if run.stop():
+                    return pictures
+                try:
+                    scored.append((ranker(Path(path)), path))
+                except MissingError as error:
+                    yield Event("warning", {"message": f"not ranked: {error}"})
+            scored.sort(key=lambda pair: -pair[0])
+            rows = [
+                {"place": place, "score": round(score, 6), "path": run.relative(path)}
+                for place, (score, path) in enumerate(scored, 1)
+            ]
+            kept = [path for _, path in scored][: self.keep]
+            run.save_table(self.file, rows, ("place", "score", "path"))
+            yield Event("ranked", {"rows": rows, "kept": len(kept)})
+            return kept
+
+        return rank
