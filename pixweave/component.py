@@ -42,7 +42,9 @@ __all__ = [
 class Settings(BaseModel):
     """A frozen set of typed values; unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 class Component(Settings):

@@ -1,5 +1,8 @@
 """The hooks. Each takes no argument and returns `{name: Component subclass}`.
 
+A large plugin may return where the class stands instead, `{name: "module:Class"}`: its module is
+imported when the component is first used.
+
 A plugin is a module with any of these functions, marked with `@pixweave.hookimpl`. What the
 component's `build(run)` must return is in `pixweave.protocols`, a class for each hook.
 """
@@ -13,7 +16,7 @@ from pixweave.component import Component
 hookspec = pluggy.HookspecMarker("pixweave")
 hookimpl = pluggy.HookimplMarker("pixweave")
 
-Offers = dict[str, type[Component]]
+Offers = dict[str, type[Component] | str]
 
 
 @hookspec

@@ -32,14 +32,26 @@ HOOKS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-@dataclass(frozen=True)
 class RegisteredComponent:
     """One component and the plugin that it came from."""
 
-    kind: str
-    name: str
-    component: type[Component]
-    plugin: str
+    def __init__(self, kind: str, name: str, offered: Any, plugin: str) -> None:
+        self.kind, self.name, self.plugin = kind, name, plugin
+        self._offered = offered
+        if not isinstance(offered, str):
+            _ = self.component  # what is wrong with it is said now
+
+    @functools.cached_property
+    def component(self) -> type[Component]:
+        """The component, imported when it is first asked for; PluginError if it is wrong."""
+        said = f"{HOOKS[self.kind]}() of plugin '{self.plugin}'"
+        made = self._offered
+        if isinstance(made, str):
+            made = _import_component(self.name, made, said)
+        checked = _checked(self.name, made, said)
+        if self.kind == "trainer":
+            _check_trainer(checked, said)
+        return checked
 
 
 @dataclass
@@ -105,7 +117,8 @@ class Plugins:
         plugins.without, plugins._entry_points = tuple(without), entry_points
         if entry_points:
             for point in sorted(importlib.metadata.entry_points(group="pixweave")):
-                plugins._load(point.name, _origin(point), point.load, _version(point))
+                origin, version = _origin(point.dist)
+                plugins._load(point.name, origin, point.load, version)
         for folder in folders:
             plugins._folders.append(os.path.abspath(folder))
             for path in _plugin_files(Path(folder)):
@@ -184,6 +197,17 @@ class Plugins:
             return known[suffix]
         raise LookupError(f"no exporter writes '{suffix}' files", did_you_mean(suffix, known))
 
+    def import_all(self) -> None:
+        """Import every component, also those of which only the place is known; find broken ones."""
+        for plugin in self.loaded.values():
+            had_torch = "torch" in sys.modules
+            try:
+                for offer in plugin.offers:
+                    _ = offer.component
+            except PluginError as error:
+                plugin.offers, plugin.broken = [], str(error)
+            plugin.heavy |= not had_torch and "torch" in sys.modules
+
     @property
     def broken(self) -> dict[str, str]:
         """Name of each broken plugin -> the reason."""
@@ -238,10 +262,12 @@ class Plugins:
                     f"it returned {indefinite(type(returned).__name__)}"
                 )
             for name, component in returned.items():
-                made = _checked(name, component, hook, plugin)
-                if kind == "trainer":
-                    _check_trainer(made, f"{hook}() of plugin '{plugin}'")
-                yield RegisteredComponent(kind, name, made, plugin)
+                if not isinstance(name, str) or not _NAME.fullmatch(name):
+                    raise PluginError(
+                        f"{hook}() of plugin '{plugin}': {name!r} is no name; use lower case "
+                        "letters, digits and _"
+                    )
+                yield RegisteredComponent(kind, name, component, plugin)
 
 
 def _place(module: Any) -> str:
@@ -250,11 +276,17 @@ def _place(module: Any) -> str:
     return f"{module.__module__}:{inside}" if inside else str(getattr(module, "__name__", ""))
 
 
-def _checked(name: Any, component: Any, hook: str, plugin: str) -> type[Component]:
+def _import_component(name: str, place: str, said: str) -> Any:
+    """What stands at `module:Class`; PluginError if it cannot be imported."""
+    module, _, inside = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), inside)
+    except Exception as error:  # whatever a stranger's module raises
+        raise PluginError(f"{said}: '{name}' is at '{place}': {_reason(error)}") from error
+
+
+def _checked(name: str, component: Any, said: str) -> type[Component]:
     """The component, or PluginError naming the rule that it breaks."""
-    said = f"{hook}() of plugin '{plugin}'"
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(f"{said}: {name!r} is no name; use lower case letters, digits and _")
     if not (inspect.isclass(component) and issubclass(component, Component)):
         raise PluginError(
             f"{said}: '{name}' must be a subclass of pixweave.Component, not {component!r}"
@@ -348,10 +380,9 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _origin(point: importlib.metadata.EntryPoint) -> str:
-    name = point.dist.name if point.dist else "unknown"
-    return "bundled" if name == "pixweave" else name
-
-
-def _version(point: importlib.metadata.EntryPoint) -> str:
-    return point.dist.version if point.dist else ""
+@functools.cache
+def _origin(dist: importlib.metadata.Distribution | None) -> tuple[str, str]:
+    """Where a plugin came from, and its version; parsed once for each installed package."""
+    if dist is None:
+        return "unknown", ""
+    return ("bundled" if dist.name == "pixweave" else dist.name), dist.version

@@ -39,7 +39,7 @@ def reference() -> str:
     }
     sections = [
         "# Reference\n\nWritten by `python scripts/reference.py` from the code; do not edit.",
-        "## Commands\n\n" + "\n\n".join(_command(*item) for item in cli.commands.items()),
+        "## Commands\n\n" + "\n\n".join(_command(*item) for item in cli.all_commands().items()),
         "## Parts\n\n" + "\n\n".join(map(_part, listed)),
         "## Stages\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "stage"),
         "## Trainers\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "trainer"),

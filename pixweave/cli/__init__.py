@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import sys
@@ -14,6 +15,21 @@ from pixweave.errors import PixweaveError, RecipeError
 
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins
+
+
+_MODULES = {
+    "run": ("run",),
+    "train": ("train",),
+    "classify": ("classify",),
+    "index": ("index",),
+    "search": ("search",),
+    "recipes": ("validate", "explain", "ls", "cat", "cp", "schema"),
+    "models": ("models",),
+    "plugins": ("plugins", "show"),
+}
+"""Module of this room -> the verbs in it. Only that of the verb that runs is imported."""
+
+_MODULE_OF = {verb: module for module, verbs in _MODULES.items() for verb in verbs}
 
 
 class State:
@@ -35,6 +51,22 @@ class State:
 
 class Verbs(click.Group):
     """A group whose verbs all take the common options and report pixweave's errors alike."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all verbs, sorted."""
+        return sorted(_MODULE_OF)
+
+    def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
+        """The verb of that name, imported when it is asked for; None if there is none."""
+        if cmd_name not in self.commands and cmd_name in _MODULE_OF:
+            module = importlib.import_module(f"pixweave.cli.{_MODULE_OF[cmd_name]}")
+            self.add_command(getattr(module, cmd_name), cmd_name)
+        return self.commands.get(cmd_name)
+
+    def all_commands(self) -> dict[str, click.Command]:
+        """Every verb by its name, in the order of the documentation."""
+        found = {name: self.get_command(None, name) for name in _MODULE_OF}
+        return {name: command for name, command in found.items() if command is not None}
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         """Add a verb, with `--plugins-dir`, `--without` and `--offline`."""
@@ -151,14 +183,3 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Entry point of the `pixweave` command."""
     cli()
-
-
-def _add_verbs() -> None:
-    from pixweave.cli import classify, index, models, plugins, recipes, run, search, train
-
-    for module in (run, train, classify, index, search, recipes, models, plugins):
-        for verb in module.VERBS:
-            cli.add_command(verb)
-
-
-_add_verbs()

@@ -329,6 +329,3 @@ def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool)
         raise RunError(
             f"{len(clashes)} of {len(steps)} pictures were not sorted: nothing is replaced"
         )
-
-
-VERBS = (classify,)

@@ -286,6 +286,3 @@ def _self_check(ctx: click.Context, perceptor: str, device: str) -> int:
 def echo(text: str) -> None:
     """Print text whose names may be no text: their own bytes come out."""
     click.echo(os.fsencode(text), nl=False)
-
-
-VERBS = (index,)

@@ -234,6 +234,3 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | 
             bars.update(tasks[file], completed=done, total=total)
 
         yield report
-
-
-VERBS = (models,)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """List the plugins, what they offer, and which are broken and why."""
-    found = list(ctx.obj.plugins().loaded.values())
+    known = ctx.obj.plugins()
+    known.import_all()
+    found = list(known.loaded.values())
     if as_json:
         click.echo(json.dumps([_plugin_json(p) for p in found], indent=2))
         return
@@ -211,6 +213,3 @@ def _offer_json(offer: RegisteredComponent) -> dict[str, Any]:
         "schema": offer.component.model_json_schema(),
         "example": example(offer),
     }
-
-
-VERBS = (plugins, show)

@@ -247,6 +247,3 @@ def _write(target: Path, data: bytes, force: bool) -> None:
             part.write_bytes(data)
     except OSError as error:
         raise RunError(f"'{target}' cannot be written: {error.strerror}") from None
-
-
-VERBS = (validate, explain, ls, cat, cp, schema)

@@ -216,6 +216,3 @@ class Signals:
             raise KeyboardInterrupt
         self.asked = True
         self.exit_code = 128 + number
-
-
-VERBS = (run,)

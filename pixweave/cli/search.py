@@ -242,6 +242,3 @@ def _print(hits: list[Hit], form: str, null: bool) -> None:
             echo(row(hit) + "\n")
         else:
             echo(f"{hit.path}\n")
-
-
-VERBS = (search,)

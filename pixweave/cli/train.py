@@ -326,6 +326,3 @@ def _check(plan: Plan, stop: Callable[[], bool], as_json: bool) -> str:
     where = f"{_count(plan.steps, 'step')} at {plan.side} px, seed {plan.seed}, into {plan.out}"
     click.echo(f"trainer {plan.trainer}: {where}; work folder {plan.work}")
     return "done"
-
-
-VERBS = (train,)

@@ -24,6 +24,7 @@ from pixweave.errors import MissingError, RunError, did_you_mean
 from pixweave.models import catalogue, open_clip_weights
 from pixweave.models.catalogue import HUB, Model, ModelFile
 from pixweave.models.fetch import Fault, Limits, fetch, forget, sync, writing
+from pixweave.models.home_folder import home, offline_by
 
 Report = Callable[[str, int, int | None], None]
 """Told the name of a file, how many bytes of it are there, and of how many (None: not known)."""
@@ -57,25 +58,6 @@ class Check:
     path: Path
     sha256: str
     fault: str = ""
-
-
-def home() -> Path:
-    """PIXWEAVE_HOME, or the platform's cache folder for pixweave."""
-    if named := os.environ.get("PIXWEAVE_HOME"):
-        return Path(named).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("pixweave", appauthor=False)
-
-
-def offline_by() -> str:
-    """What forbids the network: an environment variable, `--offline`, or '' for nothing."""
-    for name in ("PIXWEAVE_OFFLINE", "HF_HUB_OFFLINE"):
-        if os.environ.get(name) == "--offline":
-            return "--offline"
-        if os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on"):
-            return name
-    return ""
 
 
 @dataclass

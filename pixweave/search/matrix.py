@@ -63,6 +63,9 @@ def load_matrix(store: Store, model: Model) -> Matrix:
     """
     name = f"model{model.id}"
     if not store.read_only:
+        with contextlib.suppress(OSError):  # a rebuild may take its files away just now
+            if (found := _File(store, model, name).current()) is not None:
+                return found
         from filelock import FileLock
 
         with contextlib.suppress(OSError), FileLock(store.folder / f"{name}.lock"):
@@ -76,7 +79,21 @@ class _File:
         self.store, self.model, self.name = store, model, name
         self.head = store.folder / f"{name}.json"
 
+    def current(self) -> Matrix | None:
+        """The matrix as it lies there, if nothing is to be written; needs no lock."""
+        found = self._header()
+        if found is None:
+            return None
+        made = self._mapped(found[1], found[0])
+        last = int(made.ids[-1]) if found[0] else 0
+        newer = next(self.store.rows_after(self.model.id, last), None)
+        return None if newer is not None or self._too_many_dead(found[0]) else made
+
+    def _too_many_dead(self, total: int) -> bool:
+        return total - self.model.count > max(1000, MOST_DEAD * total)
+
     def updated(self) -> Matrix:
+        """The matrix after the newer rows were written behind it; only under the lock."""
         found = self._header()
         if found is None:
             return self._rebuilt()
@@ -85,7 +102,7 @@ class _File:
         last = int(np.memmap(ids, np.int64, "r", shape=(count,))[-1]) if count else 0
         added = self._append(generation, count, last)
         total = count + added
-        if total - self.model.count > max(1000, MOST_DEAD * total):
+        if self._too_many_dead(total):
             return self._rebuilt()
         return self._mapped(generation, total)
 

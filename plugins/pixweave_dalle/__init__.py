@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_dalle.dalle_settings import Dalle, DalleSampler
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_samplers() -> dict[str, type[Component]]:
+def register_samplers() -> dict[str, str]:
     """Offer `dalle`."""
-    return {"dalle": DalleSampler}
+    return {"dalle": "pixweave_dalle.dalle_settings:DalleSampler"}
 
 
 @hookimpl
-def register_trainers() -> dict[str, type[Component]]:
+def register_trainers() -> dict[str, str]:
     """Offer `dalle`."""
-    return {"dalle": Dalle}
+    return {"dalle": "pixweave_dalle.dalle_settings:Dalle"}

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_export.export_settings import Apng, Frames, Gif, Jpeg, Mp4, Png, Svg, Webp
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_exporters() -> dict[str, type[Component]]:
+def register_exporters() -> dict[str, str]:
     """Offer them all."""
     return {
-        "png": Png,
-        "jpeg": Jpeg,
-        "svg": Svg,
-        "mp4": Mp4,
-        "gif": Gif,
-        "apng": Apng,
-        "webp": Webp,
-        "frames": Frames,
+        "png": "pixweave_export.export_settings:Png",
+        "jpeg": "pixweave_export.export_settings:Jpeg",
+        "svg": "pixweave_export.export_settings:Svg",
+        "mp4": "pixweave_export.export_settings:Mp4",
+        "gif": "pixweave_export.export_settings:Gif",
+        "apng": "pixweave_export.export_settings:Apng",
+        "webp": "pixweave_export.export_settings:Webp",
+        "frames": "pixweave_export.export_settings:Frames",
     }

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_fft.fft_settings import Fft
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_generators() -> dict[str, type[Component]]:
+def register_generators() -> dict[str, str]:
     """Offer `fft`."""
-    return {"fft": Fft}
+    return {"fft": "pixweave_fft.fft_settings:Fft"}

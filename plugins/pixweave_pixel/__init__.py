@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_pixel.pixel_settings import Pixel
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_generators() -> dict[str, type[Component]]:
+def register_generators() -> dict[str, str]:
     """Offer `pixel`."""
-    return {"pixel": Pixel}
+    return {"pixel": "pixweave_pixel.pixel_settings:Pixel"}

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_stages.classify_stage import ClassifyStage
-from pixweave_stages.generate_stage import GenerateStage
-from pixweave_stages.index_stage import IndexStage
-from pixweave_stages.rank_stage import RankStage
-from pixweave_stages.search_stage import SearchStage
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_stages() -> dict[str, type[Component]]:
+def register_stages() -> dict[str, str]:
     """Offer the five."""
     return {
-        "generate": GenerateStage,
-        "rank": RankStage,
-        "classify": ClassifyStage,
-        "index": IndexStage,
-        "search": SearchStage,
+        "generate": "pixweave_stages.generate_stage:GenerateStage",
+        "rank": "pixweave_stages.rank_stage:RankStage",
+        "classify": "pixweave_stages.classify_stage:ClassifyStage",
+        "index": "pixweave_stages.index_stage:IndexStage",
+        "search": "pixweave_stages.search_stage:SearchStage",
     }

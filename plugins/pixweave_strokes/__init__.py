@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_strokes.stroke_settings import Strokes
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_generators() -> dict[str, type[Component]]:
+def register_generators() -> dict[str, str]:
     """Offer `strokes`."""
-    return {"strokes": Strokes}
+    return {"strokes": "pixweave_strokes.stroke_settings:Strokes"}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_tiny.clip_settings import Clip, Tiny
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_perceptors() -> dict[str, type[Component]]:
+def register_perceptors() -> dict[str, str]:
     """Offer `tiny`."""
-    return {"tiny": Tiny}
+    return {"tiny": "pixweave_tiny.clip_settings:Tiny"}
 
 
 @hookimpl
-def register_trainers() -> dict[str, type[Component]]:
+def register_trainers() -> dict[str, str]:
     """Offer `clip`."""
-    return {"clip": Clip}
+    return {"clip": "pixweave_tiny.clip_settings:Clip"}

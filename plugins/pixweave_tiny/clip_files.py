@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -22,10 +23,26 @@ def config_of(weights: Path | None) -> dict[str, Any]:
 
 def digest(weights: Path | None) -> str:
     """Return a text that is equal for equal weights and config."""
-    path, made = weights or WEIGHTS, hashlib.sha256()
-    for file in (path, path.with_suffix(".json")):
-        made.update(file.read_bytes() if file.is_file() else b"")
+    path = weights or WEIGHTS
+    files = (path, path.with_suffix(".json"))
+    return _digest(tuple((file, *_stamp(file)) for file in files))
+
+
+@functools.lru_cache
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    made = hashlib.sha256()
+    for file, size, _ in files:
+        made.update(file.read_bytes() if size >= 0 else b"")
     return made.hexdigest()[:16]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and time of change of a file; a size below 0: there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return -1, 0
+    return found.st_size, found.st_mtime_ns
 
 
 def bank(weights: Path | None) -> list[str]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_vqgan.vqgan_settings import Vqgan, VqganCodec, VqganTrainer
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_generators() -> dict[str, type[Component]]:
+def register_generators() -> dict[str, str]:
     """Offer `vqgan`."""
-    return {"vqgan": Vqgan}
+    return {"vqgan": "pixweave_vqgan.vqgan_settings:Vqgan"}
 
 
 @hookimpl
-def register_codecs() -> dict[str, type[Component]]:
+def register_codecs() -> dict[str, str]:
     """Offer `vqgan`."""
-    return {"vqgan": VqganCodec}
+    return {"vqgan": "pixweave_vqgan.vqgan_settings:VqganCodec"}
 
 
 @hookimpl
-def register_trainers() -> dict[str, type[Component]]:
+def register_trainers() -> dict[str, str]:
     """Offer `vqgan`."""
-    return {"vqgan": VqganTrainer}
+    return {"vqgan": "pixweave_vqgan.vqgan_settings:VqganTrainer"}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pixweave import Component, hookimpl
-from pixweave_zeroshot.zero_shot_settings import ZeroShot
+from pixweave import hookimpl
 
 
 @hookimpl
-def register_classifiers() -> dict[str, type[Component]]:
+def register_classifiers() -> dict[str, str]:
     """Offer `zero_shot`."""
-    return {"zero_shot": ZeroShot}
+    return {"zero_shot": "pixweave_zeroshot.zero_shot_settings:ZeroShot"}
