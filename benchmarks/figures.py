@@ -1,11 +1,11 @@
-"""Reproduce the figures of tiny's model card by pixweave's commands, beside the card's own script.
+"""Reproduce the figures in tiny's model card with pixweave's commands and the card's own script.
 
     python benchmarks/figures.py --font NotoColorEmoji.ttf --emojibase en/data.json [--folder DIR]
 
-Draws the pictures that training/evaluate.py draws (new compositions, seed 990) into PNG files and
-runs `pixweave classify` and `pixweave index`, `pixweave search --queries` on them. Both sides are
-computed in one go, with the weights that are installed. Prints one JSON object: each figure by
-evaluate.py's tensors and by the commands.
+Writes the images that training/evaluate.py draws (new compositions, seed 990) to PNG files and runs
+`pixweave classify`, `pixweave index` and `pixweave search --queries` on them. Both methods use
+the installed weights, in the same run. Prints one JSON object: each figure as computed by
+evaluate.py from tensors, and by the commands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from words import COLOURS, SHAPES
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--font", type=Path, required=True)
     options.add_argument("--emojibase", type=Path, required=True)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def emoji_names(bench: Context, folder: Path) -> dict[str, Any]:
-    """Every emoji once, against the names of all."""
+    """Classify each emoji once, among the names of all emoji."""
     pictures = [
         bench.sets["seen"].emoji_picture(np.random.default_rng((bench.seed, i)), one, 1)
         for i, one in enumerate(bench.emoji)
@@ -66,7 +66,7 @@ def emoji_names(bench: Context, folder: Path) -> dict[str, Any]:
 
 
 def coloured_shapes(bench: Context, folder: Path) -> dict[str, Any]:
-    """Every colour of every shape once, against all of them."""
+    """Classify each colour of each shape once, among all combinations."""
     pairs = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     rngs = [np.random.default_rng((bench.seed, 5, i)) for i in range(len(pairs))]
     pictures = [
@@ -91,7 +91,7 @@ def named(
     scores: torch.Tensor,
     truth: torch.Tensor,
 ) -> dict[str, Any]:
-    """Top-1 and top-5 of both ways, and in how many pictures their first labels agree."""
+    """Top-1 and top-5 accuracy of both methods."""
     paths = drawn(pictures, folder)
     (folder / "labels.txt").write_text("\n".join(labels), "utf-8")
     words = ["classify", folder, "--labels-file", folder / "labels.txt", "-k", "5", "-q"]
@@ -111,7 +111,7 @@ def named(
 
 
 def retrieval(bench: Context, folder: Path, count: int) -> dict[str, Any]:
-    """Find a picture by a caption of it, and by one that is true of it."""
+    """Search for an image by its own caption, and for any image that the caption is true of."""
     pictures = [bench.sets["seen"].render(bench.seed, i, 1) for i in range(count)]
     said = [picture.captions[0] for picture in pictures]
     texts = [text for text, _ in said]
@@ -126,7 +126,7 @@ def retrieval(bench: Context, folder: Path, count: int) -> dict[str, Any]:
     found: dict[str, list[int]] = {}
     for row in command("search", "--queries", folder / "queries.txt", *at, "-n", "5"):
         places = found.setdefault(row["query"], [])
-        if len(places) < 5:  # a caption that two pictures have is asked twice
+        if len(places) < 5:  # a caption of two images is queried twice
             places.append(order[row["path"]])
     made: dict[str, Any] = {}
     for what, truth in (("its own", torch.eye(count) > 0), ("any it is true of", true)):
@@ -143,7 +143,7 @@ def retrieval(bench: Context, folder: Path, count: int) -> dict[str, Any]:
 
 
 def drawn(pictures: Sequence[Any], folder: Path) -> list[Path]:
-    """The pictures as PNG files, in their order."""
+    """Write the images as PNG files and return their paths, in the same order."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [(folder / f"{i:05}.png").absolute() for i in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
@@ -152,7 +152,7 @@ def drawn(pictures: Sequence[Any], folder: Path) -> list[Path]:
 
 
 def command(*words: Any) -> list[dict[str, Any]]:
-    """Run a verb of pixweave; the rows that it prints."""
+    """Run a pixweave command and return the rows that it prints."""
     whole = [sys.executable, "-m", "pixweave", *map(str, words)]
     done = subprocess.run(whole, check=True, capture_output=True, text=True)
     return [json.loads(line) for line in done.stdout.splitlines()]

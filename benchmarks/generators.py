@@ -1,9 +1,9 @@
-"""Draw the same prompts with every generator, and lay the pictures out as one sheet.
+"""Draw the same prompts with every generator, as one contact sheet.
 
     python benchmarks/generators.py docs/generators.png
 
-All begin with what tiny-dalle samples for the prompt and are led on for 60 steps; one CPU thread
-needs about four minutes.
+All images start from the image that tiny-dalle samples for the prompt and are optimised for 60
+steps; this takes about four minutes on one CPU thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIDE, LEFT, TOP = 132, 60, 20
 
 
 def draw(prompt: str, generator: str, plugins: Plugins) -> Image.Image:
-    """The last picture of 60 steps; no loss but the prompt."""
+    """Return the last image of 60 steps, with no loss but the prompt."""
     text = f'pixweave: 1\nsteps: 60\nprompts: ["{prompt}"]\ngenerator: {generator}\n'
     for frame in generate(open_run(load_text(text, "sheet", Path(), plugins))):
         last = frame
@@ -41,7 +41,7 @@ def draw(prompt: str, generator: str, plugins: Plugins) -> Image.Image:
 
 
 def lay_out(pictures: dict[tuple[str, str], Image.Image]) -> Image.Image:
-    """A sheet of the pictures, found by prompt and generator: a column for each generator."""
+    """Return a contact sheet with a row for each prompt and a column for each generator."""
     size = LEFT + len(GENERATORS) * SIDE, TOP + len(PROMPTS) * SIDE
     sheet = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
@@ -57,7 +57,7 @@ def lay_out(pictures: dict[tuple[str, str], Image.Image]) -> Image.Image:
 
 
 def main() -> None:
-    """Draw, lay out, save."""
+    """Draw the images and save the contact sheet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("path", type=Path)
     path = parser.parse_args().path

@@ -1,13 +1,14 @@
-"""Which way of training makes a CLIP the better guide? Matched runs, judged blind.
+"""Compare ways of training a CLIP as a guide: matched runs, evaluated blind.
 
     python benchmarks/guides.py train --data work/data --out work/guides --seconds 500 [--init FILE]
     python benchmarks/guides.py judge --out work/guides
 
-Every variant gets the same CPU-seconds, seed and pictures; `two towers` gets half for each of two
-models that guide together; with `--init`, weights that were trained without an adversary go on with
-and without one. Each then draws all prompts of prompts.txt from grey noise, several
-seeds, by the same plain loop; pictures are shuffled together and judged by the panel of `judge/`,
-which knows neither the models nor which of them drew what.
+Every variant gets the same CPU-seconds, seed and images. `two towers` gives half of the time to
+each of two models that guide together. With `--init`, weights that were trained without adversarial
+training continue with and without it. Each variant then draws all prompts of prompts.txt from grey
+noise, with several seeds, in the same plain loop. All images are shuffled together and ranked by
+the evaluation models in `judge/`, which know neither the CLIP models nor which of them drew an
+image.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from pixweave.train.plan import TrainContext
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from judge import load_panel, prompts  # noqa: E402 - the benchmarks are no package
+from judge import load_panel, prompts  # noqa: E402 - benchmarks is not a package
 
 COMMON = {"image_size": 64, "early_size": 0, "mosaic": 0.15, "spoil": 0.2, "lr": 0.002}
 PARTS: dict[str, tuple[dict[str, Any], float]] = {  # settings, share of the budget
@@ -51,7 +52,7 @@ PARTS: dict[str, tuple[dict[str, Any], float]] = {  # settings, share of the bud
     "continued, adversarial 1.0": ({"adversarial": 1.0}, 1.0),
 }
 PACED = 50
-"""Steps that tell how many the budget allows; the learning rate falls to its end within them."""
+"""Steps timed to estimate how many the budget allows; the learning rate completes its schedule."""
 VARIANTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in PARTS if not name.startswith("half")},
     "two towers (resnet; vit, slope 15)": ("half resnet", "half vit, slope 15"),
@@ -59,7 +60,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 class Strides:
-    """Stands for torch's functions in the model: every second pixel instead of the mean of four."""
+    """Replaces torch.nn.functional in the model: every second pixel instead of the mean of four."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(F, name)
@@ -70,7 +71,7 @@ class Strides:
 
 @contextlib.contextmanager
 def pooling(name: str) -> Iterator[None]:
-    """Within this, the model of that name is computed with or without anti-aliasing."""
+    """Context in which the model of that name runs with or without anti-aliasing."""
     if "aliased" in name:
         tiny.F = Strides()  # type: ignore[assignment]
     try:
@@ -84,7 +85,7 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train what is not there yet."""
+    """Train the variants that have no weights yet."""
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset([args.data], 64, 0, args.out)
     for name, (settings, share) in PARTS.items():
@@ -111,12 +112,12 @@ def train(args: argparse.Namespace) -> None:
 def steps_within(
     clip: Clip, dataset: Any, args: argparse.Namespace, steps: int, budget: float | None
 ) -> tuple[float, ClipTraining]:
-    """Do the steps, or as many as the CPU-seconds allow; return what they took."""
+    """Train for that many steps, or as the budget allows; return CPU-seconds and the training."""
     torch.manual_seed(0)
     device = torch.device("cpu")
     run = TrainContext(dataset, device, 0, steps, args.out, args.out / "none", print)
     training = ClipTraining(clip, run)
-    for _ in range(3):  # the first ones read the data from the disk
+    for _ in range(3):  # the first steps read the data from disk
         training.step(0)
     started = time.process_time()
     for step in range(steps):
@@ -127,7 +128,7 @@ def steps_within(
 
 
 def draw(models: list[tuple[str, TinyClip, list[str]]], texts: list[str], seed: int) -> Tensor:
-    """Return pictures [N,3,64,64], one for each text, by 100 steps of Adam on a grid of pixels."""
+    """Return images [N,3,64,64], one for each text, from 100 steps of Adam on a pixel grid."""
     rng = torch.Generator().manual_seed(seed)
     count, steps, views = len(texts), 100, 4
     grid = (torch.randn(count, 3, 32, 32, generator=rng) * 0.1).requires_grad_()
@@ -163,7 +164,7 @@ def picture(grid: Tensor) -> Tensor:
 
 
 def crops(images: Tensor, views: int, side: int, rng: torch.Generator) -> Tensor:
-    """Return [views * N,3,side,side]: each picture slightly moved and zoomed."""
+    """Return crops [views * N,3,side,side]: each image slightly shifted and zoomed."""
     total = len(images) * views
     theta = torch.zeros(total, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = 0.85 + 0.21 * torch.rand(total, generator=rng)
@@ -174,7 +175,7 @@ def crops(images: Tensor, views: int, side: int, rng: torch.Generator) -> Tensor
 
 
 def judge(args: argparse.Namespace) -> None:
-    """Draw with every variant, shuffle, judge, print a table."""
+    """Draw with every variant, shuffle the images, rank them, print a line for each variant."""
     texts = [prompt for part in prompts().values() for prompt in part]
     simple = len(prompts()["simple"])
     made: list[tuple[str, Tensor]] = []

@@ -1,11 +1,11 @@
-"""Measure an index of many small pictures: made, brought up to date, broken off, shared out.
+"""Measure an index of many small images: create, update, interrupt, run in workers.
 
     OMP_NUM_THREADS=1 python benchmarks/index.py --pictures 10000 --kills 20
 
-Every step is the whole command, its start and imports included. Pictures are made up, 48 pixels
-wide, each of its own content. What a step must hold is checked, and the script fails where it does
-not: nothing is opened where nothing changed, moved files are not encoded, Ctrl-C ends within two
-seconds and keeps what is finished, and what was told to be committed outlives `kill -9`.
+Every step runs the whole command, including start-up and imports. The images are synthetic, 48
+pixels wide, each with different content. The script also asserts the expected behaviour: unchanged
+files are not opened, moved files are not encoded, Ctrl-C ends within two seconds and keeps finished
+work, and everything reported as committed survives `kill -9`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ QUICK = (
     "import sys; from pixweave.search import update; update.COMMIT_EVERY = 0.05\n"
     "from pixweave.cli import cli; cli(sys.argv[1:])"
 )
-"""The command, but it commits every twentieth of a second, for kills to hit."""
+"""The command, committing every twentieth of a second, so that kills hit a commit."""
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--pictures", type=int, default=10_000)
     options.add_argument("--kills", type=int, default=20)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def gallery(folder: Path, count: int) -> None:
-    """Small pictures, in folders of a hundred."""
+    """Write small images, in folders of a hundred."""
     rng = random.Random(0)
     for i in range(count):
         home = folder / f"{i // 100:03}"
@@ -63,12 +63,12 @@ def gallery(folder: Path, count: int) -> None:
 
 
 def words(folder: Path, at: Path) -> list[str]:
-    """The words of the command."""
+    """Return the arguments of the command."""
     return ["index", str(folder), "--index", str(at), "--json"]
 
 
 def index(what: str, folder: Path, at: Path, *more: str) -> dict[str, Any]:
-    """Run the command, print how long it took, and give its result."""
+    """Run the command, print how long it took, and return its result."""
     began = time.perf_counter()
     command = [sys.executable, "-m", "pixweave", *words(folder, at), *more]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -84,7 +84,7 @@ def index(what: str, folder: Path, at: Path, *more: str) -> dict[str, Any]:
 
 
 def stopping(folder: Path, at: Path, count: int) -> None:
-    """Ctrl-C at a third, then the rest."""
+    """Interrupt with Ctrl-C after a third, then index the rest."""
     running = subprocess.Popen(
         [sys.executable, "-m", "pixweave", *words(folder, at)],
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def stopping(folder: Path, at: Path, count: int) -> None:
 
 
 def changes(folder: Path, at: Path, count: int) -> None:
-    """Nothing, a thousand renames, a hundred deletions, one touched, one changed."""
+    """Update after no change, then renames, deletions, a new modification time, new content."""
     tenth, hundredth = count // 10, count // 100
     opened = traced(folder, at)
     again = index("nothing changed", folder, at)
@@ -140,7 +140,7 @@ def changes(folder: Path, at: Path, count: int) -> None:
 
 
 def change(path: Path) -> None:
-    """Another picture in as many bytes; a PNG may have anything behind its end."""
+    """Replace the image, keeping the file size; a PNG may have trailing bytes."""
     size = path.stat().st_size
     Image.new("RGB", (48, 48), "#123456").save(path)
     with path.open("ab") as file:
@@ -149,7 +149,7 @@ def change(path: Path) -> None:
 
 
 def traced(folder: Path, at: Path) -> str:
-    """How many picture files the command opens, as strace counts them, where there is strace."""
+    """Return how many image files the command opens, counted by strace if it is installed."""
     strace = shutil.which("strace")
     if strace is None:
         return opened_by_hook(folder, at)
@@ -161,7 +161,7 @@ def traced(folder: Path, at: Path) -> str:
 
 
 def opened_by_hook(folder: Path, at: Path) -> str:
-    """The same by Python's own audit events; libraries in C that open files escape it."""
+    """Count by Python's audit events instead; these miss files opened by C libraries."""
     code = (
         "import sys\nnumber = [0]\n"
         "def hook(event, args):\n"
@@ -176,7 +176,7 @@ def opened_by_hook(folder: Path, at: Path) -> str:
 
 
 def killing(folder: Path, at: Path, kills: int) -> None:
-    """`kill -9` at random moments: what it had told is there."""
+    """Kill with `kill -9` at random moments; everything reported as committed must be there."""
     rng, safe, lost = random.Random(1), 0, 0
     for _ in range(kills):
         running = subprocess.Popen(
@@ -204,7 +204,7 @@ def killing(folder: Path, at: Path, kills: int) -> None:
 
 
 def sharing(folder: Path, root: Path, executor: str) -> None:
-    """The same pictures by this process and by an executor, from nothing."""
+    """Index the same images from scratch in one process and with an executor."""
     one = index("in one process", folder, root / "one")
     two = index(f"with {executor}", folder, root / "two", "--executor", executor)
     assert one["encoded"] == two["encoded"]
@@ -213,7 +213,7 @@ def sharing(folder: Path, root: Path, executor: str) -> None:
 
 
 def contents(at: Path) -> Any:
-    """Every path and the digest of its content."""
+    """Return every path with the digest of its content."""
     with sqlite3.connect(at / "index.sqlite") as db:
         found = db.execute(
             "SELECT f.path, c.digest FROM files f JOIN contents c ON c.id = f.content ORDER BY 1"
@@ -223,7 +223,7 @@ def contents(at: Path) -> Any:
 
 
 def rows(at: Path) -> int:
-    """How many files have vectors; the file of the index is sound."""
+    """Return how many files have vectors, after an integrity check of the database."""
     with sqlite3.connect(at / "index.sqlite") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         count = db.execute(

@@ -1,4 +1,4 @@
-"""How long do the shipped models take to load, once torch is there?
+"""Measure how long the shipped models take to load, once torch is imported.
 
 python benchmarks/load.py
 """
@@ -24,7 +24,7 @@ print(time.perf_counter() - began)
 
 
 def seconds(names: list[str], runs: int = 7) -> float:
-    """Return the median over fresh processes of importing and loading these models."""
+    """Return the median seconds to import and load these models, in fresh processes."""
     imports = "\n".join(f"{MODELS[n]}_{i}" for i, n in enumerate(names))
     calls = "\n".join(f"load_{i}()" for i in range(len(names)))
     program = PROGRAM.format(imports=imports, calls=calls)
@@ -37,7 +37,7 @@ def seconds(names: list[str], runs: int = 7) -> float:
 
 
 def main() -> None:
-    """Print a line for each model and one for all."""
+    """Print a line for each model, one for the two of a typical run, and one for all."""
     for names in [*([name] for name in MODELS), ["tiny-clip", "tiny-vqgan"], list(MODELS)]:
         print(f"{' + '.join(names):>35}: {seconds(names):.2f} s after torch", flush=True)
 

@@ -1,16 +1,16 @@
-"""Seconds per iteration and peak memory of pixweave's loop beside the plain reference.
+"""Compare seconds per iteration and peak memory of pixweave's loop with a plain reference.
 
     python benchmarks/loop.py                     # all sides, 7 rounds, 1 thread
     python benchmarks/loop.py --threads 2 --json
     python benchmarks/loop.py --sides reference ours --rounds 15
 
-Each side is a process of its own; they take turns, an iteration each, so that a busy machine slows
-all of them alike. Every side has the same ViT-B/32 with the same random weights, a picture of
-256 px made of 64x64 cells, 30 crops with Pixray's statistics and one prompt. `reference` is
+Each side runs in its own process; they take turns, an iteration each, so that a busy machine slows
+all of them equally. Every side has the same ViT-B/32 with the same random weights, a 256 px image
+of 64x64 cells, 30 crops with Pixray's statistics and one prompt. `reference` is
 benchmarks/reference.py; `ours` is a recipe run by `pixweave.generate` in float32, `ours-bf16` the
-same with precision: bfloat16; `reference-bf16` casts the reference's image tower too. `ours-mkl`
-is `ours` with torch's own float32 products instead of oneDNN's, to tell the two gains apart.
-Nothing is written.
+same with precision: bfloat16; `reference-bf16` casts the reference's image tower too. `ours-mkl` is
+`ours` with torch's own float32 matrix products instead of oneDNN's, to separate the two gains. No
+files are written.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def load_recipe(precision: str) -> Any:
 
 
 def load_run(precision: str) -> Any:
-    """Our side, as a recipe makes it."""
+    """Return the run of our side, built from a recipe."""
     import pixweave
 
     return pixweave.open_run(load_recipe(precision))
 
 
 def load_reference(dtype_name: str) -> Any:
-    """The reference, with the weights that our side draws for `pretrained: random`."""
+    """Return the reference, with the weights that `pretrained: random` gives our side."""
     from types import SimpleNamespace
 
     import torch
@@ -109,7 +109,7 @@ def start_reference(dtype_name: str) -> dict[str, Callable[[], Any]]:
 
 
 def serve(side: str, threads: int) -> None:
-    """Do what the parent asks, a word per line; answer with a line of JSON."""
+    """Run the task that each line from the parent names; answer with a line of JSON."""
     sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
     import torch
 
@@ -126,7 +126,7 @@ def serve(side: str, threads: int) -> None:
 
 
 def answer_each(work: dict[str, Callable[[], Any]]) -> None:
-    """Say that all is loaded; then do what each line of stdin names, and say what it took."""
+    """Report that loading is done; then run the task named by each line of stdin and time it."""
     say({"loaded_mb": rss()})
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -137,7 +137,7 @@ def answer_each(work: dict[str, Callable[[], Any]]) -> None:
 
 
 def rss() -> float:
-    """Peak memory of this process so far, in MB."""
+    """Return the peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -149,7 +149,7 @@ def say(answer: dict[str, float]) -> None:
 
 
 def compare(threads: int) -> None:
-    """Say how equal the two are where they compute the same; run in a process of its own."""
+    """Report how far the two differ where they compute the same; runs in its own process."""
     sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
     import torch
 
@@ -158,7 +158,7 @@ def compare(threads: int) -> None:
 
 
 def compare_towers() -> dict[str, float]:
-    """The same crops through both towers: vectors, and the gradient with respect to the crops."""
+    """Encode the same crops with both towers: compare vectors and gradients of the crops."""
     import torch
 
     run, reference = load_run("float32"), load_reference("float32")
@@ -178,9 +178,9 @@ def compare_towers() -> dict[str, float]:
 
 
 def compare_samplers() -> dict[str, float]:
-    """The same homographies in `engine.crops` and in kornia: crops, and the picture's gradient.
+    """Apply the same homographies with `engine.crops` and kornia: compare crops and gradients.
 
-    Warps that neither shrink the picture (there ours reads a smaller copy of it) nor leave it.
+    The warps neither shrink the image (ours would read a downscaled copy of it) nor leave it.
     """
     import torch
     from kornia.geometry.transform import warp_perspective
@@ -194,7 +194,7 @@ def compare_samplers() -> dict[str, float]:
     plan = crops.plan(settings, Moment(0, 10, 24.0, {}), 1.0, rng)
     image = torch.rand(1, 3, 224, 224, generator=rng).requires_grad_()
     to_unit = torch.tensor([[2 / 224, 0, 1 / 224 - 1], [0, 2 / 224, 1 / 224 - 1], [0, 0, 1]])
-    pixels = torch.linalg.inv(to_unit) @ plan.warps @ to_unit  # crop pixel -> picture pixel
+    pixels = torch.linalg.inv(to_unit) @ plan.warps @ to_unit  # crop pixel -> image pixel
     ours = crops.cut(image, plan, 224)
     theirs = warp_perspective(
         image.expand(CROPS, -1, -1, -1),
@@ -209,7 +209,7 @@ def compare_samplers() -> dict[str, float]:
 
 
 def apart(one: Any, other: Any) -> float:
-    """Relative difference of two tensors."""
+    """Return the relative difference of two tensors."""
     return float(((one - other).norm() / other.norm()).detach())
 
 
@@ -217,7 +217,7 @@ def apart(one: Any, other: Any) -> float:
 
 
 class Side:
-    """A side at work in its own process."""
+    """One side, running in its own process."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
@@ -226,7 +226,7 @@ class Side:
         self.peak_mb = 0.0
 
     def ask(self, what: str) -> dict[str, float]:
-        """Let it do one thing; gives the seconds that it took."""
+        """Run one task there; return its seconds (`wall`, `cpu`) and peak memory."""
         print(what, file=stream(self.child.stdin), flush=True)
         return self.answer()
 
@@ -247,7 +247,7 @@ def stream(pipe: Any) -> TextIO:
 
 
 def launch(task: str, name: str, threads: int) -> subprocess.Popen[str]:
-    """The script that runs, again, as a child that computes with so many threads."""
+    """Start this script again as a child process that computes with `threads` threads."""
     command = [sys.executable, sys.argv[0], task, name, "--threads", str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
@@ -258,12 +258,12 @@ def launch(task: str, name: str, threads: int) -> subprocess.Popen[str]:
 def measure(
     names: list[str], rounds: int, threads: int, tasks: Sequence[str] = ("step", "crops")
 ) -> dict[str, dict[str, float]]:
-    """Seconds (median) of each task, and peak memory after `step`, of each side."""
+    """Return the median seconds of each task and the peak memory after `step`, for each side."""
     sides = [Side(name, threads) for name in names]
     results: dict[str, dict[str, float]] = {side.name: {} for side in sides}
     for what in tasks:
         for side in sides:
-            side.ask(what)  # warm: libraries, allocator
+            side.ask(what)  # warm up: libraries, allocator
         taken: dict[str, list[dict[str, float]]] = {side.name: [] for side in sides}
         for _ in range(rounds):
             for side in sides:

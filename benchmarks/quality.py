@@ -1,14 +1,14 @@
-"""How good are the pictures of the defaults? Judges that were never in a loss rank them.
+"""Evaluate the images that the default settings give, with models never used in a loss.
 
     python benchmarks/quality.py                                    # every generator, its defaults
     python benchmarks/quality.py --generator vqgan --set steps=100 --sheet sheet.png
 
-For each of the 40 prompts of prompts.txt (24 simple, 16 harder) a recipe that holds nothing but the
-prompt and the generator is run. Two judges of other architectures, trained on other drawings
-(judge/CARD.md), say together which of the 40 prompts each picture resembles most. Printed are how
-many are ranked first among all 40 and first within their class, for both judges together and for
-each alone, and how many they name rightly when 133 other labels compete ("strictly"). The same
-is given for pictures of uniform noise, which shows what chance would give.
+For each of the 40 prompts of prompts.txt (24 simple, 16 harder), a recipe with nothing but the
+prompt and the generator is run. Two evaluation models ("judges") of other architectures, trained on
+other drawings (judge/CARD.md), rank the 40 prompts by how well they match each image. The output
+shows how many prompts are ranked first among all 40 and first within their class, for both models
+together and for each alone, and how many the two name correctly when 133 other labels compete
+("strict"). Images of uniform noise are evaluated in the same way, to show the level of chance.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from pixweave import Plugins, generate, load_text, open_run
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from judge import Panel, load_panel, prompts  # noqa: E402 - the benchmarks are no package
+from judge import Panel, load_panel, prompts  # noqa: E402 - benchmarks is not a package
 
 CLASSES = prompts()
 TEXTS = [prompt for part in CLASSES.values() for prompt in part]
 
 
 def draw(prompt: str, generator: str, sets: list[str], plugins: Plugins) -> Tensor:
-    """The last picture `[3, H, W]` of a recipe that holds only the prompt and the generator."""
+    """Return the last image `[3, H, W]` of a recipe with only the prompt and the generator."""
     text = json.dumps({"pixweave": 1, "prompts": [prompt], "generator": generator})
     run = open_run(load_text(text, "quality.yaml", HERE, plugins, sets))
     frame = None
-    for frame in generate(run):  # noqa: B007 - the last one counts
+    for frame in generate(run):  # noqa: B007 - only the last frame is used
         pass
     assert frame is not None
     image = frame.image[0].cpu()
@@ -48,7 +48,7 @@ def draw(prompt: str, generator: str, sets: list[str], plugins: Plugins) -> Tens
 
 
 def judged(panel: Panel, images: Sequence[Tensor]) -> dict[str, Any]:
-    """Return how many pictures, one for each prompt, are ranked first, by class."""
+    """Return how many images, one for each prompt, are ranked first, by class of prompt."""
     scores = torch.cat([panel.rank(image[None], TEXTS) for image in images])
     rank = (scores > scores.diagonal()[:, None]).sum(1) + 1
     strict = [panel.name(image[None])[0] for image in images]
@@ -69,7 +69,7 @@ def judged(panel: Panel, images: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def measure(images: Sequence[Tensor]) -> dict[str, Any]:
-    """Return the opinion of the panel, and each judge's own count of firsts."""
+    """Return the result of both judges together, and the first ranks of each alone."""
     panel = load_panel()
     result = judged(panel, images)
     for judge in panel.judges:
@@ -80,7 +80,7 @@ def measure(images: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def report(name: str, found: dict[str, Any]) -> None:
-    """Print two lines for a generator."""
+    """Print two lines for a generator, one for each class of prompt."""
     for part in CLASSES:
         row = found[part]
         alone = ", ".join(f"{judge} alone {found[judge][part]}" for judge in ("patches", "stages"))
@@ -92,7 +92,7 @@ def report(name: str, found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Draw, judge, print."""
+    """Draw and evaluate the images, and print the results."""
     plugins = Plugins.discover()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--generator", action="append", choices=sorted(plugins.offers("generator")))
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def write_sheet(images: Sequence[Tensor], ranks: dict[str, int], path: Path) -> None:
-    """A contact sheet: eight in a row, each with its prompt and the judges' rank."""
+    """Write a contact sheet: eight images in a row, each with its prompt and rank."""
     from PIL import Image, ImageDraw, ImageFont
 
     side, label, columns = 144, 30, 8

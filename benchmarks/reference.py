@@ -1,10 +1,11 @@
-"""The plain way: CLIP-guided pixels as Pixray and its kin write them, on kornia and open_clip.
+"""Plain CLIP-guided pixels, written as in Pixray and similar tools, with kornia and open_clip.
 
-What `benchmarks/loop.py` compares with. The cutouts are Pixray's (2022) for a square picture: each
-is the whole picture pooled down to the perceptor's size (mean of average and maximum pooling), then
-zoomed (perspective, resized crop) or wide (affine, centre crop, perspective), colour jitter, noise.
-Written as one would, not slowed down: the weights are frozen, and Pixray's stretching of each batch
-of cutouts to its extremes is left out, as VQGAN-CLIP does (it would cost this side a little more).
+`benchmarks/loop.py` compares pixweave with this. The cutouts are Pixray's (2022) for a square
+image: the whole image is pooled down to the perceptor's size (mean of average and maximum pooling),
+then zoomed (perspective, resized crop) or wide (affine, centre crop, perspective), with colour
+jitter and noise. The code is straightforward, not deliberately slow: the weights are frozen, and
+Pixray's rescaling of each batch of cutouts to its extremes is left out, as in VQGAN-CLIP (it would
+make this side slightly slower).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 
 class Perspective(K.RandomPerspective):
-    """kornia's random perspective with a choice of what lies outside."""
+    """kornia's random perspective with a choice of padding outside the image."""
 
     padding = "reflection"
     grey = 0.5
@@ -40,7 +41,7 @@ class Perspective(K.RandomPerspective):
 
 
 class Cutouts:
-    """`count` cutouts `[N, 3, S, S]` of a square picture `[1, 3, H, W]`."""
+    """Make `count` cutouts `[N, 3, S, S]` of a square image `[1, 3, H, W]`."""
 
     def __init__(self, size: int, count: int) -> None:
         self.size, self.count, self.zoomed = size, count, int(0.6 * count)
@@ -78,7 +79,7 @@ class Cutouts:
 
 
 class Reference:
-    """A picture of `side` pixels, `cells` x `cells` colours, pulled to a prompt by Adam."""
+    """An image of `side` pixels with `cells` x `cells` colours, optimised for a prompt by Adam."""
 
     def __init__(
         self,
@@ -100,16 +101,16 @@ class Reference:
         self.cutouts = Cutouts(model.visual.image_size[0], crops)
 
     def image(self) -> Tensor:
-        """The picture `[1, 3, side, side]`."""
+        """Return the image `[1, 3, side, side]`."""
         return F.interpolate(self.grid, self.side, mode="nearest")
 
     def encode(self, cutouts: Tensor) -> Tensor:
-        """Unit vectors of cutouts, by open_clip's own forward."""
+        """Return unit vectors of cutouts, from open_clip's own forward pass."""
         normalised = ((cutouts - self.mean) / self.std).to(self.dtype)
         return F.normalize(self.model.encode_image(normalised).float(), dim=-1)
 
     def step(self, step: int) -> Tensor:
-        """One iteration; gives the loss."""
+        """Do one iteration and return the loss."""
         embedding = self.encode(self.cutouts(self.image(), step))
         half_chord = (embedding - self.target).norm(dim=-1) / 2
         loss = (2 * half_chord.arcsin() ** 2).mean()
@@ -120,6 +121,6 @@ class Reference:
         return loss.detach()
 
     def constrain(self) -> None:
-        """Keep the colours in their range."""
+        """Clamp the colours to 0..1."""
         with torch.no_grad():
             self.grid.clamp_(0, 1)

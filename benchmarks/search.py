@@ -1,12 +1,13 @@
-"""Measure the index: a search of many vectors, and reading and encoding of large photographs.
+"""Measure the index: searching many vectors, and reading and encoding large photographs.
 
     OMP_NUM_THREADS=1 python benchmarks/search.py --vectors 100000 --photos 24
 
-Vectors are made up, as far from each other as pictures of a CLIP are. Photographs are made up too:
-12 megapixels, smooth with grain, 4:2:0. `rclip's way` reads as rclip 3.3 does (decode in full,
-convert, bicubic, no orientation) in the same threads, for the same perceptor. Random weights of
-ViT-B/32 take as long as trained ones. Its query is done after its manner too: all blobs out of
-SQLite, products, a heap. Both are written here; search_rclip.py measures rclip's own code for it.
+The vectors are synthetic, with distances like those of a CLIP's image vectors. The photographs are
+synthetic too: 12 megapixels, smooth with grain, 4:2:0. `rclip's way` reads as rclip 3.3 does (full
+decode, convert, bicubic, no orientation) with the same threads and perceptor. Random weights of
+ViT-B/32 take as long as trained ones. Its query is imitated as well: load all blobs from SQLite,
+multiply, keep the best in a heap. Both imitations are in this file; search_rclip.py measures
+rclip's own code.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pixweave.search import Query, Term, open_index
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--vectors", type=int, default=100_000)
     options.add_argument("--dim", type=int, default=512)
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def naming(folder: Path, count: int) -> None:
-    """Time the whole command `classify --index`, for made-up vectors and for a handful of them."""
+    """Time the whole command `classify --index`, for ten synthetic vectors and for `count`."""
     os.environ["PIXWEAVE_HOME"] = str(folder / "home")
     rng = np.random.default_rng(0)
     for some in (10, count):
@@ -84,7 +85,7 @@ def naming(folder: Path, count: int) -> None:
 
 
 def small(folder: Path, count: int) -> None:
-    """Time `index` and `classify`, whole commands, on the same small pictures."""
+    """Time the whole commands `index` and `classify` on the same small images."""
     folder.mkdir()
     os.environ["PIXWEAVE_HOME"] = str(folder / "home")
     rng = np.random.default_rng(0)
@@ -102,7 +103,7 @@ def small(folder: Path, count: int) -> None:
 
 
 def fill(index: Any, vectors: np.ndarray[Any, Any]) -> Any:
-    """Put vectors into an empty index, each with a file of its own; gives their model."""
+    """Add vectors to an empty index, each with its own file; return their model."""
     model = index.store.model(
         index.encoder.identity, "crop/64/bicubic/ffffff/1", vectors.shape[1], '{"use": "tiny"}'
     )
@@ -119,13 +120,13 @@ def fill(index: Any, vectors: np.ndarray[Any, Any]) -> Any:
 
 
 def searching(folder: Path, count: int, dim: int) -> None:
-    """Time the library's search, the whole command, and rclip's way."""
+    """Time the library's search, the whole command, and the imitation of rclip."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(count, dim)).astype(np.float32) + 0.8
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     goal = vectors[7] + rng.normal(size=dim).astype(np.float32) / 20
     at = folder / "index"
-    os.environ["PIXWEAVE_HOME"] = str(folder / "home")  # where the made-up vector of a text is kept
+    os.environ["PIXWEAVE_HOME"] = str(folder / "home")  # the synthetic text vector is cached here
     with open_index(at, "tiny", make=True, plugins=Plugins.discover()) as index:
         fill(index, vectors)
         keep(index.encoder.identity, {"q": goal / np.linalg.norm(goal)})
@@ -151,7 +152,7 @@ def searching(folder: Path, count: int, dim: int) -> None:
 
 
 def as_rclip(db: sqlite3.Connection, goal: Any) -> Any:
-    """All rows out of SQLite, in chunks, and the ten best by a heap."""
+    """Read all rows from SQLite, in chunks, and return the ten best, from a heap."""
     best: list[tuple[float, str]] = []
     cursor = db.execute("SELECT filepath, vector FROM images")
     while rows := cursor.fetchmany(5000):
@@ -162,7 +163,7 @@ def as_rclip(db: sqlite3.Connection, goal: Any) -> Any:
 
 
 def reading(folder: Path, count: int, threads: int) -> None:
-    """Time reading alone, and reading with encoding."""
+    """Time reading alone, and reading plus encoding."""
     photos = folder / "photos"
     photos.mkdir()
     rng = np.random.default_rng(0)
@@ -205,7 +206,7 @@ def reading(folder: Path, count: int, threads: int) -> None:
 
 
 def as_rclip_reads(path: Path) -> Any:
-    """The whole JPEG in RGB, then its shorter side to 224, then the middle."""
+    """Decode the whole JPEG as RGB, resize its shorter side to 224, and crop the centre."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB")
     short = min(picture.size)
@@ -215,7 +216,7 @@ def as_rclip_reads(path: Path) -> Any:
 
 
 def timed(do: Callable[[], Any], times: int = 20) -> str:
-    """The median and the least time, in milliseconds."""
+    """Return the median and the minimum time as text, in milliseconds."""
     took = []
     for _ in range(times):
         began = time.perf_counter()

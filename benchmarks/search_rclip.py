@@ -1,10 +1,10 @@
-"""Measure rclip's own code for what search.py measures of ours, without its weights.
+"""Measure rclip's own code on the tasks of search.py, without its weights.
 
     OMP_NUM_THREADS=1 python benchmarks/search_rclip.py --vectors 100000 --photos 24
 
-Run it with the Python of an environment in which rclip is installed. Its search runs as it is over
-its own database, with a text vector handed to it in place of its text tower's; its reader runs on
-the same photographs as ours, without the image tower. So neither side's network is in the figures.
+Run it in an environment in which rclip is installed. rclip's search runs unmodified on its own
+database, with a given text vector instead of its text tower's output; its reader runs on the same
+photographs as ours, without the image tower. So the figures include neither side's neural network.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from rclip import db, main, model
 
 
 class GivenText(model.Model):
-    """rclip's model with a text vector that is known."""
+    """rclip's model with a given text vector."""
 
     goal = np.zeros(512, np.float32)
 
     def compute_features_for_queries(self, queries):
-        """The vector for the query, nothing for what is subtracted."""
+        """Return the given vector for the query, and zeros for the subtracted queries."""
         return self.goal if queries else np.zeros_like(self.goal)
 
 
 def run() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--vectors", type=int, default=100_000)
     options.add_argument("--photos", type=int, default=24)
@@ -42,7 +42,7 @@ def run() -> None:
 
 
 def searching(folder: Path, count: int) -> None:
-    """Time rclip's search over its own database."""
+    """Time rclip's search on its own database."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(count, 512)).astype(np.float32) + 0.8
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,11 +1,11 @@
-"""How well `--unknown-below` tells pictures of the labels from pictures of none of them.
+"""Measure how well `--unknown-below` separates images of the labels from unknown images.
 
     python benchmarks/unknown.py --font NotoColorEmoji.ttf --emojibase en/data.json
 
-With tiny and its own emoji, drawn as training/evaluate.py draws new compositions: of each list of
-labels, picked at random, all pictures are shown, and as many of emoji that are not in it. `known`
-is what the classifier says with `unknown_below`; AUROC is the chance that a picture of a label has
-more of it than one of none. Prints one JSON object.
+Uses tiny and its own emoji, drawn as training/evaluate.py draws new compositions. For each random
+list of labels, all of its images are classified, and as many images of emoji that are not in the
+list. `known` is the classifier's score with `unknown_below`; AUROC is the probability that an image
+of a label has a higher `known` than an unknown image. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from render import Renderer
 
 
 def main() -> None:
-    """Print what was measured."""
+    """Print the measurements."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--font", type=Path, required=True)
     options.add_argument("--emojibase", type=Path, required=True)
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def one_list(emoji: Any, vectors: torch.Tensor, length: int, seed: Any) -> dict[str, float]:
-    """AUROC, and how often it is right at some bounds, for one random list of labels."""
+    """Return AUROC and the accuracy at several thresholds, for one random list of labels."""
     order = np.random.default_rng(seed).permutation(len(emoji))
     inside = order[:length]
     names = {name for i in inside for name in emoji[i].names}

@@ -1,17 +1,17 @@
-"""Seconds of a VQGAN iteration and of its decoder alone, beside the plain way, in one run.
+"""Compare seconds of a VQGAN iteration, and of its decoder alone, with a plain implementation.
 
     python benchmarks/vqgan.py                    # all sides, 5 rounds, 1 thread
     python benchmarks/vqgan.py --sides reference ours --rounds 9 --json
 
-As benchmarks/loop.py, with a VQGAN of the size of vqgan_imagenet_f16_16384 in the place of the
-pixels: 16x16 codes, 256 px, random weights, the same file for all sides. `reference` is what
-VQGAN+CLIP does: taming's own quantiser (one-hot) and decoder, eager, weights frozen, then the plain
-loop of benchmarks/reference.py. `ours` is a recipe run by `pixweave.generate` in float32,
-`ours-bf16` the same with precision: bfloat16. `decode` is decoder forward and backward with respect
-to the latents, in a fresh process; `again` the same after some whole iterations, when the C library
-has learnt to keep large blocks of memory: until then it gives them back at once, and a third of
-taming's time goes into getting them anew. Nothing is left behind; the weights take 300 MB of the
-temporary folder for the while.
+Like benchmarks/loop.py, with a VQGAN of the size of vqgan_imagenet_f16_16384 instead of pixels:
+16x16 codes, 256 px, random weights, the same file for all sides. `reference` works like VQGAN+CLIP:
+taming's own quantiser (one-hot) and decoder, eager, with frozen weights, then the plain loop of
+benchmarks/reference.py. `ours` is a recipe run by `pixweave.generate` in float32, `ours-bf16` the
+same with precision: bfloat16. `decode` is decoder forward and backward with respect to the latents,
+in a fresh process. `again` is the same after several whole iterations, when the C library keeps
+large blocks of memory: until then it returns them to the system at once, and a third of taming's
+time is spent on requesting them again. No files remain; the weights take 300 MB in the temporary
+folder during the run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FILE = "PIXWEAVE_BENCHMARK_VQGAN"
 
 
 def write_weights(path: Path) -> None:
-    """Random weights and their config, in taming's layout."""
+    """Write random weights and their config, in taming's layout."""
     import torch
     import yaml
     from pixweave_vqgan.model_config import VQ
@@ -63,7 +63,7 @@ def write_weights(path: Path) -> None:
 
 
 def load_run(precision: str) -> Any:
-    """Our side, as a recipe makes it."""
+    """Return the run of our side, built from a recipe."""
     import pixweave
 
     generator = f"{{use: vqgan, start: noise, weights: '{os.environ[FILE]}'}}"
@@ -75,20 +75,20 @@ def load_run(precision: str) -> Any:
 
 
 def load_reference() -> Any:
-    """The plain side."""
+    """Return the plain side."""
     import torch
     from pixweave_openclip import load_weights as weights
     from pixweave_vqgan.vqgan_model import load_vqgan
     from reference import Reference
     from taming.modules.vqvae.quantize import VectorQuantizer
 
-    # taming's layers as it leaves them in memory: contiguous, not channels-last
+    # taming's own memory layout: contiguous, not channels-last
     model: Any = load_vqgan(Path(os.environ[FILE])).to(memory_format=torch.contiguous_format)
     quantizer = VectorQuantizer(PARAMS["n_embed"], PARAMS["embed_dim"], beta=0.25)
     quantizer.embedding.weight = model.quantize["embedding"].weight
 
     class Vqgan(Reference):
-        """Latents instead of colours."""
+        """The plain loop, with latents instead of colours."""
 
         def decode(self, latent: Any) -> Any:
             return model.decoder(model.post_quant_conv(latent)) / 2 + 0.5
@@ -112,7 +112,7 @@ def load_reference() -> Any:
 
 
 def start(side: str) -> dict[str, Callable[[], Any]]:
-    """What a child can be asked for."""
+    """Return the tasks of a side, by name."""
     import torch
 
     import pixweave
@@ -129,7 +129,7 @@ def start(side: str) -> dict[str, Callable[[], Any]]:
 
 
 def there_and_back(decode: Any, device: Any) -> tuple[Any, Any]:
-    """The picture of some latents, and the gradient of a weighted sum of it."""
+    """Return the image of random latents, and the gradient of a weighted sum of its pixels."""
     import torch
 
     rng = torch.Generator().manual_seed(2)
@@ -140,7 +140,7 @@ def there_and_back(decode: Any, device: Any) -> tuple[Any, Any]:
 
 
 def compare() -> dict[str, float]:
-    """How far our decoder is from taming's, in the same process."""
+    """Return how far our decoder differs from taming's, in the same process."""
     import torch
 
     cpu = torch.device("cpu")

@@ -1,6 +1,6 @@
 """pixweave: images and animations from text prompts, from YAML recipes and plugins.
 
-Importing this package imports nothing heavy: each name below is imported when it is first used.
+Importing this package is fast: each name below is imported on first use.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _HOMES = {
     "pixweave.timeline.values": ("Moment", "Value", "over_time"),
 }
 _EARLIER = {"Complaint": "Issue", "Problem": "Issue", "Drawing": "TensorGenerator"}
-"""Names that plugins may still import, and what they are called now."""
+"""Former names that plugins may still import -> the current names."""
 
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -104,7 +104,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, and keep it."""
+    """Import a public name on first use, and cache it."""
     known = _EARLIER.get(name, name)
     if known not in _MODULE_OF:
         raise AttributeError(f"module 'pixweave' has no attribute '{name}'")

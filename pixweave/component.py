@@ -1,8 +1,8 @@
-"""Component: the settings of a part. Part: its entry in a recipe. BuildContext: what it is given.
+"""Component: the settings of a part. Part: its entry in a recipe. BuildContext: what `build` gets.
 
-A plugin's hook offers components by name. A recipe that uses one has a Part, its validated settings
-under an id. `Part.settings.build(run)` makes the instance that does the work; `run` is the
-BuildContext of that one part. What `build` must return is in `pixweave.protocols`.
+A plugin's hook registers components by name. A recipe that uses one has a Part, with an id and the
+validated settings. `Part.settings.build(run)` makes the instance that does the work; `run` is the
+BuildContext of that part. `pixweave.protocols` defines what `build` must return.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Settings(BaseModel):
-    """A frozen set of typed values; unknown names are refused."""
+    """A frozen pydantic model of typed settings; unknown names are rejected."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
@@ -48,82 +48,82 @@ class Settings(BaseModel):
 
 
 class Component(Settings):
-    """Settings of one part of a recipe: typed, frozen, unknown keys refused.
+    """Settings of one part of a recipe: typed, frozen, unknown keys rejected.
 
     A plugin subclasses it, gives every setting a default or a type and a `Field(description=...)`,
     and implements `build`. The names `use`, `do`, `id` and `weight` belong to the recipe. The
     module that defines a component must not import torch at its top: that belongs in `build`.
 
-    All below `build` is optional, and has a meaning for some kinds of parts only.
+    Everything below `build` is optional, and applies to some kinds of parts only.
     """
 
     reserved: ClassVar[frozenset[str]] = frozenset({"use", "do", "id", "weight"})
 
     can: ClassVar[frozenset[str]] = frozenset()
-    """Abilities that `validate` relies on: a recipe that asks for another is refused.
+    """Capabilities; `validate` rejects a recipe that needs one that is missing.
 
-    Generators: `start_from` (begin as a picture), `latent` (has a latent in which distances mean
-    something), `alpha` (makes transparency, if its settings say so), `svg` (has `svg()`),
-    `without_losses` (makes sense in a recipe that has no prompts and no losses). Filters:
-    `stateless` (a frame's result depends on that frame alone, so frames that nobody exports are not
-    filtered). Stages: `draw` (draws the recipe's picture; must come first),
-    `input_optional` (makes sense as a first stage without `input`).
+    Generators: `start_from` (can start from an image), `latent` (has a latent space with meaningful
+    distances), `alpha` (can produce transparency, depending on its settings), `svg` (has `svg()`),
+    `without_losses` (works in a recipe without prompts and losses). Filters: `stateless` (the
+    result depends on one frame only, so frames that are not exported are not filtered). Stages:
+    `draw` (generates the recipe's image; must come first), `input_optional` (works as a first stage
+    without `input`).
     """
 
     natural_rate: ClassVar[float | Mapping[str, float]] = 0.05
-    """Generators: the learning rate over time where the recipe sets no `optimizer.rate`."""
+    """Generators: the default learning rate, unless `optimizer.rate` is set."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """Exporters: endings of the files that it writes, such as `.png`; `/` for a folder."""
+    """Exporters: extensions of the files that it writes, such as `.png`; `/` for a folder."""
 
     suffix: ClassVar[str] = ""
-    """Trainers: the ending of the file that it writes."""
+    """Trainers: the extension of the file that it writes, such as `.safetensors`."""
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """What is wrong with these settings in this recipe; runs in `validate`, without torch."""
+        """The issues of these settings in this recipe; runs in `validate`, without torch."""
         return ()
 
     def build(self, run: Any) -> Any:
         """Make the instance that does the work, once per run; see `pixweave.protocols`.
 
-        `run` is a BuildContext; for searchers, executors, trainers and stages the context that
-        their protocol names.
+        `run` is a BuildContext, or, for searchers, executors, trainers and stages, the context
+        that their protocol defines.
         """
         raise NotImplementedError(f"{type(self).__name__} has no build(run)")
 
     def fit_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Generators: the size (width, height) nearest to `size` that it can make."""
+        """Generators: the supported size (width, height) nearest to `size`, in pixels."""
         return size
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Filters: the size that a picture of `size` (width, height) has after it."""
+        """Filters: the output size (width, height) for an input of `size`, in pixels."""
         return size
 
     def identity(self) -> str | None:
-        """Perceptors: equal where vectors may be compared, such as a digest of the weights.
+        """Perceptors: a key, equal if and only if vectors may be compared, e.g. a weights digest.
 
-        Runs without torch. Vectors of texts are kept on disk under it; None: they are not kept.
+        Runs without torch. It keys the cache of text vectors on disk; None disables that cache.
         """
         return None
 
     def reference(self) -> Any:
-        """Perceptors: another implementation of the same model, to compare with; None: none."""
+        """Perceptors: another implementation of the same model, for the self-check, or None."""
         return None
 
     def count_steps(self, recipe: RecipeInfo) -> int:
-        """Stages: how many optimisation steps it will take, for the progress bar."""
+        """Stages: the number of optimisation steps it will take, for the progress bar."""
         return 0
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a recipe: which component, under which id, with which settings.
+    """One part of a recipe: its component, id and settings.
 
     `weight` multiplies a loss or a perceptor over time; for other kinds it is 1. `plugin` is the
-    name of the plugin that offers the component; `mark` is the place of the part in the recipe, and
-    `locate("grid.0")` that of a setting. Equality ignores where it was written.
+    name of the plugin that registers the component; `mark` is the source location of the part, and
+    `locate("grid.0")` that of a setting. Equality ignores the source location.
 
-    As the type of a setting it means a nested part, see `PartOf`.
+    As the type of a setting it declares a nested part, see `PartOf`.
     """
 
     kind: str
@@ -137,7 +137,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """How messages name it: `loss 'prompt'`."""
+        """The name in messages: `loss 'prompt'`."""
         return f"{self.kind} '{self.use}'"
 
     @classmethod
@@ -151,7 +151,7 @@ class Part:
 
 @dataclass(frozen=True)
 class PartSetting:
-    """What `PartOf` says of a setting: the kind of part, whether it is a list, its default."""
+    """The metadata of a `PartOf` setting: the kind of part, whether it is a list, its default."""
 
     kind: str
     many: bool = False
@@ -176,56 +176,56 @@ def PartOf(  # noqa: N802 - used where a type would be, like pydantic's Field
 ) -> Any:
     """A setting that is itself a part: `inner: Part = PartOf("generator", description="...")`.
 
-    In a recipe it is written like any part, as a name or as `{use: name, ...}`; it is validated,
-    explained and found in the schema like one. `run.make(self.inner)` builds it. With `many` the
-    setting is a list: `judges: tuple[Part, ...]`. `default` is what stands there when the recipe
-    says nothing: a name, a mapping with `use`, or None; without it the setting is required.
-    `inline` names a component whose settings may be written directly beside the setting's own.
+    In a recipe it is written like any part, as a name or as `{use: name, ...}`, and is validated,
+    explained and included in the schema like one. `run.make(self.inner)` builds it. With `many` the
+    setting is a list: `judges: tuple[Part, ...]`. `default` is the value if the recipe does not set
+    it: a name, a mapping with `use`, or None; without a default the setting is required.
+    `inline` names a component whose settings may be written directly beside the component's own.
     """
-    start = () if many else None
+    empty = () if many else None
     extra = PartSetting(kind, many, None if default is ... else default, inline)
-    return Field(... if default is ... else start, description=description, json_schema_extra=extra)
+    return Field(... if default is ... else empty, description=description, json_schema_extra=extra)
 
 
 def part_settings(component: type[BaseModel]) -> dict[str, PartSetting]:
-    """The settings of a component that are parts, by name."""
-    found: Mapping[str, FieldInfo] = component.model_fields
+    """The settings of a component that are nested parts, by name."""
+    fields: Mapping[str, FieldInfo] = component.model_fields
     return {
         name: info.json_schema_extra
-        for name, info in found.items()
+        for name, info in fields.items()
         if isinstance(info.json_schema_extra, PartSetting)
     }
 
 
 class RecipeInfo(Protocol):
-    """What a part may ask of the recipe that it is used in; `pixweave.load` gives one.
+    """What a part can read from its recipe; `pixweave.load` returns one.
 
     Sizes are (width, height) in pixels. Parts are in the order of the recipe.
     """
 
     @property
     def name(self) -> str:
-        """The recipe's file name without its ending."""
+        """The recipe's file name without its extension."""
 
     @property
     def title(self) -> str:
-        """What a person calls the result, or ''."""
+        """The title of the result, or ''."""
 
     @property
     def seed(self) -> int:
-        """Where all randomness comes from."""
+        """The seed of all random numbers."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """The size of the generator's picture."""
+        """The size of the generator's image."""
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """The size of what is exported: `size` after the filters."""
+        """The size of the exported image: `size` after the filters."""
 
     @property
     def steps(self) -> int:
-        """How many optimisation steps a picture takes."""
+        """The number of optimisation steps."""
 
     @property
     def fps(self) -> float:
@@ -233,23 +233,23 @@ class RecipeInfo(Protocol):
 
     @property
     def generator(self) -> Part:
-        """What makes the picture."""
+        """The generator, which makes the image."""
 
     @property
     def perceptors(self) -> tuple[Part, ...]:
-        """What understands pictures and texts."""
+        """The perceptors, which encode images and texts."""
 
     @property
     def losses(self) -> tuple[Part, ...]:
-        """What is wanted of the picture, prompts included."""
+        """The losses, including the prompts."""
 
     @property
     def augmentations(self) -> tuple[Part, ...]:
-        """What changes the crops."""
+        """The augmentations of the crops."""
 
     @property
     def filters(self) -> tuple[Part, ...]:
-        """What is done to the picture before it is shown."""
+        """The filters, applied to the image before it is shown or exported."""
 
     @property
     def exports(self) -> tuple[Part, ...]:
@@ -257,11 +257,11 @@ class RecipeInfo(Protocol):
 
     @property
     def stages(self) -> tuple[Part, ...]:
-        """What is done in turn; none where the recipe only draws."""
+        """The stages, in order; empty if the recipe only generates an image."""
 
     @property
     def sampler(self) -> Part | None:
-        """What draws a first picture for generators that start from a sample."""
+        """The sampler of the initial image, for generators that start from a sample."""
 
     @property
     def start_from(self) -> object | None:
@@ -279,27 +279,27 @@ class RecipeInfo(Protocol):
         """The clock at a step, for `Value.at`."""
 
     def stage_number(self, settings: Component) -> int:
-        """Which of the stages has these very settings, from 0 on."""
+        """The index, from 0, of the stage with this settings object."""
 
 
 class CanvasInfo(Protocol):
-    """The picture that the recipe starts from."""
+    """The image that the recipe starts from."""
 
     @property
     def start(self) -> Tensor | None:
-        """`[1, 3 or 4, H, W]` as it lies on the canvas, without noise; None if there is none."""
+        """The fitted start image `[1, 3 or 4, H, W]`, 0..1, without noise, or None."""
 
 
 class BuildContext(Protocol):
-    """What `build(run)` is given: the run, as one part sees it while it is built.
+    """The argument of `build(run)`: the run, as seen by one part.
 
     A context belongs to one part and does not change. Parts are built in this order: generator,
-    perceptors, augmentations, losses, filters, exporters; what is not built yet is not to be had.
+    perceptors, augmentations, losses, filters, exporters; a part can use only those built before.
     """
 
     @property
     def part(self) -> Part:
-        """The entry of the recipe that is being built."""
+        """The part that is being built."""
 
     @property
     def recipe(self) -> RecipeInfo:
@@ -307,15 +307,15 @@ class BuildContext(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the run computes."""
+        """The device of the run."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of large models; pictures are float32 always."""
+        """The precision of large models; images are always float32."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the generator's picture in pixels."""
+        """Width and height of the generator's image in pixels."""
 
     @property
     def folder(self) -> Path:
@@ -323,11 +323,11 @@ class BuildContext(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What exporters write into their files beside the picture: the resolved recipe."""
+        """The metadata that exporters embed in their files: the resolved recipe."""
 
     @property
     def text_only(self) -> bool:
-        """Whether perceptors will see texts alone, and may leave their image tower out."""
+        """Whether perceptors will encode only texts, and need not load their image encoder."""
 
     @property
     def perceptors(self) -> Mapping[str, Perceptor]:
@@ -335,24 +335,24 @@ class BuildContext(Protocol):
 
     @property
     def generator(self) -> Generator:
-        """The generator; not while it is built itself."""
+        """The generator; not available while it is being built."""
 
     @property
     def canvas(self) -> CanvasInfo:
-        """What the recipe starts from; not for the generator."""
+        """The image that the recipe starts from; not available to the generator."""
 
     def rng(self, name: str, step: int | None = None) -> torch.Generator:
-        """A fresh CPU generator for a named purpose: same name, step and seed, same draws."""
+        """A new CPU random generator; the same seed, name and step give the same numbers."""
 
     def make(self, part: Part) -> Any:
         """Build a nested part.
 
-        Perceptors, codecs and samplers keep no state: of those with equal settings there is one for
-        the whole run, whoever asks. Anything else is built anew at each call.
+        Perceptors, codecs and samplers keep no state: those with equal settings are built once per
+        run and shared. Any other part is built again at each call.
         """
 
     def encode_texts(self, perceptor: str, texts: Sequence[str]) -> Tensor:
-        """Unit vectors float32 `[P, D]` of texts, by the perceptor with that id.
+        """Unit vectors float32 `[P, D]` of `texts`, encoded by the perceptor with that id.
 
-        Texts that were encoded before come from the disk; see `pixweave.embedding`.
+        Texts that were encoded before are read from the disk cache; see `pixweave.embedding`.
         """

@@ -1,19 +1,18 @@
-"""Everything pixweave raises on purpose.
+"""The exceptions that pixweave raises on purpose.
 
-PixweaveError            anything below; the command line prints it without a traceback
-  RecipeError            the recipe is wrong: every issue of it at once            exit 3
+PixweaveError            base class; the command line prints it without a traceback
+  RecipeError            the recipe is invalid; holds all of its issues            exit 3
   PluginError            a plugin broke a rule of the host                         exit 1
-  MissingError           a file, a model or a package is not there                 exit 4
-  OutOfMemoryError       the device is full; the message says which settings help  exit 6
-  RunError               the run could not go on                                   exit 1
+  MissingError           a file, a model or a package was not found                exit 4
+  OutOfMemoryError       out of memory; the message says which settings help       exit 6
+  RunError               the run cannot continue                                   exit 1
 
-InvalidValue is a ValueError for validators of settings: the reader of the recipe turns it into an
-Issue at the line of the setting.
+InvalidValue is a ValueError for validators of settings: the recipe loader converts it to an Issue
+at the line of the setting.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """Where a value was written: a file (or `--set`, a preset, a default), a line and a column.
+    """The source location of a value: a file (or `--set`, a preset, a default), line and column.
 
     `line` and `column` count from 1; 0 means that the source has no lines.
     """
@@ -36,10 +35,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong with a recipe, where it is, and how to fix it.
+    """One error or warning about a recipe: the setting, the location, and a hint how to fix it.
 
-    A component's `check` names the `setting` (`grid`, `colors.2`); the reader of the recipe adds
-    `where`, the line it was written on. Issues that are not `fatal` are shown as warnings.
+    A component's `check` gives the `setting` (`grid`, `colors.2`); the recipe loader adds `where`,
+    its source location. Issues that are not `fatal` are shown as warnings.
 
         yield Issue("grid", "has no cell", "use 1 or more")
     """
@@ -52,7 +51,7 @@ class Issue:
 
     @classmethod
     def at(cls, where: Mark, message: str, hint: str = "") -> Issue:
-        """An issue at a place of the recipe."""
+        """An issue at a source location."""
         return cls("", message, hint, where=where)
 
     def __str__(self) -> str:
@@ -60,7 +59,10 @@ class Issue:
 
 
 class InvalidValue(ValueError):  # noqa: N818 - `raise InvalidValue(...)` reads well
-    """A value that a setting cannot take: `message` follows the setting's name, `hint` helps."""
+    """An invalid value of a setting. `message` follows the name of the setting: "must be ...".
+
+    `hint` says how to fix it.
+    """
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
@@ -71,25 +73,25 @@ class InvalidValue(ValueError):  # noqa: N818 - `raise InvalidValue(...)` reads 
 
 
 class UnknownName(InvalidValue):
-    """An expression uses a name that is not known, whenever it is evaluated."""
+    """An expression uses an unknown name, so it fails at every step."""
 
 
 class PixweaveError(Exception):
-    """Root of the errors that pixweave raises on purpose."""
+    """Base class of the errors that pixweave raises on purpose."""
 
     exit_code = 1
     code = "failed"
 
 
 class RecipeError(PixweaveError):
-    """The recipe is wrong; `issues` holds every issue that was found, sorted by place."""
+    """The recipe is invalid; `issues` holds all issues found, sorted by location."""
 
     exit_code = 3
     code = "recipe"
 
     def __init__(self, issues: Issue | Iterable[Issue]) -> None:
-        found = [issues] if isinstance(issues, Issue) else list(issues)
-        self.issues: Sequence[Issue] = sorted(found, key=lambda issue: issue.where)
+        listed = [issues] if isinstance(issues, Issue) else list(issues)
+        self.issues: Sequence[Issue] = sorted(listed, key=lambda issue: issue.where)
         super().__init__("\n".join(map(str, self.issues)))
 
 
@@ -100,9 +102,9 @@ class PluginError(PixweaveError):
 
 
 class MissingError(PixweaveError):
-    """A file, a model or a package that is needed is not there.
+    """A required file, model or package was not found or cannot be read.
 
-    `reason` says why without naming the file again, where that is known.
+    `reason` says why, without repeating the file name; "" if unknown.
     """
 
     exit_code = 4
@@ -114,26 +116,28 @@ class MissingError(PixweaveError):
 
 
 class OutOfMemoryError(PixweaveError):
-    """The device has no memory left; the message names the settings that save some."""
+    """The device is out of memory; the message names the settings that reduce memory use."""
 
     exit_code = 6
     code = "memory"
 
 
 class RunError(PixweaveError):
-    """The run could not go on."""
+    """The run cannot continue."""
 
     code = "run"
 
 
 def nearest_name(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is most like the word; None where none is near (0..1, 1 is equal)."""
+    """The known name most similar to `word`; None if none reaches `cutoff` (0..1, 1 is equal)."""
+    import difflib
+
     near = difflib.get_close_matches(word, sorted(set(known)), n=1, cutoff=cutoff)
     return near[0] if near else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The nearest right name as a hint, or the choices when none is near ('' when there are none).
+    """A hint with the most similar name, else with all names; '' if there are none.
 
     >>> did_you_mean("smoothnes", ["smoothness", "palette"])
     "did you mean 'smoothness'?"
@@ -146,13 +150,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def describe_value(value: Any, longest: int = 40) -> str:
-    """A value as messages print it: texts in quotes, cut to `longest`; `nothing`, `a list`.
+    """A value as messages print it: text in quotes, cut to `longest` characters; `null`, `a list`.
 
     >>> describe_value("12"), describe_value(12), describe_value(None), describe_value(True)
-    ("'12'", '12', 'nothing', 'true')
+    ("'12'", '12', 'null', 'true')
     """
     if value is None:
-        return "nothing"
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
@@ -165,5 +169,5 @@ def describe_value(value: Any, longest: int = 40) -> str:
 
 
 def indefinite(noun: str) -> str:
-    """The noun with its article: `a loss`, `an exporter`."""
+    """The noun with its indefinite article: `a loss`, `an exporter`."""
     return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

@@ -1,4 +1,4 @@
-"""Frame: what one step of the loop gave. Event: something that happened in a run."""
+"""Frame: the result of one step of the loop. Event: something that happened in a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """What one step of the loop gave.
+    """The result of one step of the loop.
 
-    `raw` is the generator's picture, `[B, 3, H, W]` or, with alpha, `[B, 4, H, W]`, detached;
-    `losses` are weighted scalars, detached and still on the device, so that reading them is the
-    reader's choice. `finish` puts the recipe's filters on the picture.
+    `raw` is the generator's image, `[B, 3, H, W]` or, with alpha, `[B, 4, H, W]`, detached;
+    `losses` are weighted scalars, detached and still on the device, because reading them waits for
+    it. `finish` applies the recipe's filters to an image.
     """
 
     step: int
@@ -27,16 +27,16 @@ class Frame:
 
     @functools.cached_property
     def image(self) -> Tensor:
-        """The picture to show and export: `raw` after the filters, made when first asked for."""
+        """The image to show and export: `raw` after the filters, computed on first access."""
         return self.finish(self.raw)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened: `kind` and plain `data`; a step also has its `frame`.
+    """Something that happened: `kind` and JSON-compatible `data`; a step also has its `frame`.
 
-    The kinds, in order: planned, warning, building, started, step, saved, result. Stages add
-    `stage` and a kind of their own, such as ranked, classified, indexed or searched.
+    The kinds, in order: planned, warning, building, started, step, saved, result. Stages add the
+    kind `stage` and their own kinds, such as ranked, classified, indexed or searched.
     """
 
     kind: str
@@ -44,5 +44,5 @@ class Event:
     frame: Frame | None = None
 
     def plain(self) -> dict[str, Any]:
-        """The event as it goes into `events.jsonl` and `--json`."""
+        """The event as a dict, as written to `events.jsonl` and by `--json`."""
         return {"event": self.kind, **self.data}

@@ -1,10 +1,9 @@
-"""The hooks. Each takes no argument and returns `{name: Component subclass}`.
+"""The hooks of plugins. Each takes no argument and returns `{name: Component subclass}`.
 
-A large plugin may return where the class stands instead, `{name: "module:Class"}`: its module is
-imported when the component is first used.
-
-A plugin is a module with any of these functions, marked with `@pixweave.hookimpl`. What the
-component's `build(run)` must return is in `pixweave.protocols`, a class for each hook.
+A plugin is a module with one or more of these functions, marked with `@pixweave.hookimpl`.
+`pixweave.protocols` has one class per hook: what the component's `build(run)` must return. A hook
+may also return import paths, `{name: "module:Class"}`: the module of a component is then imported
+when the component is first used.
 """
 
 from __future__ import annotations
@@ -21,64 +20,64 @@ Offers = dict[str, type[Component] | str]
 
 @hookspec
 def register_generators() -> Offers:  # type: ignore[empty-body]
-    """What makes the picture: parameters that an optimiser moves, and the image they give."""
+    """Generators make the image: parameters to optimise, and the image rendered from them."""
 
 
 @hookspec
 def register_perceptors() -> Offers:  # type: ignore[empty-body]
-    """What understands pictures and words: an image and a text encoder into one space."""
+    """Perceptors encode images and texts into one vector space, like CLIP."""
 
 
 @hookspec
 def register_losses() -> Offers:  # type: ignore[empty-body]
-    """What is wanted of the picture: a number that goes down as the wish comes true."""
+    """Losses score the image: a number that optimisation makes smaller."""
 
 
 @hookspec
 def register_augmentations() -> Offers:  # type: ignore[empty-body]
-    """What is done to the crops before a perceptor sees them."""
+    """Augmentations change the crops before a perceptor encodes them."""
 
 
 @hookspec
 def register_codecs() -> Offers:  # type: ignore[empty-body]
-    """What turns pictures into codes and back: image tokenizers such as VQGAN."""
+    """Codecs encode images as tokens and decode them: image tokenizers such as VQGAN."""
 
 
 @hookspec
 def register_samplers() -> Offers:  # type: ignore[empty-body]
-    """What draws a picture for texts in one go: models that sample, such as DALL-E."""
+    """Samplers generate an image for texts without optimisation: models such as DALL-E."""
 
 
 @hookspec
 def register_classifiers() -> Offers:  # type: ignore[empty-body]
-    """What names pictures: a score for each label of a list."""
+    """Classifiers label images: a score for each label of a list."""
 
 
 @hookspec
 def register_filters() -> Offers:  # type: ignore[empty-body]
-    """What is done to the finished picture before it is shown or exported; no loss sees it."""
+    """Filters change the image before it is shown or exported; losses do not see the result."""
 
 
 @hookspec
 def register_searchers() -> Offers:  # type: ignore[empty-body]
-    """What finds the nearest of many vectors: exactly, or by an index of its own."""
+    """Searchers find the nearest vectors, exactly or with their own approximate index."""
 
 
 @hookspec
 def register_exporters() -> Offers:  # type: ignore[empty-body]
-    """What writes the result: pictures and films."""
+    """Exporters write the result: images and films."""
 
 
 @hookspec
 def register_stages() -> Offers:  # type: ignore[empty-body]
-    """What a recipe can do in turn: draw, rank, classify, index, search, or something new."""
+    """Stages are the steps of a recipe: generate, rank, classify, index, search, or your own."""
 
 
 @hookspec
 def register_trainers() -> Offers:  # type: ignore[empty-body]
-    """What trains a model of its own from pictures and captions, for `pixweave train NAME`."""
+    """Trainers train a model on images and captions, for `pixweave train NAME`."""
 
 
 @hookspec
 def register_executors() -> Offers:  # type: ignore[empty-body]
-    """What does large work in pieces: in processes of this machine, or on others."""
+    """Executors split large jobs into tasks: for processes of this machine, or other machines."""

@@ -1,4 +1,4 @@
-"""Find the plugins, load them one by one, and know who offers which name."""
+"""Discover and load plugins, and look up their components by name."""
 
 from __future__ import annotations
 
@@ -35,41 +35,36 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class RegisteredComponent:
     """One component and the plugin that it came from."""
 
-    def __init__(self, kind: str, name: str, offered: Any, plugin: str) -> None:
+    def __init__(self, kind: str, name: str, source: type[Component] | str, plugin: str) -> None:
         self.kind, self.name, self.plugin = kind, name, plugin
-        self._offered = offered
-        if not isinstance(offered, str):
-            _ = self.component  # what is wrong with it is said now
+        self._source = source
 
     @functools.cached_property
     def component(self) -> type[Component]:
-        """The component, imported when it is first asked for; PluginError if it is wrong."""
-        said = f"{HOOKS[self.kind]}() of plugin '{self.plugin}'"
-        made = self._offered
-        if isinstance(made, str):
-            made = _import_component(self.name, made, said)
-        checked = _checked(self.name, made, said)
-        if self.kind == "trainer":
-            _check_trainer(checked, said)
-        return checked
+        """The class; one given as `module:Class` is imported now. PluginError if it is invalid."""
+        if not isinstance(self._source, str):
+            return self._source
+        where = f"{HOOKS[self.kind]}() of plugin '{self.plugin}'"
+        imported = _import_component(self.name, self._source, where)
+        return _checked(self.kind, self.name, imported, where)
 
 
 @dataclass
 class Plugin:
-    """One plugin: where it came from, what it offers, or why it is broken."""
+    """One plugin: its origin, its components, or why it is broken."""
 
     name: str
     origin: str
-    """`bundled`, the name of the installed package, or the file it was read from."""
+    """`bundled`, the name of the installed package, or the path of the plugin file."""
     version: str = ""
     offers: list[RegisteredComponent] = field(default_factory=list)
     broken: str = ""
     heavy: bool = False
-    """True when importing the module imported torch, which slows every list down."""
+    """True if importing the module imports torch, which slows every command down."""
 
 
 class Plugins:
-    """The plugins at hand. A broken one is kept with its reason and hurts nothing else."""
+    """The loaded plugins. A broken plugin is kept with its reason and does not affect others."""
 
     def __init__(self) -> None:
         self._pm = pluggy.PluginManager("pixweave")
@@ -82,21 +77,22 @@ class Plugins:
 
     @classmethod
     def of(cls, source: Mapping[str, Any]) -> Plugins:
-        """The plugins that another process had, from its `source()`."""
+        """The plugins of another process, from its `source()`."""
         plugins = cls.discover(source["folders"], source["without"], source["entry_points"])
         for name, place in source["added"].items():
-            module, _, inside = place.partition(":")
-            made = importlib.import_module(module)
-            plugins.add(functools.reduce(getattr, filter(None, inside.split(".")), made), name)
+            module, _, qualname = place.partition(":")
+            imported = importlib.import_module(module)
+            target = functools.reduce(getattr, filter(None, qualname.split(".")), imported)
+            plugins.add(target, name)
         return plugins
 
     def source(self) -> dict[str, Any]:
-        """What `Plugins.of` finds the same plugins by, on a machine that has them: plain data."""
+        """Plain data from which `Plugins.of` loads the same plugins, on a machine that has them."""
         for name, place in self._added.items():
             if not place:
                 raise PluginError(
-                    f"the plugin '{name}' is an object of this process, which a worker has not; "
-                    "put it into a file, and its folder into --plugins-dir"
+                    f"plugin '{name}' is an object of this process, which workers cannot import; "
+                    "put it into a file, and pass its folder with --plugins-dir"
                 )
         return {
             "folders": self._folders,
@@ -112,7 +108,10 @@ class Plugins:
         without: Iterable[str] = (),
         entry_points: bool = True,
     ) -> Plugins:
-        """Load every installed plugin and every plugin file in `folders`, except `without`."""
+        """Load all installed plugins and all plugin files in `folders`, except those in `without`.
+
+        Raises PluginError if a folder does not exist; broken plugins are kept in `broken`.
+        """
         plugins = cls()
         plugins.without, plugins._entry_points = tuple(without), entry_points
         if entry_points:
@@ -127,11 +126,11 @@ class Plugins:
         return plugins
 
     def add(self, module: Any, name: str, origin: str = "added") -> Plugin:
-        """Register a module or any object with hook functions; raise PluginError if it is wrong."""
+        """Register a module or an object with hook functions; PluginError if it is invalid."""
         plugin = Plugin(name, origin)
         if name in self.loaded and not self.loaded[name].broken:
             raise PluginError(
-                f"plugin '{name}' ({origin}) has the name of a plugin already loaded from "
+                f"plugin '{name}' ({origin}) has the same name as a plugin already loaded from "
                 f"{self.loaded[name].origin}; rename one or use --without {name}"
             )
         _check_hooks(module, name)
@@ -143,62 +142,65 @@ class Plugins:
             raise
         self.loaded[name] = plugin
         if origin == "added":
-            self._added[name] = _place(module)
+            self._added[name] = _import_path(module)
         return plugin
 
     def offers(self, kind: str) -> dict[str, RegisteredComponent]:
-        """All components of a kind by name; a name that two plugins claim is left out."""
+        """All components of a kind by name, without names that two plugins register."""
         return {name: claims[0] for name, claims in self._claims(kind).items() if len(claims) == 1}
 
     def find(self, kind: str, name: str) -> RegisteredComponent:
-        """The component of that name, or `plugin/name`; LookupError(message, hint) if none."""
+        """The component `name` or `plugin/name`.
+
+        Raises LookupError(message, hint) if it is unknown, or if two plugins register it.
+        """
         claims = self._claims(kind)
         if "/" in name:
             plugin, _, short = name.partition("/")
-            for offer in claims.get(short, ()):
-                if offer.plugin == plugin:
-                    return offer
-        found = claims.get(name, [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = " and ".join(f"'{offer.plugin}'" for offer in found)
-            message = f"{kind} '{name}' is offered by the plugins {names}"
-            raise LookupError(message, f"write '{found[0].plugin}/{name}', or use --without")
+            for registered in claims.get(short, ()):
+                if registered.plugin == plugin:
+                    return registered
+        candidates = claims.get(name, [])
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            names = " and ".join(f"'{registered.plugin}'" for registered in candidates)
+            message = f"{kind} '{name}' is registered by the plugins {names}"
+            raise LookupError(message, f"write '{candidates[0].plugin}/{name}', or use --without")
         raise LookupError(f"{kind} '{name}' is not known", self._hint(kind, name, claims))
 
     def component(self, kind: str, entry: Mapping[str, Any]) -> Component:
-        """A component of a kind that recipes do not have, from `use` and its settings.
+        """A component from a mapping of `use` and its settings, for kinds used by commands.
 
-        Raises PluginError where there is none of that name, RunError where a setting is wrong.
+        Raises PluginError if the name is unknown, RunError if a setting is invalid.
         """
         try:
-            offer = self.find(kind, entry["use"])
+            registered = self.find(kind, entry["use"])
         except LookupError as error:
             message, hint = (*error.args, "")[:2]
             raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
         try:
-            return offer.component(**{k: v for k, v in entry.items() if k != "use"})
+            return registered.component(**{k: v for k, v in entry.items() if k != "use"})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise RunError(
-                f"'{name}' of {kind} '{offer.name}' is wrong: {first['msg'].lower()}; "
-                f"see `pixweave show {offer.name}`"
+                f"'{name}' of {kind} '{registered.name}' is invalid: {first['msg'].lower()}; "
+                f"see `pixweave show {registered.name}`"
             ) from None
 
     def exporter_for(self, suffix: str) -> RegisteredComponent:
-        """The exporter that writes files with that ending; LookupError(message, hint) if none."""
+        """The exporter for files with that extension; LookupError(message, hint) if none."""
         known: dict[str, RegisteredComponent] = {}
-        for offer in self.offers("exporter").values():
-            for ending in offer.component.suffixes:
-                known.setdefault(ending, offer)
+        for registered in self.offers("exporter").values():
+            for extension in registered.component.suffixes:
+                known.setdefault(extension, registered)
         if suffix in known:
             return known[suffix]
         raise LookupError(f"no exporter writes '{suffix}' files", did_you_mean(suffix, known))
 
     def import_all(self) -> None:
-        """Import every component, also those of which only the place is known; find broken ones."""
+        """Import the components that are given by import path; mark plugins that fail as broken."""
         for plugin in self.loaded.values():
             had_torch = "torch" in sys.modules
             try:
@@ -210,15 +212,15 @@ class Plugins:
 
     @property
     def broken(self) -> dict[str, str]:
-        """Name of each broken plugin -> the reason."""
+        """The reason why each broken plugin failed to load, by name."""
         return {p.name: p.broken for p in self.loaded.values() if p.broken}
 
     def _claims(self, kind: str) -> dict[str, list[RegisteredComponent]]:
         claims: dict[str, list[RegisteredComponent]] = {}
         for plugin in self.loaded.values():
-            for offer in plugin.offers:
-                if offer.kind == kind:
-                    claims.setdefault(offer.name, []).append(offer)
+            for registered in plugin.offers:
+                if registered.kind == kind:
+                    claims.setdefault(registered.name, []).append(registered)
         return claims
 
     def _hint(self, kind: str, name: str, claims: dict[str, list[RegisteredComponent]]) -> str:
@@ -239,11 +241,11 @@ class Plugins:
         had_torch = "torch" in sys.modules
         try:
             plugin = self.add(load(), name, origin)
-        except Exception as error:  # whatever a stranger's module raises must not hurt the others
+        except Exception as error:  # a broken plugin must not affect the others
             if os.environ.get("PIXWEAVE_STRICT"):
                 raise
             reason = str(error) if isinstance(error, PluginError) else _reason(error)
-            if name in self.loaded:  # keep the one that works under its name
+            if name in self.loaded:  # keep the working plugin under its name
                 name = f"{name} ({origin})"
             self.loaded[name] = Plugin(name, origin, version, broken=reason)
             return
@@ -262,67 +264,77 @@ class Plugins:
                     f"it returned {indefinite(type(returned).__name__)}"
                 )
             for name, component in returned.items():
+                where = f"{hook}() of plugin '{plugin}'"
                 if not isinstance(name, str) or not _NAME.fullmatch(name):
                     raise PluginError(
-                        f"{hook}() of plugin '{plugin}': {name!r} is no name; use lower case "
-                        "letters, digits and _"
+                        f"{where}: {name!r} is not a valid name; use lower case letters, digits "
+                        "and _"
                     )
+                if not isinstance(component, str):
+                    _checked(kind, name, component, where)
                 yield RegisteredComponent(kind, name, component, plugin)
 
 
-def _place(module: Any) -> str:
-    """Where a module, or a class in one, is imported from; '' for an object, which is nowhere."""
-    inside = getattr(module, "__qualname__", "")
-    return f"{module.__module__}:{inside}" if inside else str(getattr(module, "__name__", ""))
+def _import_path(module: Any) -> str:
+    """The import path of a module, or of a class as `module:Class`; '' for any other object."""
+    qualname = getattr(module, "__qualname__", "")
+    return f"{module.__module__}:{qualname}" if qualname else str(getattr(module, "__name__", ""))
 
 
-def _import_component(name: str, place: str, said: str) -> Any:
-    """What stands at `module:Class`; PluginError if it cannot be imported."""
-    module, _, inside = place.partition(":")
+def _import_component(name: str, path: str, where: str) -> Any:
+    """The object at the import path `module:Class`; PluginError if it cannot be imported."""
+    module, _, attribute = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), inside)
-    except Exception as error:  # whatever a stranger's module raises
-        raise PluginError(f"{said}: '{name}' is at '{place}': {_reason(error)}") from error
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # third-party modules may raise anything
+        reason = _reason(error)
+        raise PluginError(f"{where}: cannot import '{name}' from '{path}': {reason}") from error
 
 
-def _checked(name: str, component: Any, said: str) -> type[Component]:
-    """The component, or PluginError naming the rule that it breaks."""
+def _checked(kind: str, name: str, component: Any, where: str) -> type[Component]:
+    """The component; raises PluginError with the rule that it breaks."""
     if not (inspect.isclass(component) and issubclass(component, Component)):
         raise PluginError(
-            f"{said}: '{name}' must be a subclass of pixweave.Component, not {component!r}"
+            f"{where}: '{name}' must be a subclass of pixweave.Component, not {component!r}"
         )
     if not (component.__doc__ or "").strip():
-        raise PluginError(f"{said}: {component.__name__} has no docstring; say what it does")
+        raise PluginError(
+            f"{where}: {component.__name__} has no docstring; add one that says what it does"
+        )
     if component.build is Component.build:
         methods = [name for name, value in vars(component).items() if callable(value)]
         near = nearest_name("build", methods)
         hint = f"; rename '{near}' to 'build'" if near else ""
-        raise PluginError(f"{said}: {component.__name__} has no build(self, run){hint}")
+        raise PluginError(f"{where}: {component.__name__} has no build(self, run){hint}")
     if list(inspect.signature(component.build).parameters) != ["self", "run"]:
-        raise PluginError(f"{said}: {component.__name__}.build must take exactly (self, run)")
+        raise PluginError(f"{where}: {component.__name__}.build must take exactly (self, run)")
     for reserved in component.reserved & set(component.model_fields):
         raise PluginError(
-            f"{said}: {component.__name__} has a setting '{reserved}', which belongs to the recipe"
+            f"{where}: {component.__name__} has a setting '{reserved}', a name reserved for recipes"
         )
+    if kind == "trainer":
+        _check_trainer(component, where)
     return component
 
 
-def _check_trainer(component: type[Component], said: str) -> None:
+def _check_trainer(component: type[Component], where: str) -> None:
     """Raise PluginError for a trainer that `pixweave train` cannot run."""
     if "steps" not in component.model_fields:
-        raise PluginError(f"{said}: {component.__name__} has no setting 'steps', its updates")
+        raise PluginError(
+            f"{where}: {component.__name__} has no setting 'steps', the number of updates"
+        )
     for reserved in {"data", "seed"} & set(component.model_fields):
         raise PluginError(
-            f"{said}: {component.__name__} has a setting '{reserved}', which every trainer has"
+            f"{where}: {component.__name__} has a setting '{reserved}', which all trainers have"
         )
     if not component.suffix.startswith("."):
         raise PluginError(
-            f"{said}: {component.__name__} has no `suffix: ClassVar[str]`, the ending of its files"
+            f"{where}: {component.__name__} has no `suffix: ClassVar[str]`, its file extension"
         )
 
 
 def _check_hooks(module: Any, plugin: str) -> None:
-    """Raise PluginError for a hook that pluggy would silently pass over."""
+    """Raise PluginError for a hook that pluggy would silently ignore."""
     marked = []
     for name, value in inspect.getmembers(module, inspect.isroutine):
         if name in HOOKS.values() and not hasattr(value, "pixweave_impl"):
@@ -336,14 +348,14 @@ def _check_hooks(module: Any, plugin: str) -> None:
                 raise PluginError(f"plugin '{plugin}' has an unknown hook {name}(); {hint}")
             if arguments := list(inspect.signature(value).parameters):
                 names = ", ".join(arguments)
-                raise PluginError(f"{name}({names}) of plugin '{plugin}' must take no argument")
+                raise PluginError(f"{name}({names}) of plugin '{plugin}' must take no arguments")
     if not marked:
         hooks = ", ".join(HOOKS.values())
-        raise PluginError(f"plugin '{plugin}' has no hook; a plugin has one or more of {hooks}")
+        raise PluginError(f"plugin '{plugin}' has no hook; a plugin needs at least one of {hooks}")
 
 
 def _reason(error: BaseException) -> str:
-    """One line that says what went wrong and in which line of whose file."""
+    """One line with the error, and the file and line where it was raised."""
     text = str(error).strip().splitlines()
     frames = [f for f in _frames(error) if f[0] != __file__ and "importlib" not in f[0]]
     place = f" ({Path(frames[-1][0]).name}:{frames[-1][1]})" if frames else ""
@@ -371,7 +383,9 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: annotations are resolved through sys.modules
+    sys.modules[name] = (
+        module  # needed before it runs: annotations are resolved through sys.modules
+    )
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -1,4 +1,7 @@
-"""Searcher `ann`: a graph over the vectors (HNSW), for many millions; by usearch, an extra."""
+"""Searcher `ann`: approximate search with an HNSW graph, for many millions of vectors.
+
+Uses usearch, which is an optional dependency (`pixweave[ann]`).
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,27 @@ if TYPE_CHECKING:
 
 
 class Ann(Component):
-    """Approximate search by a graph (Malkov and Yashunin 2016), from about two million vectors on.
+    """Approximate nearest-neighbour search (HNSW), for about two million vectors or more.
 
-    Needs usearch: pip install 'pixweave[ann]'. The graph is built once, grows with the index and
-    lies beside it. Texts lie apart from pictures, and are harder to find by a graph: `width` is
-    chosen for them. Filters are exact: where they leave few rows, those are all compared.
+    Needs usearch: pip install 'pixweave[ann]'. The graph (Malkov and Yashunin 2016) is built once,
+    is stored beside the index and grows with it. Text vectors lie apart from image vectors, which
+    makes text queries harder for a graph; the default `width` is chosen for them. Filters are
+    exact: where they leave few rows, all of those are compared.
     """
 
     width: int = Field(
-        512, ge=16, le=8192, description="how many candidates a search keeps; more is surer, slower"
+        512,
+        ge=16,
+        le=8192,
+        description="candidates that a search keeps; more is more accurate and slower",
     )
-    links: int = Field(16, ge=4, le=128, description="links of each vector in the graph")
-    effort: int = Field(128, ge=16, le=2048, description="candidates that are tried when it grows")
+    links: int = Field(16, ge=4, le=128, description="links per vector in the graph")
+    effort: int = Field(
+        128, ge=16, le=2048, description="candidates compared when a vector is added to the graph"
+    )
 
     def build(self, run: Any) -> Any:
-        """The live searcher, with its graph brought up to date."""
+        """The searcher, with its graph brought up to date."""
         return _Ann(self, run)
 
 
@@ -59,7 +68,10 @@ class _Ann:
         self._bring_up_to_date()
 
     def search(self, goal: Array, count: int, allowed: Array | None) -> tuple[Array, Array]:
-        """The nearest rows, best first; exact where filters leave less than a fifth."""
+        """Rows and scores of the nearest vectors, best first.
+
+        Exact where the filters leave less than a fifth of the rows.
+        """
         import numpy as np
 
         total = len(self.matrix.vectors)
@@ -81,43 +93,46 @@ class _Ann:
         import numpy as np
 
         total = len(self.matrix.vectors)
-        if max(count, self.settings.width) >= total:  # a graph may leave some of them out of reach
+        if max(count, self.settings.width) >= total:  # a graph may not reach all rows
             return np.arange(total)
         self.graph.expansion_search = max(self.settings.width, count)
         return np.asarray(self.graph.search(goal, count).keys).astype(np.int64)
 
     def _bring_up_to_date(self) -> None:
-        """Load the graph that is there, add the rows that it lacks, and keep it."""
+        """Load the saved graph if there is one, add the missing rows, and save it."""
         import numpy as np
 
         matrix = self.matrix
         if matrix.folder is None:
-            have = 0
+            known = 0
         else:
             head = matrix.folder / f"{matrix.name}-{matrix.generation}.ann.json"
-            have = self._load(head)
-        missing = np.arange(have, len(matrix.vectors))
+            known = self._load(head)
+        missing = np.arange(known, len(matrix.vectors))
         if len(missing):
-            self.graph.add(missing, matrix.vectors[have:])
+            self.graph.add(missing, matrix.vectors[known:])
             if matrix.folder is not None:
                 self._save(head, len(matrix.vectors))
 
     def _load(self, head: Path) -> int:
-        """How many rows the saved graph has; 0 where there is none that fits."""
+        """Load the saved graph and return its number of rows; 0 if there is none that fits."""
         try:
-            said = json.loads(head.read_text("utf-8"))
-            if said["links"] == self.settings.links and said["rows"] <= len(self.matrix.vectors):
-                self.graph.load(head.with_name(said["file"]))
+            saved = json.loads(head.read_text("utf-8"))
+            if saved["links"] == self.settings.links and saved["rows"] <= len(self.matrix.vectors):
+                self.graph.load(head.with_name(saved["file"]))
                 self.graph.expansion_add = self.settings.effort
-                if len(self.graph) == said["rows"]:
-                    return int(said["rows"])
+                if len(self.graph) == saved["rows"]:
+                    return int(saved["rows"])
                 self.graph.clear()
         except (OSError, ValueError, KeyError, RuntimeError, TypeError):
             self.graph.clear()
         return 0
 
     def _save(self, head: Path, rows: int) -> None:
-        """A new file, then the json that names it: a save that is cut short harms nothing."""
+        """Write the graph to a new file, then the json that names it.
+
+        An interrupted save leaves the previous graph intact.
+        """
         from pixweave.media.atomic_write import write_whole
 
         name = f"{head.name.removesuffix('.json')}-{os.urandom(4).hex()}.graph"
@@ -134,5 +149,5 @@ class _Ann:
 
 @hookimpl
 def register_searchers() -> dict[str, type[Component]]:
-    """Offer `ann`."""
+    """Register `ann`."""
     return {"ann": Ann}

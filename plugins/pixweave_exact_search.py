@@ -1,4 +1,4 @@
-"""Searcher `exact`: one product of the matrix with the query. No index, no tuning, recall 1."""
+"""Searcher `exact`: one matrix product with the query. No graph, no tuning, recall 1."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 CLOSE = 4e-6
-"""Scores in float32 that are nearer than this may be in the wrong order."""
+"""float32 scores closer than this may be in the wrong order."""
 
 
 class Exact(Component):
-    """Every vector is compared with the query: always right, and fast to about two million.
+    """Exact search: compares the query with every vector; fast up to about two million vectors.
 
-    At 100,000 x 512 it takes 15 to 25 ms of one core. Filters make it faster, not slower.
+    With 100,000 vectors of 512 dimensions it takes 15 to 25 ms on one core. Filters make it faster,
+    not slower.
     """
 
     def build(self, run: Any) -> Any:
-        """The live searcher; it holds nothing but the mapped matrix."""
+        """The searcher; it keeps nothing in memory but the memory-mapped matrix."""
         return _Exact(run.matrix.vectors)
 
 
@@ -31,7 +32,10 @@ class _Exact:
         self.vectors = vectors
 
     def search(self, goal: Array, count: int, allowed: Array | None) -> tuple[Array, Array]:
-        """The best `count` rows and all that might tie with the last of them, best first."""
+        """Rows and scores of the best `count` vectors and any that may tie with the last of them.
+
+        Best first; equal scores are in the order of the rows.
+        """
         import numpy as np
 
         part = self.vectors if allowed is None else self.vectors[allowed]
@@ -47,5 +51,5 @@ class _Exact:
 
 @hookimpl
 def register_searchers() -> dict[str, type[Component]]:
-    """Offer `exact`."""
+    """Register `exact`."""
     return {"exact": Exact}

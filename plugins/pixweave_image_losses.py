@@ -1,6 +1,6 @@
-"""Losses on the picture itself: `smoothness`, `saturation`, `palette`, `coverage`, `symmetry`.
+"""Losses on the pixels: `smoothness`, `saturation`, `palette`, `coverage`, `symmetry`.
 
-They look at the clean picture, never at crops, so that what they measure is what is saved.
+They are computed on the clean image, never on crops, so that they measure what is saved.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Smoothness(Component):
-    """Make neighbouring pixels alike: total variation of the picture at a given scale.
+    """Penalise differences between neighbouring pixels: total variation at a given scale.
 
     Mean absolute difference of neighbours (Rudin, Osher and Fatemi 1992), times the side of the
-    picture, so that its size matters little; `even` squares the differences, which spares no edge.
+    image, so that its size matters little; `even` squares the differences, which blurs edges too.
     """
 
     kind: Literal["edges", "even"] = Field(
@@ -34,11 +34,11 @@ class Smoothness(Component):
         64,
         ge=8,
         le=4096,
-        description="long side in pixels to which the picture is shrunk first, if it is larger",
+        description="long side in pixels to which larger images are reduced first",
     )
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view."""
+        """The loss: a function of the view, returning a scalar."""
         import torch.nn.functional as F
 
         def loss(view: View) -> Tensor:
@@ -50,7 +50,7 @@ class Smoothness(Component):
             across, down = image.diff(dim=3), image.diff(dim=2)
             if self.kind == "even":
                 return (across**2).mean() * self.grid + (down**2).mean() * self.grid
-            # the square root of a small sum: a gradient without a jump where nothing changes
+            # 1e-6 keeps the gradient of the square root finite where neighbours are equal
             steps = (across[..., :-1, :] ** 2 + down[..., :, :-1] ** 2 + 1e-6).sqrt()
             return steps.mean() * self.grid / 8
 
@@ -58,15 +58,15 @@ class Smoothness(Component):
 
 
 class Saturation(Component):
-    """Bring the colourfulness of the picture to `amount`.
+    """Bring the colourfulness of the image to `amount`.
 
     Hasler and Suesstrunk's measure (2003) on 0..1 values: about 0.1 is muted, 0.3 vivid, 0.6 neon.
     """
 
-    amount: Value = over_time(0.35, ge=0, le=1, description="how colourful is colourful enough")
+    amount: Value = over_time(0.35, ge=0, le=1, description="target colourfulness")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view."""
+        """The loss: a function of the view, returning a scalar."""
 
         def loss(view: View) -> Tensor:
             red, green, blue = view.image.unbind(1)
@@ -79,16 +79,18 @@ class Saturation(Component):
 
 
 class PaletteLoss(Component):
-    """Draw every pixel towards the nearest colour of a palette, without forcing it.
+    """Pull every pixel towards the nearest colour of a palette, without forcing it.
 
-    The mean distance in RGB (0..1) to the nearest colour. To use nothing but the palette, give the
-    generator one instead.
+    The mean distance in RGB (0..1) to the nearest colour. To use only the palette's colours, set
+    the generator's palette instead.
     """
 
-    colors: Palette = Field(description="a named set, a .gpl, .hex or picture file, or a list")
+    colors: Palette = Field(
+        description="a palette name, a .gpl, .hex or image file, or a list of colours"
+    )
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view."""
+        """The loss: a function of the view, returning a scalar."""
         import torch
 
         colours = torch.tensor(self.colors, device=run.device).float() / 255
@@ -102,18 +104,20 @@ class PaletteLoss(Component):
 
 
 class Coverage(Component):
-    """Bring the opaque part of a picture with transparency to `amount`: room around a sprite."""
+    """Bring the opaque part of the image to `amount`, to leave room around a sprite."""
 
-    amount: Value = over_time(0.4, ge=0, le=1, description="opaque part of the picture")
+    amount: Value = over_time(
+        0.4, ge=0, le=1, description="target for the opaque part of the image"
+    )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """Only a picture with transparency can have less of it."""
+        """The generator must make transparency."""
         if not getattr(recipe.generator.settings, "alpha", False):
             message = f"generator '{recipe.generator.use}' makes no transparency here"
-            yield Issue("use", message, "set generator.alpha to true, or leave this loss out")
+            yield Issue("use", message, "set generator.alpha to true, or remove this loss")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view."""
+        """The loss: a function of the view, returning a scalar."""
 
         def loss(view: View) -> Tensor:
             return (view.raw[:, 3:].mean() - self.amount.at(view.moment)).abs()
@@ -122,15 +126,16 @@ class Coverage(Component):
 
 
 class Symmetry(Component):
-    """Make the picture equal to its mirror image: mean squared difference."""
+    """Make the image equal to its mirror image: mean squared difference."""
 
     axis: Literal["x", "y", "both", "diagonal"] = Field(
         "x",
-        description="x: left and right alike; y: top and bottom; diagonal: square pictures only",
+        description="x: mirror left and right; y: mirror top and bottom; both: x and y; diagonal: "
+        "swap x and y (square images only)",
     )
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view."""
+        """The loss: a function of the view, returning a scalar."""
 
         def loss(view: View) -> Tensor:
             image = view.image
@@ -155,7 +160,7 @@ def _variance(values: Tensor) -> Tensor:
 
 @hookimpl
 def register_losses() -> dict[str, type[Component]]:
-    """Offer the five."""
+    """Register the five losses."""
     return {
         "smoothness": Smoothness,
         "saturation": Saturation,

@@ -1,4 +1,4 @@
-"""Loss `stay`: keep near what the picture started from, or near a picture of your own."""
+"""Loss `stay`: keep the result close to the start image or to another image."""
 
 from __future__ import annotations
 
@@ -20,61 +20,66 @@ if TYPE_CHECKING:
     from pixweave.protocols import View
 
 ONLY = {"grid": "pixels", "perceptors": "perceptual"}
-"""Settings that mean something with one value of `by` alone."""
+"""Settings that apply to one value of `by` only."""
 
 
 UNIT = 0.1
-"""The difference of two pixels, of 0..1, that costs 1."""
+"""Difference between two pixels (0..1) at which the loss is 1."""
 
 
 class Stay(Component):
-    """Keep the picture near what it started from, or near a picture file.
+    """Keep the result close to the start image or to an image file (init loss).
 
-    By `pixels`: the mean squared difference in tenths, so that 0.1 (of 0..1) everywhere costs 1.
-    In the `latent` of the generator (Pixray's init_weight): the mean squared difference. Or
-    `perceptual`: half the squared angle between what the perceptors see of the same crop of both,
-    which lets go of pixels and holds on to what is where.
+    `pixels`: the mean squared difference in units of 0.1, so that a difference of 0.1 (of 0..1)
+    everywhere gives 1. `latent`: the mean squared difference in the generator's latent space
+    (Pixray's init_weight). `perceptual`: half the squared angle between the perceptors' embeddings
+    of the same crops of both, which keeps the content and layout but not the exact pixels.
     """
 
     by: Literal["pixels", "latent", "perceptual"] = Field(
-        "pixels", description="in which space the distance is taken"
+        "pixels", description="space in which the distance is computed"
     )
     image: PictureFile | None = Field(
-        None, description="a picture to stay near; by default what the recipe starts from"
+        None, description="reference image; by default the recipe's start image"
     )
-    fit: Fit | None = Field(None, description=f"how the image is laid; by default cover. {FITS}")
-    mask: Mask | None = Field(None, description="the part that stays; by default all of it")
+    fit: Fit | None = Field(
+        None, description=f"how the image is fitted to the size; by default cover. {FITS}"
+    )
+    mask: Mask | None = Field(None, description="region to preserve; by default the whole image")
     grid: int | None = Field(
         None,
         ge=1,
         le=8192,
-        description="long side to which both are shrunk first: details below are free (pixels)",
+        description="long side in pixels to which both images are reduced first, so that smaller "
+        "details may change (only with by: pixels)",
     )
     perceptors: tuple[str, ...] | None = Field(
-        None, description="ids of the perceptors that compare; by default all (perceptual)"
+        None,
+        description="ids of the perceptors to compare with; by default all (only with by: "
+        "perceptual)",
     )
 
     @model_validator(mode="after")
     def _fitting(self) -> Stay:
         for name, by in ONLY.items():
             if getattr(self, name) is not None and self.by != by:
-                raise ValueError(f"{name} means nothing with 'by: {self.by}', only with 'by: {by}'")
+                raise ValueError(f"{name} has no effect with 'by: {self.by}', only with 'by: {by}'")
         if self.mask is not None and self.by == "latent":
-            raise ValueError("mask means nothing with 'by: latent', which has no places")
+            raise ValueError("mask has no effect with 'by: latent', which has no pixel positions")
         if self.fit is not None and self.image is None:
-            raise ValueError("fit belongs to an image, and there is none")
+            raise ValueError("fit needs an image, and none is set")
         return self
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """There must be something to stay near, and what measures it."""
+        """There must be a reference, and a way to compare with it."""
         from pixweave.errors import did_you_mean
 
         generator = recipe.generator
         if self.image is None and recipe.start_from is None:
             yield Issue(
                 "use",
-                "there is nothing to stay near: the recipe starts from no picture",
-                "add 'start_from: photo.png', or give this loss an image",
+                "there is no reference image: the recipe has no start_from",
+                "add 'start_from: photo.png', or set this loss's image",
             )
         if self.by == "latent" and not {"latent", "start_from"} <= generator.settings.can:
             message = f"generator '{generator.use}' has no latent to compare"
@@ -92,7 +97,7 @@ class Stay(Component):
         ](run)
 
     def _reference(self, run: BuildContext) -> Tensor:
-        """The picture to stay near, with as many channels as the generator's."""
+        """The reference image, with as many channels as the generator's."""
         from pixweave.media import images
         from pixweave.media.compositing import flatten, lay
 
@@ -111,18 +116,18 @@ class Stay(Component):
 
         def loss(view: View) -> Tensor:
             shape = view.raw.shape[-2:]
-            there = reference if reference.shape[-2:] == shape else _shrink(reference, max(shape))
-            gap = _premultiplied(view.raw) - there
+            target = reference if reference.shape[-2:] == shape else _shrink(reference, max(shape))
+            difference = _premultiplied(view.raw) - target
             part = region.fitted(*shape).mask if region else None
             if part is not None:
-                gap = gap * part
+                difference = difference * part
             if self.grid is not None and self.grid < max(shape):
-                gap = _shrink(gap, self.grid)
+                difference = _shrink(difference, self.grid)
                 part = part if part is None else _shrink(part, self.grid)
-            squares = (gap / UNIT) ** 2
+            squares = (difference / UNIT) ** 2
             if part is None:
                 return squares.mean()
-            return squares.mean(1).sum() / (part.sum() * len(gap))
+            return squares.mean(1).sum() / (part.sum() * len(difference))
 
         return loss
 
@@ -130,15 +135,15 @@ class Stay(Component):
         import torch
 
         generator: Any = run.generator
-        held = {name: _copied(value) for name, value in generator.state_dict().items()}
-        reference = self._reference(run)  # without the noise and the alpha of the start
+        before = {name: _copy(value) for name, value in generator.state_dict().items()}
+        reference = self._reference(run)  # without the noise and alpha of the start
         generator.start_from(reference)
         with torch.no_grad():
-            there = generator.latents().clone()
-        generator.load_state_dict(held)
+            target = generator.latents().clone()
+        generator.load_state_dict(before)
 
         def loss(view: View) -> Tensor:
-            return ((generator.latents() - there) ** 2).mean()
+            return ((generator.latents() - target) ** 2).mean()
 
         return loss
 
@@ -166,7 +171,7 @@ class Stay(Component):
 
 
 def _premultiplied(picture: Tensor) -> Tensor:
-    """Colours as they are seen, so that those of transparent pixels do not count."""
+    """Colours multiplied by alpha, so that those of transparent pixels do not count."""
     import torch
 
     if picture.shape[1] == 3:
@@ -175,7 +180,7 @@ def _premultiplied(picture: Tensor) -> Tensor:
 
 
 def _shrink(picture: Tensor, longest: int) -> Tensor:
-    """The picture with a long side of `longest` pixels, by area."""
+    """The image reduced to a long side of `longest` pixels, by area averaging."""
     import torch.nn.functional as F
 
     scale = longest / max(picture.shape[-2:])
@@ -183,7 +188,7 @@ def _shrink(picture: Tensor, longest: int) -> Tensor:
     return F.interpolate(picture, shape, mode="area")
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     import torch
 
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
@@ -191,5 +196,5 @@ def _copied(value: Any) -> Any:
 
 @hookimpl
 def register_losses() -> dict[str, type[Component]]:
-    """Offer `stay`."""
+    """Register `stay`."""
     return {"stay": Stay}

@@ -1,7 +1,7 @@
-"""Augmentations of crops: `jitter`, `noise`, `erase` and `blur`, on kornia.
+"""Augmentations of crops: `jitter`, `noise`, `erase` and `blur`, built on kornia.
 
-Every random number comes from the stream that the host passes in; kornia's functions get their
-factors from it, and its own random classes, which draw from torch's global state, are not used.
+All random numbers come from the generator that is passed in. kornia's own random classes are not
+used, because they draw from torch's global state.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 class Jitter(Component):
-    """Change brightness, contrast, saturation and hue of each crop a little."""
+    """Randomly change brightness, contrast, saturation and hue of each crop (colour jitter)."""
 
-    hue: float = Field(0.05, ge=0, le=0.5, description="turn of the hue, in turns, up to +-")
+    hue: float = Field(0.05, ge=0, le=0.5, description="maximum hue rotation, +- in turns")
     saturation: float = Field(0.1, ge=0, le=1, description="saturation factor is 1 +- this")
-    brightness: float = Field(0.0, ge=0, le=1, description="brightness is shifted by up to +- this")
+    brightness: float = Field(0.0, ge=0, le=1, description="maximum brightness shift, +-")
     contrast: float = Field(0.0, ge=0, le=1, description="contrast factor is 1 +- this")
-    chance: float = Field(0.8, ge=0, le=1, description="probability that a crop is changed")
+    chance: float = Field(0.8, ge=0, le=1, description="probability of changing a crop")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of crops and a random stream."""
+        """The augmentation: a function of crops `[N, 3, S, S]` and a random generator."""
         if self.contrast or self.brightness:
-            from kornia import enhance  # a third of a second, which hue and saturation need not
+            from kornia import enhance  # a third of a second that hue and saturation do not need
 
         def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
-            drawn = _chosen(crops, self.chance, rng)
+            chosen = _chosen(crops, self.chance, rng)
 
             def factor(amount: float) -> Tensor:
-                return amount * drawn * (2 * _uniform(crops, rng) - 1)
+                return amount * chosen * (2 * _uniform(crops, rng) - 1)
 
             hue, saturation, brightness, contrast = (
                 factor(a) for a in (self.hue, self.saturation, self.brightness, self.contrast)
             )
             if self.hue or self.saturation:
-                crops = _turn_hue(crops, hue, 1 + saturation)
+                crops = _rotate_hue(crops, hue, 1 + saturation)
             if self.contrast:
                 crops = enhance.adjust_contrast_with_mean_subtraction(crops, 1 + contrast)
             if self.brightness:
@@ -53,12 +53,12 @@ class Jitter(Component):
 
 
 class Noise(Component):
-    """Add Gaussian noise of a strength drawn for each crop; a guard against adversarial texture."""
+    """Add Gaussian noise of random strength to each crop; it counters adversarial texture."""
 
-    amount: float = Field(0.1, ge=0, le=1, description="largest standard deviation")
+    amount: float = Field(0.1, ge=0, le=1, description="maximum standard deviation")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of crops and a random stream."""
+        """The augmentation: a function of crops `[N, 3, S, S]` and a random generator."""
         import torch
 
         def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
@@ -70,14 +70,21 @@ class Noise(Component):
 
 
 class Erase(Component):
-    """Paint a random rectangle of each crop grey (Zhong et al. 2017), so that no spot decides."""
+    """Paint a random rectangle of each crop grey (random erasing, Zhong et al. 2017).
 
-    area: tuple[float, float] = Field((0.02, 0.2), description="part of the crop, least and most")
-    ratio: tuple[float, float] = Field((0.4, 2.5), description="width over height, least and most")
-    chance: float = Field(0.5, ge=0, le=1, description="probability that a crop is changed")
+    It keeps a single detail from deciding the loss.
+    """
+
+    area: tuple[float, float] = Field(
+        (0.02, 0.2), description="minimum and maximum share of the crop's area"
+    )
+    ratio: tuple[float, float] = Field(
+        (0.4, 2.5), description="minimum and maximum width-to-height ratio"
+    )
+    chance: float = Field(0.5, ge=0, le=1, description="probability of changing a crop")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of crops and a random stream."""
+        """The augmentation: a function of crops `[N, 3, S, S]` and a random generator."""
         from kornia.geometry.bbox import bbox_generator, bbox_to_mask
 
         def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
@@ -97,32 +104,32 @@ class Erase(Component):
 
 
 class Blur(Component):
-    """Blur each crop by a Gaussian of random width, so that details alone cannot satisfy."""
+    """Blur each crop with a Gaussian of random width, so that fine detail alone is not enough."""
 
     sigma: tuple[float, float] = Field(
-        (0.1, 1.5), description="standard deviation in pixels of the crop, least and most"
+        (0.1, 1.5), description="minimum and maximum standard deviation, in pixels of the crop"
     )
-    chance: float = Field(0.5, ge=0, le=1, description="probability that a crop is changed")
+    chance: float = Field(0.5, ge=0, le=1, description="probability of changing a crop")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of crops and a random stream."""
+        """The augmentation: a function of crops `[N, 3, S, S]` and a random generator."""
         import torch
         from kornia.filters import gaussian_blur2d
 
         low, high = self.sigma
-        reach = 2 * max(1, round(2.5 * high)) + 1
+        kernel = 2 * max(1, round(2.5 * high)) + 1
 
         def augment(crops: Tensor, rng: Rng, moment: Moment) -> Tensor:
             sigma = low + (high - low) * _uniform(crops, rng)
-            drawn = _chosen(crops, self.chance, rng).bool().view(-1, 1, 1, 1)
-            blurred = gaussian_blur2d(crops, (reach, reach), torch.stack([sigma, sigma], 1))
-            return torch.where(drawn, blurred, crops)
+            chosen = _chosen(crops, self.chance, rng).bool().view(-1, 1, 1, 1)
+            blurred = gaussian_blur2d(crops, (kernel, kernel), torch.stack([sigma, sigma], 1))
+            return torch.where(chosen, blurred, crops)
 
         return augment
 
 
 def _uniform(crops: Tensor, rng: Rng) -> Tensor:
-    """One number in 0..1 for each crop."""
+    """One random number in 0..1 per crop, `[N]`."""
     import torch
 
     return torch.rand(len(crops), generator=rng).to(crops.device)
@@ -132,18 +139,18 @@ def _chosen(crops: Tensor, chance: float, rng: Rng) -> Tensor:
     return (_uniform(crops, rng) < chance).float()
 
 
-def _turn_hue(crops: Tensor, turns: Tensor, saturation: Tensor) -> Tensor:
-    """Turn hue and scale saturation about the grey axis, as one 3x3 colour matrix per crop.
+def _rotate_hue(crops: Tensor, turns: Tensor, saturation: Tensor) -> Tensor:
+    """Rotate hue and scale saturation about the grey axis, as one 3x3 colour matrix per crop.
 
-    Linear in the pixels, unlike the way through HSV and back: a tenth of the time, no clamping,
-    and a gradient without jumps at hue sectors.
+    Unlike a conversion to HSV and back it is linear in the pixels: a tenth of the time, no
+    clamping, and a continuous gradient across hue sectors.
     """
     import math
 
     import torch
 
     angle = 2 * math.pi * turns
-    # Rodrigues' formula about (1, 1, 1) / sqrt(3): each row is the one above it, moved on by one
+    # Rodrigues' formula about (1, 1, 1) / sqrt(3): each row is the previous one, shifted by one
     mean, sine = (1 - angle.cos()) / 3, angle.sin() / math.sqrt(3)
     row = torch.stack([mean + angle.cos(), mean - sine, mean + sine], 1)
     matrix = torch.stack([row, row.roll(1, 1), row.roll(2, 1)], 1)
@@ -154,5 +161,5 @@ def _turn_hue(crops: Tensor, turns: Tensor, saturation: Tensor) -> Tensor:
 
 @hookimpl
 def register_augmentations() -> dict[str, type[Component]]:
-    """Offer the four."""
+    """Register the four augmentations."""
     return {"jitter": Jitter, "noise": Noise, "erase": Erase, "blur": Blur}

@@ -1,4 +1,4 @@
-"""Executor `local`: worker processes of this machine, each with its own model and its threads."""
+"""Executor `local`: worker processes on this machine, each with its own model and threads."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 TICK = 0.1
-"""Seconds after which it looks whether it shall stop."""
+"""Interval in seconds between checks of the stop function."""
 
 
 class Local(Component):
-    """Several processes of this machine; what one of them breaks, the others survive.
+    """Worker processes on this machine; a crash in one does not affect the others.
 
-    Each loads the model for itself, so memory decides how many there may be. Where one process
-    keeps all cores busy, as large models do, more of them are not faster.
+    Each process loads its own copy of the model, so memory limits their number. If one process
+    already keeps all cores busy, as large models do, more processes are not faster.
     """
 
-    workers: int = Field(0, ge=0, le=1024, description="how many processes; 0: one for each core")
+    workers: int = Field(
+        0, ge=0, le=1024, description="number of worker processes; 0: one per core"
+    )
     threads: int = Field(
-        0, ge=0, le=1024, description="threads of each; 0: the cores shared out evenly"
+        0, ge=0, le=1024, description="threads per process; 0: the cores divided evenly"
     )
     retries: int = Field(
-        2, ge=0, le=100, description="how often a task is tried again whose worker died"
+        2, ge=0, le=100, description="number of times to retry a task whose worker died"
     )
 
     def build(self, run: Any) -> Any:
-        """The live executor; it starts processes when there is work for them."""
+        """The executor; it starts processes when there is work for them."""
         return _Local(self, run)
 
 
@@ -53,103 +55,107 @@ class _Local:
         self.settings, self.setup = settings, run.setup
         self.count = settings.workers or available_cores()
         self.threads = settings.threads or max(1, available_cores() // self.count)
-        self.ever = False
+        self.any_started = False
 
     @property
     def info(self) -> str:
-        """How many processes, of how many threads."""
-        return f"{_many(self.count, 'process')} of {_many(self.threads, 'thread')}"
+        """Number of processes, and of threads of each."""
+        return f"{_plural(self.count, 'process')} of {_plural(self.threads, 'thread')}"
 
     def run(
         self, tasks: Iterable[Task], stop: Callable[[], bool]
     ) -> Generator[TaskResult, None, None]:
         """See `pixweave.protocols.Executor`."""
-        from multiprocessing.connection import wait  # here: it takes as long as all plugins
+        from multiprocessing.connection import wait  # slow to import: as long as all plugins
 
-        again: deque[tuple[Task, int]] = deque()
+        retries: deque[tuple[Task, int]] = deque()
         source = iter(tasks)
         free: list[_Worker] = []
         busy: dict[Connection, _Worker] = {}
         try:
             while not stop():
-                while len(busy) < self.count and (drawn := _next(again, source)):
+                while len(busy) < self.count and (queued := _next(retries, source)):
                     worker = free.pop() if free else _Worker(self.setup, self.threads)
-                    worker.give(*drawn)
-                    busy[worker.line] = worker
+                    worker.assign(*queued)
+                    busy[worker.connection] = worker
                 if not busy:
                     return
-                for line in wait(list(busy), TICK):
-                    worker = busy[line]  # type: ignore[index]
-                    done = self._heard(worker, again)
-                    if done is not None or not worker.alive:
-                        del busy[line]  # type: ignore[arg-type]
-                    if done is not None:
+                for connection in wait(list(busy), TICK):
+                    worker = busy[connection]  # type: ignore[index]
+                    result = self._receive(worker, retries)
+                    if result is not None or not worker.alive:
+                        del busy[connection]  # type: ignore[arg-type]
+                    if result is not None:
                         if worker.alive:
                             free.append(worker)
-                        yield done
+                        yield result
         finally:
             for worker in (*free, *busy.values()):
                 if worker.alive:
                     worker.end()
 
-    def _heard(self, worker: _Worker, again: deque[tuple[Task, int]]) -> TaskResult | None:
-        """What came of its task; None where it only began, or died and the task is put back."""
+    def _receive(self, worker: _Worker, retries: deque[tuple[Task, int]]) -> TaskResult | None:
+        """The result of the worker's task.
+
+        None if the worker has only started, or has died and its task is queued again. RunError if
+        no worker has ever started.
+        """
         try:
-            said = worker.line.recv()
+            message = worker.connection.recv()
         except (EOFError, OSError):
-            how = worker.end(patience=5)
+            reason = worker.end(timeout=5)
             if worker.tries <= self.settings.retries:
-                again.append((worker.task, worker.tries))
+                retries.append((worker.task, worker.tries))
                 return None
-            if not self.ever:
+            if not self.any_started:
                 raise RunError(
-                    f"no worker process can be started ({how}); what it said is above. A script "
-                    "that uses workers must have its work below `if __name__ == '__main__':`"
+                    f"no worker process can be started ({reason}); its output is above. A script "
+                    "that uses workers must run its code below `if __name__ == '__main__':`"
                 ) from None
-            return TaskResult(worker.task, None, worker_died(worker.tries, how), worker.tries)
+            return TaskResult(worker.task, None, worker_died(worker.tries, reason), worker.tries)
         if not worker.ready:
-            self.ever = True
-            worker.begin()
+            self.any_started = True
+            worker.mark_ready()
             return None
-        value, error = said
+        value, error = message
         return TaskResult(worker.task, value, error, worker.tries)
 
 
 class _Worker:
-    """One process and the line to it."""
+    """One worker process and the connection to it."""
 
     def __init__(self, setup: WorkerSetup, threads: int) -> None:
         import multiprocessing
 
         context = multiprocessing.get_context("spawn")
-        self.line, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, setup, threads), daemon=True)
+        self.connection, remote = context.Pipe()
+        self.process = context.Process(target=serve, args=(remote, setup, threads), daemon=True)
         self.process.start()
-        theirs.close()
+        remote.close()
         self.alive, self.ready = True, False
 
-    def give(self, task: Task, tries: int) -> None:
-        """A task that was tried before so often; it is sent when the worker has begun."""
+    def assign(self, task: Task, tries: int) -> None:
+        """Assign a task that was tried `tries` times; it is sent when the worker is ready."""
         self.task, self.tries = task, tries + 1
         if self.ready:
             self._send()
 
-    def begin(self) -> None:
-        """It listens now."""
+    def mark_ready(self) -> None:
+        """Note that the worker has started, and send its task."""
         self.ready = True
         self._send()
 
     def _send(self) -> None:
-        with contextlib.suppress(OSError):  # dead: that is noticed when its line is read
-            self.line.send(self.task)
+        with contextlib.suppress(OSError):  # a dead worker is noticed on the next read
+            self.connection.send(self.task)
 
-    def end(self, patience: float = 0) -> str:
-        """End it, unless it ends by itself so soon; gives how it ended."""
+    def end(self, timeout: float = 0) -> str:
+        """Wait `timeout` seconds for the process to end, then terminate it; return how it ended."""
         import signal
 
         self.alive = False
-        self.line.close()
-        self.process.join(patience)
+        self.connection.close()
+        self.process.join(timeout)
         self.process.terminate()
         self.process.join(1)
         if self.process.is_alive():
@@ -159,37 +165,37 @@ class _Worker:
         self.process.close()
         if code < 0:
             name = signal.Signals(-code).name
-            return f"killed by {name}" + (", as when memory runs out" if -code == 9 else "")
+            return f"killed by {name}" + (", possibly out of memory" if -code == 9 else "")
         return f"exit code {code}"
 
 
-def serve(line: Connection, setup: WorkerSetup, threads: int) -> None:
-    """Do the tasks that come, until the line is closed: a worker's whole life."""
+def serve(connection: Connection, setup: WorkerSetup, threads: int) -> None:
+    """Main function of a worker: run tasks until the connection is closed."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; who sent us decides
-    os.dup2(2, 1)  # stdout is the caller's result
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
+    os.dup2(2, 1)  # stdout is reserved for the parent's result
     setup.apply(threads)
-    with contextlib.suppress(EOFError, OSError):  # who sent us is gone
-        line.send("ready")
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        connection.send("ready")
         while True:
-            line.send(try_task(line.recv()))
+            connection.send(try_task(connection.recv()))
 
 
-def _next(again: deque[tuple[Task, int]], source: Iterator[Task]) -> tuple[Task, int] | None:
-    """The next task, and how often it was tried; those whose worker died come first."""
-    if again:
-        return again.popleft()
+def _next(retries: deque[tuple[Task, int]], source: Iterator[Task]) -> tuple[Task, int] | None:
+    """The next task and how often it was tried; retries come first."""
+    if retries:
+        return retries.popleft()
     task = next(source, None)
     return None if task is None else (task, 0)
 
 
-def _many(count: int, what: str) -> str:
-    plural = what if count == 1 else f"{what}es" if what.endswith("s") else f"{what}s"
+def _plural(count: int, noun: str) -> str:
+    plural = noun if count == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count} {plural}"
 
 
 @hookimpl
 def register_executors() -> dict[str, type[Component]]:
-    """Offer `local`."""
+    """Register `local`."""
     return {"local": Local}

@@ -1,4 +1,4 @@
-"""Loss `prompt`: come nearer to, or away from, a text or an image in a perceptor's space."""
+"""Loss `prompt`: distance to a text or an image in the embedding space of the perceptors."""
 
 from __future__ import annotations
 
@@ -20,52 +20,57 @@ if TYPE_CHECKING:
 
 
 class Prompt(Component):
-    """Pull the picture towards a text or an image; with a negative weight, push it away.
+    """Pull the image towards a text or another image; with a negative weight, push it away.
 
-    The squared great-circle distance between the crops' embeddings and the target's (Crowson's
-    spherical distance, VQGAN+CLIP 2021), averaged over crops and over perceptors by their weights.
+    The squared great-circle distance between the embeddings of the crops and of the target
+    (Crowson's spherical distance, VQGAN+CLIP 2021), averaged over the crops, and over the
+    perceptors by their weights.
     """
 
-    text: str | None = Field(None, min_length=1, description="what the picture should show")
-    image: InputFile | None = Field(None, description="a picture to come near to in meaning")
+    text: str | None = Field(None, min_length=1, description="what the image should show")
+    image: InputFile | None = Field(
+        None, description="an image prompt: an image that the result should be similar to"
+    )
     stop: float | None = Field(
         None,
         ge=0,
         le=5,
-        description="distance (half the squared angle, 0 to 4.9) at which the pull ends; with a "
-        "negative weight, at which the push ends",
+        description="distance (half the squared angle, 0 to 4.9) at which the loss stops pulling "
+        "or, with a negative weight, pushing",
     )
     contrast: float = Field(
         0.6,
         ge=0,
         le=1,
-        description="share of the loss that asks to be told apart from the other "
-        "captions that the perceptor knows, where it brings such a bank",
+        description="share of the loss that contrasts the prompt with other captions, if the "
+        "perceptor includes a bank of them",
     )
     mask: Mask | None = Field(
-        None, description="where it looks: crops lie there, and nothing else is seen or changed"
+        None,
+        description="region that the prompt applies to; all crops are inside it, and nothing "
+        "else is seen or changed",
     )
     around: float = Field(
         0.0,
         ge=0,
         le=4,
-        description="how far beyond the mask it sees too, in sides of the mask; what lies there "
-        "gets no pull",
+        description="margin around the mask that the crops also see, in sides of the mask; it "
+        "provides context and is not changed",
     )
     perceptors: tuple[str, ...] | None = Field(
-        None, description="ids of the perceptors that judge it; by default all"
+        None, description="ids of the perceptors to use; by default all"
     )
 
     @model_validator(mode="after")
     def _one_target(self) -> Prompt:
         if (self.text is None) == (self.image is None):
-            raise ValueError("a prompt has either text or image")
+            raise ValueError("a prompt needs either text or image, not both")
         if self.around and self.mask is None:
-            raise ValueError("around belongs to a mask, and there is none")
+            raise ValueError("around needs a mask, and none is set")
         return self
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """Perceptors that it names must be there."""
+        """The named perceptors must exist."""
         from pixweave.errors import did_you_mean
 
         known = [part.id for part in recipe.perceptors]
@@ -75,45 +80,48 @@ class Prompt(Component):
                 yield Issue("perceptors", message, did_you_mean(name, known))
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the view; targets are encoded here, once."""
+        """The loss: a function of the view, returning a scalar; targets are encoded here, once."""
         import torch
 
         from pixweave.embedding.similarity import contrast, distance, shares, unlike
         from pixweave.engine.masks import draw_mask
 
-        part, judges = run.part, self._judges(run)
+        part, chosen = run.part, self._perceptors(run)
         with torch.no_grad():
-            targets = {name: self._target(judge, run) for name, judge in judges.items()}
+            targets = {name: self._target(perceptor, run) for name, perceptor in chosen.items()}
             banks = {
-                name: unlike(judge.encode_text(bank).float(), targets[name])
-                for name, judge in judges.items()
-                if self.contrast and (bank := getattr(judge, "bank", None))
+                name: unlike(perceptor.encode_text(bank).float(), targets[name])
+                for name, perceptor in chosen.items()
+                if self.contrast and (bank := getattr(perceptor, "bank", None))
             }
 
         region = draw_mask(self.mask, run.size, run.device) if self.mask else None
         perceptors = run.recipe.perceptors
 
-        def apart(seen: RegionView, name: str) -> Tensor:
-            embedding = seen.embedding(name)
-            gap = judged = distance(embedding, targets[name])
+        def perceptor_loss(view: RegionView, name: str) -> Tensor:
+            embedding = view.embedding(name)
+            separation = value = distance(embedding, targets[name])
             if name in banks and len(banks[name]):
-                judged = gap.lerp(contrast(embedding, targets[name], banks[name]), self.contrast)
-            if self.stop is not None:  # crops that are far or near enough have no more gradient
-                away = part.weight.at(seen.moment) < 0
-                moving = gap < self.stop if away else gap > self.stop
-                judged = torch.where(moving, judged, judged.detach())
-            return judged.mean()
+                contrasted = contrast(embedding, targets[name], banks[name])
+                value = separation.lerp(contrasted, self.contrast)
+            if self.stop is not None:  # crops past the stop distance get no gradient
+                repelled = part.weight.at(view.moment) < 0
+                active = separation < self.stop if repelled else separation > self.stop
+                value = torch.where(active, value, value.detach())
+            return value.mean()
 
         def loss(view: View) -> Tensor:
             seen = view.within(region, self.around) if region else view
-            weights = shares(perceptors, judges, view.moment)
-            # a perceptor of weight 0 costs nothing: it encodes nothing
-            counted = [weight * apart(seen, name) for name, weight in weights.items() if weight]
-            return torch.stack(counted or [view.image.new_zeros(())]).sum()
+            weights = shares(perceptors, chosen, view.moment)
+            # perceptors of weight 0 are skipped, so that they cost no encoding
+            terms = [
+                weight * perceptor_loss(seen, name) for name, weight in weights.items() if weight
+            ]
+            return torch.stack(terms or [view.image.new_zeros(())]).sum()
 
         return loss
 
-    def _judges(self, run: BuildContext) -> dict[str, Perceptor]:
+    def _perceptors(self, run: BuildContext) -> dict[str, Perceptor]:
         return {name: run.perceptors[name] for name in self.perceptors or run.perceptors}
 
     def _target(self, perceptor: Perceptor, run: BuildContext) -> Tensor:
@@ -127,5 +135,5 @@ class Prompt(Component):
 
 @hookimpl
 def register_losses() -> dict[str, type[Component]]:
-    """Offer `prompt`."""
+    """Register `prompt`."""
     return {"prompt": Prompt}

@@ -1,4 +1,7 @@
-"""Executor `ray`: workers on the machines of a Ray cluster, or on this one; by ray, an extra."""
+"""Executor `ray`: workers on the machines of a Ray cluster, or on this one.
+
+Uses ray, which is an optional dependency (`pixweave[ray]`).
+"""
 
 from __future__ import annotations
 
@@ -22,42 +25,44 @@ from pixweave.workers.tasks import (
 )
 
 TICK = 0.1
-"""Seconds after which it looks whether it shall stop."""
+"""Interval in seconds between checks of the stop function."""
 
 PATIENCE = 60.0
-"""Seconds to wait for a worker while there is none."""
+"""Seconds to wait for the first worker before giving up."""
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
 }
-"""No reports to Ray's makers, no advice about its versions to come, no news of nodes on stdout."""
+"""Turns off Ray's usage reports, warnings about future versions, and node messages on stdout."""
 
 
 class Ray(Component):
-    """Workers of a Ray cluster, each an actor with its own model; pip install 'pixweave[ray]'.
+    """Workers on a Ray cluster, each an actor with its own model; pip install 'pixweave[ray]'.
 
-    Every machine needs the same pixweave, plugins and weights, and the pictures under the same
-    paths; the index only this one. `ray start --head` begins a cluster here, `ray start --address
-    HOST:6379` brings a machine into it. A worker whose machine goes away is replaced where there is
-    room, and its work is done again.
+    Every machine needs the same pixweave, plugins and weights, and the images under the same paths;
+    only this machine needs the index. `ray start --head` starts a cluster here, `ray start
+    --address HOST:6379` adds a machine to it. If a machine is lost, its workers are replaced where
+    there is room, and their tasks are retried.
     """
 
-    workers: int = Field(0, ge=0, le=100_000, description="how many workers; 0: all that fit")
+    workers: int = Field(
+        0, ge=0, le=100_000, description="number of workers; 0: as many as the cluster can hold"
+    )
     address: str = Field(
         "",
-        description="of a running cluster, host:port, or auto for the one on this machine; else "
-        "RAY_ADDRESS, else a cluster is started here and ended after the work",
+        description="address of a running cluster, host:port, or auto for the one on this machine; "
+        "by default RAY_ADDRESS, else a temporary cluster on this machine",
     )
-    cpus: float = Field(1, gt=0, le=1024, description="cores of each worker, and its threads")
-    gpus: float = Field(0, ge=0, le=64, description="GPUs of each worker; 0.25: four share one")
+    cpus: float = Field(1, gt=0, le=1024, description="CPU cores, and threads, per worker")
+    gpus: float = Field(0, ge=0, le=64, description="GPUs per worker; 0.25: four workers share one")
     retries: int = Field(
-        2, ge=0, le=100, description="how often a task is tried again whose worker died"
+        2, ge=0, le=100, description="number of times to retry a task whose worker died"
     )
 
     def build(self, run: Any) -> Any:
-        """The live executor; it reaches for the cluster when there is work for it."""
+        """The executor; it connects to the cluster when there is work for it."""
         return _Ray(self, run)
 
 
@@ -83,38 +88,38 @@ class _Ray:
         first = next(source, None)
         if first is None:
             return
-        mine = not self.ray.is_initialized()
-        if mine:
+        connected_here = not self.ray.is_initialized()
+        if connected_here:
             self._connect()
-        crew = _Crew(self.ray, self.settings, self.setup)
-        self.info = f"{crew.count} worker{'' if crew.count == 1 else 's'} of Ray"
+        pool = _WorkerPool(self.ray, self.settings, self.setup)
+        self.info = f"{pool.count} worker{'' if pool.count == 1 else 's'} of Ray"
         try:
-            yield from crew.work(deque([(first, 0)]), source, stop)
+            yield from pool.work(deque([(first, 0)]), source, stop)
         finally:
-            crew.end()
-            if mine:
+            pool.end()
+            if connected_here:
                 self.ray.shutdown()
 
     def _connect(self) -> None:
-        """Join the cluster that is meant, or start one."""
+        """Connect to the configured cluster, or start one."""
         import logging
 
         address = self.settings.address or os.environ.get("RAY_ADDRESS") or None
-        own = {} if address else {"include_dashboard": False}
+        options = {} if address else {"include_dashboard": False}
         try:
-            _knock(address)
-            self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
+            _check_reachable(address)
+            self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, RuntimeError, ValueError) as error:
-            said = " ".join(str(error).split())[:300]
+            message = " ".join(str(error).split())[:300]
             where = f"at '{address}'" if address else "on this machine"
             raise RunError(
-                f"there is no Ray cluster {where}: {said}; `ray start --head` begins one, and "
-                "`address` or RAY_ADDRESS says where it is"
+                f"there is no Ray cluster {where}: {message}; start one with `ray start --head`, "
+                "and set its address with `address` or RAY_ADDRESS"
             ) from None
 
 
-class _Crew:
-    """The actors of one run: those that begin, those that are free, those at work."""
+class _WorkerPool:
+    """The actors of one run: starting, free or busy."""
 
     def __init__(self, ray: Any, settings: Ray, setup: WorkerSetup) -> None:
         self.ray, self.settings, self.setup = ray, settings, setup
@@ -122,57 +127,57 @@ class _Crew:
             Worker
         )
         self.threads = max(1, int(settings.cpus))
-        self.count = settings.workers or self._room()
+        self.count = settings.workers or self._capacity()
         self.starting: dict[Any, Any] = {}
         self.free: list[Any] = []
         self.busy: dict[Any, tuple[Any, Task, int]] = {}
         self.failures, self.since = 0, time.monotonic()
 
-    def _room(self) -> int:
-        """How many workers fit on the cluster as it is."""
-        there = self.ray.cluster_resources()
-        room = int(there.get("CPU", 0) / self.settings.cpus)
+    def _capacity(self) -> int:
+        """The number of workers that fit on the cluster; at least 1."""
+        resources = self.ray.cluster_resources()
+        capacity = int(resources.get("CPU", 0) / self.settings.cpus)
         if self.settings.gpus:
-            room = min(room, int(there.get("GPU", 0) / self.settings.gpus))
-        return max(1, room)
+            capacity = min(capacity, int(resources.get("GPU", 0) / self.settings.gpus))
+        return max(1, capacity)
 
     def work(
-        self, again: deque[tuple[Task, int]], source: Iterator[Task], stop: Callable[[], bool]
+        self, queue: deque[tuple[Task, int]], source: Iterator[Task], stop: Callable[[], bool]
     ) -> Generator[TaskResult, None, None]:
-        """What came of every task, as it comes."""
+        """Yield the result of every task as it arrives."""
         while not stop():
-            drawn = again.popleft() if again else _new(source)
-            while drawn and self.free:
-                self._give(*drawn)
-                drawn = again.popleft() if again else _new(source)
-            if drawn:
-                again.appendleft(drawn)
-                there = len(self.busy) + len(self.starting)
-                if there < self.count and self.failures <= self.settings.retries:
+            queued = queue.popleft() if queue else _next(source)
+            while queued and self.free:
+                self._assign(*queued)
+                queued = queue.popleft() if queue else _next(source)
+            if queued:
+                queue.appendleft(queued)
+                workers = len(self.busy) + len(self.starting)
+                if workers < self.count and self.failures <= self.settings.retries:
                     self._start()
             elif not self.busy:
                 return
-            yield from self._listen(again)
+            yield from self._receive(queue)
 
     def _start(self) -> None:
         worker = self.actor.remote(self.setup, self.threads, __version__)
         self.starting[worker.begin.remote()] = worker
 
-    def _give(self, task: Task, tries: int) -> None:
+    def _assign(self, task: Task, tries: int) -> None:
         worker = self.free.pop()
         self.busy[worker.do.remote(task)] = (worker, task, tries + 1)
 
-    def _listen(self, again: deque[tuple[Task, int]]) -> Iterator[TaskResult]:
-        """Wait for a moment; what came in meanwhile."""
+    def _receive(self, queue: deque[tuple[Task, int]]) -> Iterator[TaskResult]:
+        """Wait for a moment and yield the results that arrive; failed tasks are queued again."""
         waiting = [*self.busy, *self.starting]
         ready, _ = self.ray.wait(waiting, num_returns=len(waiting), timeout=TICK / 2)
         if ready or self.busy:
             self.since = time.monotonic()
         elif time.monotonic() - self.since > PATIENCE:
-            raise RunError(self._no_room())
+            raise RunError(self._no_capacity())
         for job in ready:
             if job in self.starting:
-                self._begun(job)
+                self._started(job)
                 continue
             worker, task, tries = self.busy.pop(job)
             try:
@@ -180,21 +185,21 @@ class _Crew:
             except self.ray.exceptions.RayError as error:
                 self._end(worker)
                 if tries <= self.settings.retries:
-                    again.append((task, tries))
+                    queue.append((task, tries))
                 else:
                     yield TaskResult(task, None, worker_died(tries, _short(error)), tries)
                 continue
             self.free.append(worker)
             yield TaskResult(task, value, reason, tries)
 
-    def _begun(self, job: Any) -> None:
-        """A worker has begun, or could not; RunError where none is left that can."""
+    def _started(self, job: Any) -> None:
+        """Handle a worker that has started or failed to; RunError if no other worker is left."""
         worker = self.starting.pop(job)
         try:
-            refused = self.ray.get(job)
+            problem = self.ray.get(job)
         except self.ray.exceptions.RayError as error:
-            refused = _short(error)
-        if not refused:
+            problem = _short(error)
+        if not problem:
             self.failures = 0
             self.free.append(worker)
             return
@@ -203,50 +208,50 @@ class _Crew:
         left = self.free or self.busy or self.starting
         if self.failures > self.settings.retries and not left:
             raise RunError(
-                f"no worker of Ray can begin: {refused}; the same pixweave, with its extra 'ray', "
-                "must be installed on every machine of the cluster"
+                f"no Ray worker can start: {problem}; install the same pixweave, with its extra "
+                "'ray', on every machine of the cluster"
             )
 
-    def _no_room(self) -> str:
-        there = self.ray.available_resources()
-        free = f"{there.get('CPU', 0):g} CPU and {there.get('GPU', 0):g} GPU"
-        wanted = f"{self.settings.cpus:g} CPU and {self.settings.gpus:g} GPU"
+    def _no_capacity(self) -> str:
+        resources = self.ray.available_resources()
+        free = f"{resources.get('CPU', 0):g} CPU and {resources.get('GPU', 0):g} GPU"
+        needed = f"{self.settings.cpus:g} CPU and {self.settings.gpus:g} GPU"
         return (
-            f"Ray has found no room for a worker of {wanted} in {PATIENCE:.0f} s, {free} are free; "
-            "bring in a machine with `ray start --address`, or lower `cpus` or `gpus`"
+            f"Ray found no room for a worker of {needed} within {PATIENCE:.0f} s, {free} are free; "
+            "add a machine with `ray start --address`, or lower `cpus` or `gpus`"
         )
 
     def _end(self, worker: Any) -> None:
-        with contextlib.suppress(Exception):  # gone already
+        with contextlib.suppress(Exception):  # already gone
             self.ray.kill(worker)
 
     def end(self) -> None:
         """End every worker."""
-        at_work = [worker for worker, _, _ in self.busy.values()]
-        for worker in (*self.free, *self.starting.values(), *at_work):
+        busy = [worker for worker, _, _ in self.busy.values()]
+        for worker in (*self.free, *self.starting.values(), *busy):
             self._end(worker)
 
 
 class Worker:
-    """The actor: one process somewhere, settled before anything heavy is imported."""
+    """The actor: one worker process, configured before heavy modules are imported."""
 
     def __init__(self, setup: WorkerSetup, threads: int, version: str) -> None:
         self.version = version
         setup.apply(threads)
 
     def begin(self) -> str:
-        """'' when it is ready, or why it is not fit."""
+        """Return '' if the worker is ready, or why it cannot be used."""
         if self.version != __version__:
-            return f"it has pixweave {__version__}, and {self.version} sent the work"
+            return f"it has pixweave {__version__}, but the tasks come from {self.version}"
         return ""
 
     def do(self, task: Task) -> tuple[Any, str]:
-        """Its value, or its error."""
+        """Run a task; return its value and its error ('' if none)."""
         return try_task(task)
 
 
-def _knock(address: str | None) -> None:
-    """Raise OSError where nobody listens; Ray itself would try for a minute or more."""
+def _check_reachable(address: str | None) -> None:
+    """Raise OSError if nothing listens at the address; Ray would retry for a minute or more."""
     import socket
 
     host, colon, port = (address or "").rpartition(":")
@@ -254,13 +259,13 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), 5).close()
 
 
-def _new(source: Iterator[Task]) -> tuple[Task, int] | None:
+def _next(source: Iterator[Task]) -> tuple[Task, int] | None:
     task = next(source, None)
     return None if task is None else (task, 0)
 
 
 def _short(error: Exception) -> str:
-    """What Ray says, in a line: the cause, where it names one."""
+    """Ray's error in one line: the cause, if it names one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines[1:] if _CAUSE.match(line)]
     text = (causes or lines[:1] or [type(error).__name__])[-1][:200].rstrip(".")
@@ -272,5 +277,5 @@ _CAUSE = re.compile(r"The actor is dead because|\w+Error: ")
 
 @hookimpl
 def register_executors() -> dict[str, type[Component]]:
-    """Offer `ray`."""
+    """Register `ray`."""
     return {"ray": Ray}

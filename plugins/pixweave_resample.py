@@ -1,4 +1,4 @@
-"""Filters that give the picture another size: `crisp` and `lanczos`."""
+"""Filters that resize the image: `crisp` (nearest neighbour) and `lanczos`."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
 LOBES = 3
 MOST_PIXELS = 64_000_000
-"""What picture files may have, so that others can read them."""
+"""Maximum number of pixels, so that other programs can read the files."""
 
 
 class _Enlarge(Component):
-    """What both share."""
+    """Common settings of both filters."""
 
     can: ClassVar[frozenset[str]] = frozenset({"stateless"})
 
     scale: float = Field(
-        2.0, gt=0, le=16, description="how much larger it gets; below 1 it shrinks"
+        2.0, gt=0, le=16, description="scale factor; below 1 the image gets smaller"
     )
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The sides times `scale`, whole, at least a pixel."""
+        """The sides times `scale`, rounded, at least one pixel."""
         width, height = (max(1, round(side * self.scale)) for side in size)
         return width, height
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The picture must stay of a size that files can have."""
+        """The enlarged image must not have too many pixels."""
         width, height = recipe.shown_size
         if width * height > MOST_PIXELS:
             yield Issue("scale", f"{width}x{height} pixels are too many", "set a smaller scale")
 
 
 class Crisp(_Enlarge):
-    """Show every pixel as a square of `scale` x `scale`: no new colours, no blur."""
+    """Enlarge every pixel to a square of `scale` x `scale`: no new colours, no blur."""
 
     scale: int = Field(2, ge=1, le=64, description="side of the squares in pixels")
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the picture."""
+        """The filter: a function of an image `[B, C, H, W]` and the moment."""
 
         def enlarge(image: Tensor, moment: Moment) -> Tensor:
             return image.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
@@ -55,14 +55,14 @@ class Crisp(_Enlarge):
 
 
 class Lanczos(_Enlarge):
-    """Resample the picture with a windowed sinc of three lobes: smooth, and sharp for its size.
+    """Resize the image with a Lanczos filter of three lobes: smooth and sharp.
 
-    A reduction widens the window, so that fine detail averages out instead of aliasing. Transparent
-    pixels lend no colour to their neighbours (Lanczos resampling, Duchon 1979; alpha as in Pillow).
+    A reduction widens the filter, so that fine detail is averaged instead of aliased. Transparent
+    pixels do not affect the colour of their neighbours (Duchon 1979; alpha as in Pillow).
     """
 
     def build(self, run: BuildContext) -> Any:
-        """A function of the picture."""
+        """The filter: a function of an image `[B, C, H, W]` and the moment."""
         import torch
 
         def resample(image: Tensor, moment: Moment) -> Tensor:
@@ -72,26 +72,26 @@ class Lanczos(_Enlarge):
             if image.shape[1] == 3:
                 return (down @ image @ across.T).clamp(0, 1)
             colours, alpha = image[:, :3], image[:, 3:]
-            there = (down @ alpha @ across.T).clamp(0, 1)
-            shown = down @ (colours * alpha) @ across.T / there.clamp(min=1 / 512)
-            return torch.cat([shown.clamp(0, 1), there], 1)
+            new_alpha = (down @ alpha @ across.T).clamp(0, 1)
+            colours = down @ (colours * alpha) @ across.T / new_alpha.clamp(min=1 / 512)
+            return torch.cat([colours.clamp(0, 1), new_alpha], 1)
 
         return resample
 
 
 def weights(before: int, after: int) -> torch.Tensor:
-    """The matrix `[after, before]` that resamples a line of pixels; each row sums to 1."""
+    """The matrix `[after, before]` that resamples a row of pixels; each of its rows sums to 1."""
     import torch
 
     step = before / after
     stretch = max(step, 1.0)
     centres = (torch.arange(after, dtype=torch.float64) + 0.5) * step - 0.5
-    away = (torch.arange(before, dtype=torch.float64) - centres[:, None]) / stretch
-    kernel = torch.sinc(away) * torch.sinc(away / LOBES) * (away.abs() < LOBES)
+    offsets = (torch.arange(before, dtype=torch.float64) - centres[:, None]) / stretch
+    kernel = torch.sinc(offsets) * torch.sinc(offsets / LOBES) * (offsets.abs() < LOBES)
     return kernel / kernel.sum(1, keepdim=True)
 
 
 @hookimpl
 def register_filters() -> dict[str, type[Component]]:
-    """Offer `crisp` and `lanczos`."""
+    """Register `crisp` and `lanczos`."""
     return {"crisp": Crisp, "lanczos": Lanczos}

@@ -1,11 +1,11 @@
-"""Write or compare what every built-in recipe resolves to and draws in three steps.
+"""Record or compare what every built-in recipe resolves to and draws in three steps.
 
     python scripts/digests.py            write tests/digests.json
-    python scripts/digests.py FILE       compare with FILE, byte for byte; exits with 1
+    python scripts/digests.py FILE       compare with FILE; exits with 1 if a recipe differs
 
-`resolved` is the digest of the resolved recipe, `frames` that of the pictures as 8-bit pixels, and
-`thumbnail` the last picture at 4 x 4 pixels. Pixels differ in their last bits from one kind of
-processor to another: compare `frames` on one machine only, in the same number of threads.
+`resolved` is the digest of the resolved recipe, `frames` that of all frames as 8-bit pixels, and
+`thumbnail` the last frame at 4 x 4 pixels. The last bits of pixels depend on the processor: compare
+`frames` only on the same machine, with the same number of threads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = 3
 
 
 def shortened(path: Path, folder: Path) -> list[str]:
-    """What makes a recipe quick, and needs no download."""
+    """Return the `--set` changes that make a recipe fast and avoid downloads."""
     sets = ["device=cpu", "precision=float32"]
     if path.stem != "found":
         sets += [f"steps={STEPS}", "crops.count=4"]
@@ -43,16 +43,16 @@ def shortened(path: Path, folder: Path) -> list[str]:
 
 
 def resolved(recipe: Recipe, folder: Path) -> str:
-    """The digest of a resolved recipe, wherever it and its folder lie."""
+    """Return the digest of a resolved recipe, independent of its location and its run folder."""
     text = json.dumps(recipe.resolved(), sort_keys=True)
     text = text.replace(str(folder), "OUT").replace(str(ROOT), "ROOT")
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def digest(path: Path) -> dict[str, Any]:
-    """What one recipe resolves to and draws."""
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
+    """Return what one recipe resolves to and draws: `resolved`, `frames` and `thumbnail`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         recipe = load([path], Plugins.discover(), shortened(path, folder))
         found: dict[str, Any] = {"resolved": resolved(recipe, folder)}
         pixels, last = hashlib.sha256(), None
@@ -68,11 +68,11 @@ def digest(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the file, or compare with another."""
+    """Write tests/digests.json, or compare with the file that is given."""
     torch.set_num_threads(1)
     found = {path.stem: digest(path) for path in RECIPES}
     if len(sys.argv) < 2:
-        lines = [f'  "{name}": {json.dumps(what)}' for name, what in found.items()]
+        lines = [f'  "{name}": {json.dumps(entry)}' for name, entry in found.items()]
         FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
         return
     before = json.loads(Path(sys.argv[1]).read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Draw the pictures that recipes start from into recipes/pictures; ours, free for any use (CC0).
+"""Draw the input images of the recipes into recipes/pictures; original work, CC0.
 
 python scripts/pictures.py
 """
@@ -42,7 +42,7 @@ INKS = {
 
 
 def valley() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """A valley with a lake by day `[S, S, 3]`, and its sky as a mask `[S, S]`; both bytes."""
+    """Return a valley with a lake `[S, S, 3]` and the mask of its sky `[S, S]`, both uint8."""
     y, x = (np.mgrid[0:SIDE, 0:SIDE] + 0.5) / SIDE
     picture = _blend((0.36, 0.62, 0.92), (0.80, 0.91, 0.98), y / 0.6)
     far = 0.50 - 0.10 * np.sin(5.1 * x + 0.4) - 0.05 * np.sin(12.7 * x + 2)
@@ -60,7 +60,7 @@ def valley() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def sprite() -> np.ndarray[Any, Any]:
-    """A ghost of 16 x 16 pixels `[16, 16, 4]` in colours of Sweetie 16."""
+    """Return a ghost sprite, uint8 RGBA `[16, 16, 4]`, in colours of Sweetie 16."""
     rows = GHOST.split()
     return np.array([[INKS[letter] for letter in row] for row in rows], dtype=np.uint8)
 
@@ -77,7 +77,7 @@ def _paint(picture: Any, where: np.ndarray[Any, Any], colour: Any) -> np.ndarray
 
 
 def draw(folder: Path = FOLDER) -> None:
-    """Write them all."""
+    """Write all images to `folder` as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     land, sky = valley()
     Image.fromarray(land).save(folder / "valley.png", optimize=True)

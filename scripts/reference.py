@@ -1,4 +1,4 @@
-"""Write docs/reference.md from the code: commands, parts, stages, palettes, hooks, exit codes."""
+"""Generate docs/reference.md from the code: commands, parts, palettes, hooks, exit codes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page as Markdown."""
     plugins = Plugins.discover()
     bundled = [
-        o
+        part
         for kind in HOOKS
-        for o in plugins.offers(kind).values()
-        if plugins.loaded[o.plugin].origin == "bundled"
+        for part in plugins.offers(kind).values()
+        if plugins.loaded[part.plugin].origin == "bundled"
     ]
-    listed = [o for o in bundled if o.kind not in ("trainer", "stage")]
+    listed = [part for part in bundled if part.kind not in ("trainer", "stage")]
     core = {
         "recipe": GeneralSettings,
         **SECTIONS,
@@ -38,12 +38,12 @@ def reference() -> str:
         "optimizer": OptimizerSettings,
     }
     sections = [
-        "# Reference\n\nWritten by `python scripts/reference.py` from the code; do not edit.",
+        "# Reference\n\nGenerated from the code by `python scripts/reference.py`; do not edit.",
         "## Commands\n\n" + "\n\n".join(_command(*item) for item in cli.all_commands().items()),
         "## Parts\n\n" + "\n\n".join(map(_part, listed)),
-        "## Stages\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "stage"),
-        "## Trainers\n\n" + "\n\n".join(_part(o) for o in bundled if o.kind == "trainer"),
-        "## Settings of the core\n\n" + "\n\n".join(_core(*item) for item in core.items()),
+        "## Stages\n\n" + "\n\n".join(_part(part) for part in bundled if part.kind == "stage"),
+        "## Trainers\n\n" + "\n\n".join(_part(part) for part in bundled if part.kind == "trainer"),
+        "## Core settings\n\n" + "\n\n".join(_core(*item) for item in core.items()),
         "## Palettes\n\n"
         + "\n".join(
             f"- `{name}`: {' '.join('#' + bytes(c).hex() for c in colours)}"
@@ -55,17 +55,17 @@ def reference() -> str:
         )
         + "\n\nWhat `build(run)` must return:\n\n"
         + "\n".join(_protocol(kind) for kind in HOOKS),
-        "What `build(run)` is given, for most kinds:\n\n" + _members(component.BuildContext),
-        "What `check(recipe)` is given:\n\n" + _members(component.RecipeInfo),
+        "The argument of `build(run)`, for most kinds:\n\n" + _members(component.BuildContext),
+        "The argument of `check(recipe)`:\n\n" + _members(component.RecipeInfo),
         "## Errors and exit codes\n\n```\n"
         + (errors.__doc__ or "").partition("\n\n")[2].rstrip()
-        + "\n```\n\n0 is success, 2 a wrong command line, 130 Ctrl-C and 143 SIGTERM.",
+        + "\n```\n\n0 means success, 2 an invalid command line, 130 Ctrl-C and 143 SIGTERM.",
     ]
     return "\n\n".join(sections) + "\n"
 
 
 def _command(name: str, command: click.Command) -> str:
-    command._help_option = None  # click keeps the first that was made, perhaps with other names
+    command._help_option = None  # click caches the first help option, which may have other names
     context = click.Context(
         command, info_name=f"pixweave {name}", help_option_names=["-h", "--help"]
     )
@@ -74,18 +74,18 @@ def _command(name: str, command: click.Command) -> str:
     return "\n\n".join([page, *(_command(f"{name} {word}", below) for word, below in inner)])
 
 
-def _part(offer: RegisteredComponent) -> str:
-    doc = inspect.cleandoc(offer.component.__doc__ or "")
-    return f"### {offer.kind} `{offer.name}`\n\n{doc}\n\n{_table(offer)}\n\n`{example(offer)}`"
+def _part(part: RegisteredComponent) -> str:
+    doc = inspect.cleandoc(part.component.__doc__ or "")
+    return f"### {part.kind} `{part.name}`\n\n{doc}\n\n{_table(part)}\n\n`{example(part)}`"
 
 
 def _core(name: str, model: type) -> str:
-    offer = RegisteredComponent("core", name, model, "pixweave")
-    return f"### {name}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(offer)}"
+    section = RegisteredComponent("core", name, model, "pixweave")
+    return f"### {name}\n\n{inspect.cleandoc(model.__doc__ or '')}\n\n{_table(section)}"
 
 
-def _table(offer: RegisteredComponent) -> str:
-    rows = settings(offer)
+def _table(part: RegisteredComponent) -> str:
+    rows = settings(part)
     if not rows:
         return "No settings."
     lines = ["| setting | type | default | meaning |", "|---|---|---|---|"]
@@ -98,13 +98,13 @@ def _protocol(kind: str) -> str:
     protocol = getattr(protocols, "Training" if kind == "trainer" else kind.capitalize())
     methods = [n for n, v in vars(protocol).items() if inspect.isfunction(v) and n[0] != "_"]
     methods += ["__call__"] if "__call__" in vars(protocol) else []
-    said = (inspect.getdoc(protocol) or "").split("\n\n")[0].replace("\n", " ")
+    summary = (inspect.getdoc(protocol) or "").split("\n\n")[0].replace("\n", " ")
     names = ", ".join(f"`{method}`" for method in methods if "init" not in method)
-    return f"- `{protocol.__name__}`: {said} ({names})"
+    return f"- `{protocol.__name__}`: {summary} ({names})"
 
 
 def _members(protocol: type) -> str:
-    """The public members of a protocol, each with its docstring."""
+    """Return the public members of a protocol as a list, each with its docstring."""
     lines = []
     for name, member in vars(protocol).items():
         if name.startswith("_") or not (isinstance(member, property) or callable(member)):

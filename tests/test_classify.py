@@ -47,7 +47,7 @@ def classify(*words: str, stdin: bytes = b"") -> Result:
     return CliRunner().invoke(cli, ["classify", *words], input=stdin)
 
 
-FAULT = "no picture: pics/broken.png: this is no picture that can be read\n"
+FAULT = "cannot read pics/broken.png: this is not an image in a supported format\n"
 
 
 def test_rows_on_stdout_and_faults_with_their_reason_on_stderr(work: Path) -> None:
@@ -150,7 +150,7 @@ def test_of_an_index_the_vectors_are_named_and_no_file_is_opened(
     chosen = classify("--index", names[0], *words, "--in", "pics/sub", "--tag", "mine")
     assert [json.loads(line)["path"] for line in chosen.stdout.splitlines()] == ["pics/sub/a.png"]
     none = classify("--index", names[0], *words, "--tag", "yours")
-    assert (none.exit_code, none.stderr) == (4, "pixweave: there is no picture\n")
+    assert (none.exit_code, none.stderr) == (4, "pixweave: no images found\n")
 
 
 def test_an_index_brings_its_perceptor_and_models_never_mix(work: Path) -> None:
@@ -170,19 +170,19 @@ def test_an_index_brings_its_perceptor_and_models_never_mix(work: Path) -> None:
     assert (other.exit_code, other.stdout) == (4, "")
     assert re.fullmatch(
         rf"pixweave: the index '{folder}' has no vectors of tiny with these weights "
-        r"\(tiny:[0-9a-f]{16}\); it has \{.*\}: index again with it, or use the perceptor that it "
-        r"has\n",
+        r"\(tiny:[0-9a-f]{16}\); it has vectors of \{.*\}: index the images again, or use a "
+        r"perceptor of the index\n",
         other.stderr,
     )
 
 
 def test_what_is_asked_of_no_index_is_told(work: Path) -> None:
     for words, said in (
-        ((), "name pictures, or an index with --index DIR"),
+        ((), "name image files or folders, or an index with --index DIR"),
         (
             ("pics", "--tag", "x"),
-            "filters choose among the pictures of an index; name one with "
-            "--index DIR, and nothing else",
+            "filters work only on the images of an index; give one with "
+            "--index DIR, and no other input",
         ),
     ):
         done = classify(*words, "--labels", LABELS)
@@ -190,7 +190,7 @@ def test_what_is_asked_of_no_index_is_told(work: Path) -> None:
     done = classify("--index", "gone", "--labels", LABELS)
     assert (done.exit_code, done.stderr) == (
         4,
-        "pixweave: there is no index in 'gone'; make one with `pixweave index FOLDER`\n",
+        "pixweave: there is no index in 'gone'; create one with `pixweave index FOLDER`\n",
     )
 
 
@@ -202,14 +202,14 @@ def test_json_tells_pictures_faults_and_the_result(work: Path) -> None:
     assert events[2] == {
         "event": "fault",
         "path": "pics/broken.png",
-        "reason": "this is no picture that can be read",
+        "reason": "this is not an image in a supported format",
     }
     assert events[-1] == {"event": "result", "ok": True, "pictures": 3, "faults": 1}
 
 
 def test_sorting_shows_its_plan_then_does_it_and_replaces_nothing(work: Path) -> None:
     words = ("pics", "--labels", LABELS, "-q", "--sort-into", "out")
-    taken = f"'{work}/pics/a.png' takes this name"
+    taken = f"the name is taken by '{work}/pics/a.png'"
     dry = classify(*words)
     assert (dry.exit_code, dry.stderr) == (
         0,
@@ -218,7 +218,7 @@ def test_sorting_shows_its_plan_then_does_it_and_replaces_nothing(work: Path) ->
             "pics/a.png -> out/a red square/a.png\n"
             "pics/b.png -> out/a blue circle/b.png\n"
             f"pics/sub/a.png stays, {taken}\n"
-            "2 of 3 would go into out; add --how copy, link or move to do it\n"
+            "2 of 3 would go into out; add --how copy, link or move to sort them\n"
         ),
     )
     assert not (work / "out").exists()
@@ -229,10 +229,10 @@ def test_sorting_shows_its_plan_then_does_it_and_replaces_nothing(work: Path) ->
         1,
         FAULT
         + (
-            "not sorted: pics/b.png: 'out/a blue circle/b.png' is there already\n"
+            "not sorted: pics/b.png: 'out/a blue circle/b.png' already exists\n"
             f"not sorted: pics/sub/a.png: 'out/a red square/a.png' {taken}\n"
             "moved 1 of 3 into out\n"
-            "pixweave: 2 of 3 pictures were not sorted: nothing is replaced\n"
+            "pixweave: 2 of 3 images were not sorted: existing files are never replaced\n"
         ),
     )
     assert (work / "out" / "a blue circle" / "b.png").read_text() == "mine"
@@ -262,14 +262,14 @@ def test_what_cannot_be_done_is_told(work: Path) -> None:
         4,
         FAULT
         + (
-            "no picture: gone.png: there is no such file\n"
-            "pixweave: there is no picture in any of 2 files\n"
+            "cannot read gone.png: there is no such file\n"
+            "pixweave: cannot read any of the 2 files as an image\n"
         ),
     )
     done = classify("pics", "--labels", "a")
     assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr.endswith(
-        "classifier 'zero_shot': one label alone always wins; add another, or set 'multi' or "
+        "classifier 'zero_shot': a single label always wins; add another, or set 'multi' or "
         "'unknown_below'\n"
     )
     done = classify("pics")
@@ -277,9 +277,7 @@ def test_what_cannot_be_done_is_told(work: Path) -> None:
     assert done.stderr.endswith("Error: give either --labels A,B,C or --labels-file FILE\n")
     done = classify("pics", "--labels", LABELS, "--how", "copy")
     assert done.exit_code == 2
-    assert done.stderr.endswith(
-        "Error: --how says how to sort; name the folder with --sort-into DIR\n"
-    )
+    assert done.stderr.endswith("Error: --how needs --sort-into DIR, the folder to sort into\n")
 
 
 def test_ctrl_c_keeps_the_rows_that_are_printed(work: Path) -> None:
@@ -311,5 +309,5 @@ def test_in_python_it_is_a_function_of_pictures(work: Path) -> None:
     with pytest.raises(pixweave.MissingError) as caught:
         name("pics/broken.png")
     assert str(caught.value) == (
-        f"'{work}/pics/broken.png' is not a picture: this is no picture that can be read"
+        f"'{work}/pics/broken.png' is not an image: this is not an image in a supported format"
     )

@@ -220,7 +220,7 @@ def test_a_sample_without_a_prompt_is_refused(generator: dict[str, Any], remedy:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(prompts=[{"text": "a red heart", "weight": -1}], generator=generator)
     assert str(caught.value).partition(": ")[2] == (
-        f"generator '{generator['use']}': there is no prompt to sample for; "
+        f"generator '{generator['use']}': the recipe has no prompt to sample for; "
         f"add a prompt, or {remedy}"
     )
 

@@ -40,11 +40,11 @@ def test_a_named_device_is_taken_when_it_is_there(machine: dict[str, int]) -> No
         (
             0,
             "cuda",
-            "device 'cuda' is not there: torch finds no CUDA device or no driver for it; "
+            "device 'cuda' is not available: torch finds no CUDA device or no driver for it; "
             "use 'auto' or 'cpu'",
         ),
-        (1, "cuda:1", "device 'cuda:1' is not there: this machine has only 'cuda:0'"),
-        (2, "cuda:2", "device 'cuda:2' is not there: this machine has 'cuda:0' to 'cuda:1'"),
+        (1, "cuda:1", "device 'cuda:1' is not available: this machine has only 'cuda:0'"),
+        (2, "cuda:2", "device 'cuda:2' is not available: this machine has 'cuda:0' to 'cuda:1'"),
     ],
 )
 def test_a_device_that_is_not_there_is_named_with_the_reason(
@@ -67,7 +67,8 @@ def test_a_torch_without_cuda_or_metal_says_so(
         with pytest.raises(MissingError) as error:
             choose_device(word)
         assert str(error.value) == (
-            f"device '{word}' is not there: this torch is built without {what}; use 'auto' or 'cpu'"
+            f"device '{word}' is not available: this torch is built without {what}; "
+            "use 'auto' or 'cpu'"
         )
 
 
@@ -82,7 +83,7 @@ def test_a_torch_without_cuda_or_metal_says_so(
 def test_a_device_that_does_not_exist_gets_the_nearest_name(word: str, hint: str) -> None:
     with pytest.raises(RunError) as error:
         choose_device(word)
-    assert str(error.value) == f"there is no device '{word}'; {hint}"
+    assert str(error.value) == f"unknown device '{word}'; {hint}"
 
 
 def test_a_named_precision_is_taken_as_it_is() -> None:
@@ -94,7 +95,7 @@ def test_a_named_precision_is_taken_as_it_is() -> None:
 def test_a_precision_that_does_not_exist_gets_the_nearest_name() -> None:
     with pytest.raises(RunError) as error:
         choose_precision("bfloat-16", CPU)
-    assert str(error.value) == "there is no precision 'bfloat-16'; did you mean 'bfloat16'?"
+    assert str(error.value) == "unknown precision 'bfloat-16'; did you mean 'bfloat16'?"
 
 
 @pytest.mark.parametrize(("gain", "dtype"), [(0.5, "float32"), (1.4, "float32"), (4, "bfloat16")])

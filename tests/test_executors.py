@@ -131,7 +131,7 @@ def test_a_shard_that_kills_is_reported_and_the_others_are_kept(tmp_path: Path) 
     with pytest.raises(RunError) as caught:
         bring(plugins, at, tmp_path / "photos", perceptor="doomed", executor=executor, shard=1)
     assert str(caught.value) == (
-        "a shard failed: its worker died 2 times (killed by SIGKILL, as when memory runs out). "
+        "a shard failed: its worker died 2 times (killed by SIGKILL, possibly out of memory). "
         "All others are kept; the same command tries again"
     )
     assert [os.path.basename(row[0]) for row in rows(at)] == ["0.png", "2.png", "3.png"]
@@ -203,7 +203,7 @@ def test_units_say_what_is_wrong(plugins: Plugins) -> None:
     with pytest.raises(RunError) as wrong:
         plugins.component("executor", {"use": "local", "workers": -1})
     assert str(wrong.value) == (
-        "'workers' of executor 'local' is wrong: input should be greater than or equal to 0; "
+        "'workers' of executor 'local' is invalid: input should be greater than or equal to 0; "
         "see `pixweave show local`"
     )
 
@@ -221,8 +221,8 @@ def test_plugins_are_found_again_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         here.source()
     assert str(caught.value) == (
-        "the plugin 'mine' is an object of this process, which a worker has not; "
-        "put it into a file, and its folder into --plugins-dir"
+        "plugin 'mine' is an object of this process, which workers cannot import; "
+        "put it into a file, and pass its folder with --plugins-dir"
     )
 
 
@@ -247,8 +247,8 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
         [sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True
     )
     assert done.stderr.splitlines()[-1] == (
-        "pixweave.errors.RunError: no worker process can be started (exit code 1); what it said is "
-        "above. A script that uses workers must have its work below `if __name__ == '__main__':`"
+        "pixweave.errors.RunError: no worker process can be started (exit code 1); its output is "
+        "above. A script that uses workers must run its code below `if __name__ == '__main__':`"
     )
 
 

@@ -322,17 +322,17 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_part(
 @pytest.mark.parametrize(
     ("use", "file", "message"),
     [
-        ("png", "/etc/a.png", "'/etc/a.png' leads out of the run folder"),
-        ("png", "../a.png", "'../a.png' leads out of the run folder"),
-        ("mp4", "C:\\a.mp4", "'C:\\a.mp4' leads out of the run folder"),
+        ("png", "/etc/a.png", "'/etc/a.png' is outside the run folder"),
+        ("png", "../a.png", "'../a.png' is outside the run folder"),
+        ("mp4", "C:\\a.mp4", "'C:\\a.mp4' is outside the run folder"),
         ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
         ("frames", "steps", "'steps' does not end in /"),
-        ("frames", "./", "'./' is no name for a file"),
-        ("png", ".png", "'.png' is no name for a file"),
-        ("frames", ".steps/", "'.steps/' is no name for a file"),
-        ("gif", "films/..gif", "'films/..gif' is no name for a file"),
-        ("png", "a\0b.png", "'a\0b.png' is no name for a file"),
-        ("png", "a" * 197 + ".png", f"'{'a' * 80}' is no name for a file"),
+        ("frames", "./", "'./' is not a valid file name"),
+        ("png", ".png", "'.png' is not a valid file name"),
+        ("frames", ".steps/", "'.steps/' is not a valid file name"),
+        ("gif", "films/..gif", "'films/..gif' is not a valid file name"),
+        ("png", "a\0b.png", "'a\0b.png' is not a valid file name"),
+        ("png", "a" * 197 + ".png", f"'{'a' * 80}' is not a valid file name"),
     ],
 )
 def test_a_bad_file_name_is_a_complaint(tmp_path: Path, use: str, file: str, message: str) -> None:
@@ -347,26 +347,26 @@ def test_a_bad_file_name_is_a_complaint(tmp_path: Path, use: str, file: str, mes
             "gif",
             {},
             {"fps": 60.0},
-            ("fps", "a GIF shows at most 50 frames a second, not 60", False),
+            ("fps", "a GIF shows at most 50 frames per second, not 60", False),
         ),
         (
             "mp4",
             {},
             {"size": (17, 15)},
-            ("file", "an MP4 has even sides, so 17x15 will be 18x16", False),
+            ("file", "an MP4 needs even sides, so 17x15 becomes 18x16", False),
         ),
         (
             "mp4",
             {"codec": "libx265x"},
             {},
-            ("codec", "'libx265x' is not an encoder for films", True),
+            ("codec", "'libx265x' is not a known video encoder", True),
         ),
-        ("mp4", {"codec": "aac"}, {}, ("codec", "'aac' is not an encoder for films", True)),
+        ("mp4", {"codec": "aac"}, {}, ("codec", "'aac' is not a known video encoder", True)),
         (
             "mp4",
             {},
             {"fps": 0.001},
-            ("fps", "a film has at least 0.01 frames a second, not 0.001", True),
+            ("fps", "a film has at least 0.01 frames per second, not 0.001", True),
         ),
         (
             "webp",
@@ -374,7 +374,7 @@ def test_a_bad_file_name_is_a_complaint(tmp_path: Path, use: str, file: str, mes
             {"size": (256, 4)},
             (
                 "scale",
-                "16384x256 pixels are too many for this format, which ends at 16383 a side",
+                "16384x256 pixels are too large for this format, whose maximum side is 16383",
                 True,
             ),
         ),
@@ -402,7 +402,7 @@ def test_a_film_that_the_encoder_cannot_make_is_a_complaint(
     part = component("mp4", **{"file": "a.mp4", **settings})
     (complaint,) = part.check(a_run(tmp_path, size=size).recipe)
     width, height = (side * part.scale for side in size)
-    message = f"encoder '{part.codec}' cannot make {width}x{height} films here: {reason}"
+    message = f"encoder '{part.codec}' cannot write {width}x{height} films here: {reason}"
     assert (complaint.setting, complaint.fatal) == ("codec", True)
     assert complaint.message == message
 

@@ -115,8 +115,8 @@ def test_a_size_that_no_file_can_have_is_told() -> None:
         load_text(text, "r.yaml", Path(), Plugins.discover())
     assert str(caught.value).splitlines() == [
         "r.yaml:4:31: filter 'crisp': 10240x10240 pixels are too many; set a smaller scale",
-        "r.yaml:5:39: exporter 'webp': 20480x20480 pixels are too many for this format, "
-        "which ends at 16383 a side; set a smaller scale",
+        "r.yaml:5:39: exporter 'webp': 20480x20480 pixels are too large for this format, "
+        "whose maximum side is 16383; set a smaller scale",
     ]
 
 

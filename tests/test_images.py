@@ -109,7 +109,7 @@ def test_half_a_picture_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(MissingError, match=f"^'{re.escape(str(path))}' cannot be read as a"):
+    with pytest.raises(MissingError, match=f"^cannot read '{re.escape(str(path))}' as an image"):
         images.from_file(path)
 
 
@@ -125,10 +125,10 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "there is no picture '{path}'"),
-        (b"hello", "'{path}' cannot be read as a picture: cannot identify image file"),
-        (b"", "'{path}' cannot be read as a picture: cannot identify image file"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "'{path}' cannot be read as a picture: "),
+        (None, "image '{path}' not found"),
+        (b"hello", "cannot read '{path}' as an image: cannot identify image file"),
+        (b"", "cannot read '{path}' as an image: cannot identify image file"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "cannot read '{path}' as an image: "),
     ],
 )
 def test_a_file_that_is_no_picture_is_named(
@@ -144,7 +144,7 @@ def test_a_file_that_is_no_picture_is_named(
 @pytest.mark.parametrize("side", [8_001, 12_000, 20_000])
 def test_a_picture_that_is_too_large_is_not_unpacked(tmp_path: Path, side: int) -> None:
     Image.new("1", (side, side)).save(tmp_path / "a.png")
-    with pytest.raises(MissingError, match=r"too many to read|could be decompression bomb"):
+    with pytest.raises(MissingError, match=r"more than the limit|could be decompression bomb"):
         images.from_file(tmp_path / "a.png")
 
 

@@ -252,7 +252,8 @@ def test_the_size_that_a_generator_makes() -> None:
     made = recipe(TOP + "size: [256, 250]\ngenerator: {use: pixel, grid: [48, 48]}\n")
     assert made.size == (240, 240)
     assert [str(warning) for warning in made.warnings] == [
-        "fox.yaml:3:7: size 256x250 becomes 240x240, the nearest that generator 'pixel' makes"
+        "fox.yaml:3:7: size 256x250 becomes 240x240, the nearest size that generator 'pixel' "
+        "supports"
     ]
 
 
@@ -341,8 +342,8 @@ def test_a_broken_plugin_is_said_and_not_raised() -> None:
     with pytest.raises(RecipeError) as error:
         recipe("pixweave: 1\nlosses: [rude]\n", plugins=plugins)
     assert str(error.value) == (
-        "fox.yaml:2:10: loss 'rude' cannot check the recipe: KeyError: 'oh'; "
-        "plugin rude is at fault"
+        "fox.yaml:2:10: loss 'rude' failed to check the recipe: KeyError: 'oh'; "
+        "this is a bug in the plugin rude"
     )
 
 
@@ -359,6 +360,6 @@ def test_a_name_can_say_which_plugin_is_meant() -> None:
     with pytest.raises(RecipeError) as error:
         recipe("pixweave: 1\nlosses: [smoothness]\n", plugins=plugins)
     assert str(error.value) == (
-        "fox.yaml:2:10: loss 'smoothness' is offered by the plugins 'doubles' and 'twin'; write "
+        "fox.yaml:2:10: loss 'smoothness' is registered by the plugins 'doubles' and 'twin'; write "
         "'doubles/smoothness', or use --without"
     )

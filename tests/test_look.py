@@ -54,8 +54,9 @@ def test_validate_says_ok(here: Path) -> None:
     found = run("validate", "a.yaml", "b.yaml")
     assert (found.exit_code, found.stdout) == (0, "ok a.yaml\nok b.yaml\n")
     assert found.stderr == (
-        "warning: b.yaml:3:7: size 256x256 becomes 240x240, the nearest that generator 'pixel' "
-        "makes\n"
+        "warning: b.yaml:3:7: size 256x256 becomes 240x240, the nearest size that generator "
+        "'pixel' "
+        "supports\n"
     )
 
 
@@ -66,8 +67,8 @@ def test_validate_says_all_that_is_wrong_with_every_recipe(here: Path) -> None:
     assert (found.exit_code, found.stdout) == (3, "ok b.yaml\n")
     assert found.stderr == lines(
         "a.yaml:3:8: 'steps' must be between 1 and 100000, not 0",
-        "a.yaml:4:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
-        "recipe 'c.yaml' not found; 'pixweave ls' shows the built-in recipes\n",
+        "a.yaml:4:1: 'stpes' is not a recipe key; did you mean 'steps'?",
+        "recipe 'c.yaml' not found; 'pixweave ls' lists the built-in recipes\n",
     )
     assert run("validate", "c.yaml").exit_code == 4
 
@@ -96,7 +97,7 @@ def test_validate_in_json(here: Path) -> None:
                     "file": "a.yaml",
                     "line": 3,
                     "column": 1,
-                    "message": "'stpes' is not a key of recipes",
+                    "message": "'stpes' is not a recipe key",
                     "hint": "did you mean 'steps'?",
                 }
             ],
@@ -131,7 +132,7 @@ def test_ls_lists_presets_apart() -> None:
     recipes, _, presets = found.partition("\n\n")
     assert "presets/" not in recipes
     assert "hello " in recipes
-    assert presets.startswith("presets, to build on")
+    assert presets.startswith("presets, used with")
     assert presets.count("presets/") == sum(n.startswith("presets/") for n in builtins())
     assert all(row["about"] for row in json.loads(run("ls", "--json").stdout))
 
@@ -142,7 +143,7 @@ def test_cat_prints_a_recipe_as_it_is() -> None:
     found = run("cat", "helo")
     assert (found.exit_code, found.stderr) == (
         4,
-        "pixweave: there is no built-in recipe 'helo'; did you mean 'hello'?\n",
+        "pixweave: built-in recipe 'helo' not found; did you mean 'hello'?\n",
     )
 
 
@@ -153,7 +154,7 @@ def test_cp_never_overwrites_unasked(here: Path) -> None:
     found = run("cp", "hello")
     assert (found.exit_code, found.stderr) == (
         1,
-        "pixweave: 'hello.yaml' is there already; use --force to replace it\n",
+        "pixweave: 'hello.yaml' already exists; use --force to replace it\n",
     )
     assert Path("hello.yaml").read_text() == "mine"
     assert run("cp", "hello", "--force").exit_code == 0
@@ -174,7 +175,7 @@ def test_cp_brings_the_pictures_that_a_recipe_names(here: Path) -> None:
     found = run("cp", "sky", "third.yaml")
     assert (found.exit_code, found.stderr) == (
         1,
-        "pixweave: 'pictures/sky.png' is there already; use --force to replace it\n",
+        "pixweave: 'pictures/sky.png' already exists; use --force to replace it\n",
     )
 
 

@@ -146,7 +146,7 @@ def test_an_error_in_a_part_says_which_part_and_which_line() -> None:
 TOUCHES = {
     "torch's global random state; draw from run.rng(name, step) instead": lambda: torch.rand(1),
     "Python's global random state; draw from run.rng(name, step) instead": random.random,
-    "torch's grad mode; use `with torch.no_grad():` around what needs it": lambda: (
+    "torch's grad mode; use `with torch.no_grad():` around the code that needs it": lambda: (
         torch.set_grad_enabled(False)
     ),
     "torch's thread count; leave it to the user (OMP_NUM_THREADS)": lambda: torch.set_num_threads(

@@ -208,7 +208,7 @@ def test_coverage_needs_transparency() -> None:
         tiny_recipe(losses=["coverage"])
     assert str(caught.value).partition(": ")[2] == (
         "loss 'coverage': generator 'pixel' makes no transparency here; "
-        "set generator.alpha to true, or leave this loss out"
+        "set generator.alpha to true, or remove this loss"
     )
 
 

@@ -60,17 +60,17 @@ HUGE = [
     (
         "nested",
         "x-a: " + "[" * 60 + "]" * 60,
-        "fox.yaml:3:46: nested more than 40 deep; write it flatter",
+        "fox.yaml:3:46: nested more than 40 levels deep; reduce the nesting",
     ),
     (
         "nested_beyond_the_stack",
         "x-a: " + "[" * 400_000,
-        "fox.yaml:3:46: nested more than 40 deep; write it flatter",
+        "fox.yaml:3:46: nested more than 40 levels deep; reduce the nesting",
     ),
     (
         "nested_mappings",
         "".join("  " * i + "x-a:\n" for i in range(60)),
-        "fox.yaml:43:81: nested more than 40 deep; write it flatter",
+        "fox.yaml:43:81: nested more than 40 levels deep; reduce the nesting",
     ),
     (
         "many_values",
@@ -87,17 +87,17 @@ HUGE = [
     (
         "long_expression",
         "crops: {count: " + "1+" * 400 + "1}",
-        "fox.yaml:3:16: 'crops.count' is an expression of 801 characters; at most 500 are read",
+        "fox.yaml:3:16: 'crops.count' is an expression of 801 characters; the limit is 500",
     ),
     (
         "long_name",
         "crops: {" + "a" * 100_000 + ": 3}",
-        "fox.yaml:3:8: this mapping has no '}' at its end, or a ',' is missing in it; add it",
+        "fox.yaml:3:8: this mapping has no closing '}', or a ',' is missing in it; add it",
     ),
     (
         "parentheses",
         "crops: {count: " + "(" * 240 + "1" + ")" * 240 + "}",
-        f"fox.yaml:3:16: 'crops.count' is not a number, nor an expression that can be read: "
+        f"fox.yaml:3:16: 'crops.count' is neither a number nor a valid expression: "
         f"'{'(' * 57}...'; write one like '0.5 + 0.2 * sin(t)'",
     ),
     (
@@ -135,17 +135,17 @@ BYTES = [
     (
         "latin_1",
         "pixweave: 1\ntitle: Füchse\n".encode("latin-1"),
-        "fox.yaml:2:9: byte 0xfc is not UTF-8 text; save the file as UTF-8",
+        "fox.yaml:2:9: byte 0xfc is not valid UTF-8; save the file as UTF-8",
     ),
     (
         "a_picture",
         b"\x89PNG\r\n\x1a\n",
-        "fox.yaml:1:1: byte 0x89 is not UTF-8 text; save the file as UTF-8",
+        "fox.yaml:1:1: byte 0x89 is not valid UTF-8; save the file as UTF-8",
     ),
     (
         "half_utf_16",
         b"\xff\xfea",
-        "fox.yaml:1:1: byte 0x61 is not UTF-16 text; save the file as UTF-8",
+        "fox.yaml:1:1: byte 0x61 is not valid UTF-16; save the file as UTF-8",
     ),
     ("zeros", b"\0\0\0\0", "fox.yaml:1:1: the character U+0000 is not allowed; remove it"),
     (
@@ -156,22 +156,22 @@ BYTES = [
     (
         "surrogate",
         b"title: \xed\xa0\x80",
-        "fox.yaml:1:8: byte 0xed is not UTF-8 text; save the file as UTF-8",
+        "fox.yaml:1:8: byte 0xed is not valid UTF-8; save the file as UTF-8",
     ),
     (
         "utf_16_and_wrong",
         "pixweave: 1\nstpes: 3\nprompts: [a]\n".encode("utf-16"),
-        "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+        "fox.yaml:2:1: 'stpes' is not a recipe key; did you mean 'steps'?",
     ),
     (
         "bom_and_wrong",
         "\ufeffpixweave: 1\nstpes: 3\nprompts: [a]\n".encode(),
-        "fox.yaml:2:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+        "fox.yaml:2:1: 'stpes' is not a recipe key; did you mean 'steps'?",
     ),
     (
         "windows_lines",
         b"pixweave: 1\r\nprompts: [a]\r\nstpes: 3\r\n",
-        "fox.yaml:3:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+        "fox.yaml:3:1: 'stpes' is not a recipe key; did you mean 'steps'?",
     ),
     (
         "umlaut_before",
@@ -194,7 +194,7 @@ def test_a_file_of_50_mb_is_refused_unread(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         load([path], doubles())
     assert str(error.value) == (
-        f"{path}:1:1: the file has 50 MB; a recipe has at most 1 MB; is it a recipe?"
+        f"{path}:1:1: the file has 50 MB; the limit for recipes is 1 MB; check that it is a recipe"
     )
     assert time.perf_counter() - start < 0.5
 
@@ -203,14 +203,15 @@ def test_an_endless_file_is_refused() -> None:
     with pytest.raises(RecipeError) as error:
         load(["/dev/zero"], doubles())
     assert str(error.value) == (
-        "/dev/zero:1:1: the file has over 1 MB; a recipe has at most 1 MB; is it a recipe?"
+        "/dev/zero:1:1: the file has over 1 MB; the limit for recipes is 1 MB; check that it "
+        "is a recipe"
     )
 
 
 def test_a_folder_is_not_a_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         load([tmp_path], doubles())
-    assert str(error.value) == f"{tmp_path}: is a folder; name a recipe in it"
+    assert str(error.value) == f"{tmp_path}: is a folder; give the path of a recipe in it"
 
 
 def test_a_missing_recipe_names_the_nearest(
@@ -231,8 +232,7 @@ def test_recipes_that_extend_each_other(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(RecipeError) as error:
         load(["a.yaml"], doubles())
     assert str(error.value) == (
-        "c.yaml:2:10: 'extends' goes in a circle: a.yaml -> b.yaml -> c.yaml -> a.yaml; "
-        "remove one of them"
+        "c.yaml:2:10: circular 'extends': a.yaml -> b.yaml -> c.yaml -> a.yaml; remove one of them"
     )
 
 
@@ -263,7 +263,7 @@ def test_mistakes_in_files_that_are_extended(
     with pytest.raises(RecipeError) as second:
         load(["b.yaml"], doubles())
     assert str(second.value) == lines(
-        "b.yaml:2:26: recipe 'three.yaml' is not there; 'pixweave ls' shows the built-in recipes",
+        "b.yaml:2:26: recipe 'three.yaml' not found; 'pixweave ls' lists the built-in recipes",
         "base/two.yaml:2:1: a value is missing here, or a ']' or '}' before it; add it",
     )
 
@@ -273,11 +273,12 @@ def test_missing_inputs_name_the_nearest_file(tmp_path: Path) -> None:
     (tmp_path / "refs").mkdir()
     text = "pixweave: 1\nprompts: [{image: fxo.jpg}, {image: refs}, {image: refs/a.png}]\n"
     assert complaint(text, folder=tmp_path) == lines(
-        "fox.yaml:2:19: 'image' of loss 'prompt' names the file 'fxo.jpg', which is not there; "
+        "fox.yaml:2:19: 'image' of loss 'prompt' names the file 'fxo.jpg', which does not exist; "
         "did you mean 'fox.jpg'?",
         "fox.yaml:2:37: 'image' of loss 'prompt' must be a file; 'refs' is a folder",
-        "fox.yaml:2:52: 'image' of loss 'prompt' names the file 'refs/a.png', which is not there; "
-        f"nothing of that name is in {tmp_path}/refs",
+        "fox.yaml:2:52: 'image' of loss 'prompt' names the file 'refs/a.png', which does not "
+        "exist; "
+        f"no similar name in {tmp_path}/refs",
     )
 
 
@@ -286,8 +287,8 @@ def test_everything_is_said_at_once_in_the_order_of_lines() -> None:
     assert complaint(text, "seed=-1") == lines(
         "--set seed=-1: 'seed' must be a whole number from 0 to 9223372036854775807, or 'random', "
         "not -1",
-        "fox.yaml:1:1: the format is not stated; write 'pixweave: 1' on top",
-        "fox.yaml:1:1: 'stpes' is not a key of recipes; did you mean 'steps'?",
+        "fox.yaml:1:1: the recipe format version is missing; add 'pixweave: 1' as the first line",
+        "fox.yaml:1:1: 'stpes' is not a recipe key; did you mean 'steps'?",
         "fox.yaml:2:25: generator 'pixel' has no setting 'gird'; did you mean 'grid'?",
         "fox.yaml:3:12: loss 'prompt' has no setting 'txt'; did you mean 'text'?",
         "fox.yaml:4:6: 'fps' must be above 0 and at most 1000, not 0",

@@ -76,14 +76,13 @@ def test_a_mask_with_nothing_inside_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         drawn(image=str(tmp_path / "black.png"))
     assert str(caught.value) == (
-        "mask 'black.png' has nothing inside at 24x24 pixels; white is inside; 'invert: true' "
-        "turns it round"
+        "mask 'black.png' is empty at 24x24 pixels; white is inside; 'invert: true' inverts it"
     )
     with pytest.raises(RunError) as caught:
         drawn(box=[0.5, 0.5, 0.51, 0.51])
     assert str(caught.value) == (
-        "mask [0.5, 0.5, 0.51, 0.51] has nothing inside at 24x24 pixels; nothing can be inside of "
-        "it; 'invert: true' turns it round"
+        "mask [0.5, 0.5, 0.51, 0.51] is empty at 24x24 pixels; it must cover at least one pixel; "
+        "'invert: true' inverts it"
     )
 
 

@@ -82,10 +82,10 @@ def test_a_stamp_of_another_make_is_no_stamp(tmp_path: Path, comment: bytes) -> 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.png", None, "there is no file '{path}'"),
-        ("a.png", b"hello", "'{path}' cannot be read as a picture: cannot identify"),
-        ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "'{path}' cannot be read as a picture: "),
-        ("a.mp4", b"hello", "'{path}' cannot be read as a film: "),
+        ("a.png", None, "file '{path}' not found"),
+        ("a.png", b"hello", "cannot read '{path}' as an image: cannot identify"),
+        ("a.png", b"\x89PNG\r\n\x1a\n\0\0", "cannot read '{path}' as an image: "),
+        ("a.mp4", b"hello", "cannot read '{path}' as a video: "),
     ],
 )
 def test_a_file_that_is_broken_is_named(

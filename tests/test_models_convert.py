@@ -181,7 +181,7 @@ def test_tensors_can_be_left_out(tmp_path: Path) -> None:
     ]
     with pytest.raises(RunError) as caught:
         convert(source, tmp_path / "none.safetensors", ("loss.", "decoder."))
-    assert str(caught.value) == f"'{source}' holds no tensors but those left out"
+    assert str(caught.value) == f"'{source}' contains no tensors besides those left out"
     assert not (tmp_path / "none.safetensors").exists()
 
 
@@ -221,8 +221,8 @@ def test_a_malicious_pickle_is_refused_and_nothing_is_run(
     with pytest.raises(RunError) as caught:
         convert(source, tmp_path / "out.safetensors")
     assert str(caught.value) == (
-        f"'{source}' is refused: it holds '{name}', which is not data; nothing of it was run. "
-        "Take the weights as .safetensors from a source that you trust"
+        f"'{source}' is refused: it contains '{name}', which is not data; nothing in it was "
+        "executed. Get the weights as .safetensors from a source that you trust"
     )
     assert not trap.exists()
     assert not (tmp_path / "out.safetensors").exists()
@@ -232,7 +232,7 @@ def test_a_class_of_nobody_is_refused_by_name(tmp_path: Path) -> None:
     with faked(main__SetupCallback=type("SetupCallback", (), {})):
         key = sys.modules["main"].SetupCallback
         source = saved(tmp_path / "a.ckpt", {"state_dict": STATE, "callbacks": {key: 1}})
-    with pytest.raises(RunError, match=r"it holds 'main\.SetupCallback', which is not data"):
+    with pytest.raises(RunError, match=r"it contains 'main\.SetupCallback', which is not data"):
         convert(source, tmp_path / "out.safetensors")
 
 
@@ -277,13 +277,13 @@ def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:
     assert listing.exists()
     assert empty.exists()
     assert said == {
-        "list": "holds no state dict of tensors",
-        "empty": "holds no tensors",
-        "void": "is not a checkpoint: it ends too early",
+        "list": "contains no state dict of tensors",
+        "empty": "contains no tensors",
+        "void": "is not a checkpoint: it is truncated",
         "text": "is not a checkpoint: it is not a pickle that torch wrote",
-        "four": "is not a checkpoint: its pickle is of a kind that torch does not write",
-        "cut": "is not a checkpoint: it is cut off or broken",
-        "script": "is not a checkpoint: it is a TorchScript archive, which is code",
+        "four": "is not a checkpoint: torch does not write this kind of pickle",
+        "cut": "is not a checkpoint: it is truncated or corrupt",
+        "script": "is not a checkpoint: it is a TorchScript archive, which contains code",
     }
     assert not out.exists()
 

@@ -80,7 +80,7 @@ def refused(found: Store) -> str:
     with pytest.raises(MissingError) as caught:
         found.get("m")
     first, *faults, advice = str(caught.value).split("\n")
-    assert first == "the file 'm.bin' of the model 'm' could not be fetched:"
+    assert first == "the file 'm.bin' of the model 'm' could not be downloaded:"
     assert advice == (
         f"try again later, put it at '{found.home}/models/m/m.bin' yourself, or add a mirror to "
         f"'{found.home}/models.yaml'"
@@ -117,19 +117,19 @@ def test_a_model_is_fetched_once_and_recorded(tmp_path: Path, server: Server) ->
         (status(500), "500 Internal Server Error", 3),
         (status(429), "429 Too Many Requests", 3),
         (stalled(BODY, 100, 1.5), "no data for 0.3 s", 3),
-        (truncated(BODY, 100), "the connection broke off after 100 bytes", 3),
-        (status(302, Location="/m"), "redirects without end (more than 10)", 11),
+        (truncated(BODY, 100), "the connection was lost after 100 bytes", 3),
+        (status(302, Location="/m"), "too many redirects (more than 10)", 11),
         (
             content(b"<html>", Content_Type="text/html; charset=utf-8"),
-            "answers with a web page instead of the file",
+            "sends a web page instead of the file",
             1,
         ),
         (
             content(BODY, Content_Encoding="gzip"),
-            "sends the file encoded as gzip, which was not asked for",
+            "sends the file encoded as gzip, which was not requested",
             1,
         ),
-        (status(206), "answers with another part than the one asked for", 3),
+        (status(206), "sends another range than requested", 3),
     ],
 )
 def test_a_fault_is_told_and_leaves_no_file(
@@ -238,9 +238,9 @@ def test_a_full_disk_is_seen_before_the_body(
     with pytest.raises(RunError) as caught:
         catalogue_of(tmp_path, f"{server.url}/m").get("m")
     assert str(caught.value) == (
-        f"the disk of '{tmp_path}/models/m' is full: 10 kB are needed and 1.0 kB are free; make "
-        "room, or set PIXWEAVE_HOME to another folder, and get the model again: what is there is "
-        "kept"
+        f"the disk of '{tmp_path}/models/m' is full: 10 kB are needed and 1.0 kB are free; free "
+        "some space, or set PIXWEAVE_HOME to another folder, and get the model again: what was "
+        "downloaded is kept"
     )
     assert names(tmp_path) == parts(tmp_path) == set()
 
@@ -257,8 +257,8 @@ def test_a_disk_that_fills_up_meanwhile(tmp_path: Path, server: Server) -> None:
     with pytest.raises(RunError) as caught:
         found.get("m", report)
     assert str(caught.value) == (
-        f"the disk of '{tmp_path}/models/m' is full: no space is left; make room, or set "
-        "PIXWEAVE_HOME to another folder, and get the model again: what is there is kept"
+        f"the disk of '{tmp_path}/models/m' is full: no space is left; free some space, or set "
+        "PIXWEAVE_HOME to another folder, and get the model again: what was downloaded is kept"
     )
     assert names(tmp_path) == set()
     there = (tmp_path / "models" / "m" / ".m.bin.part").stat().st_size
@@ -340,8 +340,8 @@ def test_a_broken_lock_is_not_overwritten(tmp_path: Path, server: Server) -> Non
     with pytest.raises(RunError) as caught:
         catalogue_of(tmp_path, f"{server.url}/m").get("m")
     assert str(caught.value) == (
-        f"'{tmp_path}/models.lock' cannot be read as the record of first downloads; mend it, or "
-        "remove it to begin anew"
+        f"'{tmp_path}/models.lock' is not a valid record of first downloads; fix it, or "
+        "remove it to start again"
     )
     assert (tmp_path / "models.lock").read_text() == "{"
 
@@ -377,12 +377,12 @@ def test_offline_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingError) as caught:
         store().get("m")
     assert str(caught.value) == (
-        "the model 'm' is not on this machine, and the network is forbidden by PIXWEAVE_OFFLINE; "
+        "the model 'm' is not on this machine, and the network is disabled by PIXWEAVE_OFFLINE; "
         f"run `pixweave models get m` without it, or put m.bin into '{tmp_path}/models/m'"
     )
     monkeypatch.delenv("PIXWEAVE_OFFLINE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(MissingError, match="forbidden by HF_HUB_OFFLINE; "):
+    with pytest.raises(MissingError, match="disabled by HF_HUB_OFFLINE; "):
         store().get("m")
 
 
@@ -447,7 +447,7 @@ def test_a_file_of_the_hub(tmp_path: Path, hub: Server) -> None:
         ),
         (
             status(403, X_Error_Code="GatedRepo"),
-            "the hub wants a login for 'who/what': accept its terms, set HF_TOKEN",
+            "the hub requires a login for 'who/what': accept its terms, set HF_TOKEN",
         ),
     ],
 )
@@ -544,25 +544,25 @@ def test_an_own_entry_wins(tmp_path: Path) -> None:
     ("text", "wrong"),
     [
         ("[1]", "is not a mapping of names to models"),
-        ("a: {about: x}", "is wrong at a.files: Field required"),
-        ("a/b: {}", "is wrong at a/b: a name is made of letters, digits, '.', '_' and '-'"),
+        ("a: {about: x}", "at a.files: Field required"),
+        ("a/b: {}", "at a/b: a name consists of letters, digits, '.', '_' and '-'"),
         (
             "a: {about: x, files: {w: {name: ../x, mirrors: ['http://x/y']}}}",
-            "is wrong at a.files.w.name: a name is made of letters, digits, '.', '_' and '-'",
+            "at a.files.w.name: a name consists of letters, digits, '.', '_' and '-'",
         ),
         (
             "a: {about: x, files: {w: {name: x, mirrors: ['ftp://x/y']}}}",
-            "is wrong at a.files.w.mirrors.0: write http://..., https://... or "
+            "at a.files.w.mirrors.0: write http://..., https://... or "
             "hf://OWNER/NAME[@REVISION]/FILE",
         ),
         (
             "a: {about: x, files: {w: {name: x, sha256: ABC, mirrors: ['http://x/y']}}}",
-            "is wrong at a.files.w.sha256: write 64 hexadecimal digits, in lower case",
+            "at a.files.w.sha256: write 64 hexadecimal digits, in lower case",
         ),
         (
             "a: {about: x, files: {v: {name: x, mirrors: ['http://x/y']}, "
             "w: {name: x, mirrors: ['http://x/y']}}}",
-            "is wrong at a: two files have one name: x, x",
+            "at a: two files have the same name: x, x",
         ),
     ],
 )
@@ -570,7 +570,7 @@ def test_a_wrong_catalogue(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "models.yaml").write_text(text)
     with pytest.raises(RunError) as caught:
         load(tmp_path)
-    assert str(caught.value) == f"the catalogue '{tmp_path}/models.yaml' {wrong}"
+    assert str(caught.value) == f"error in the catalogue '{tmp_path}/models.yaml' {wrong}"
 
 
 def test_a_catalogue_that_is_not_yaml(tmp_path: Path) -> None:

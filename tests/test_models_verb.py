@@ -73,8 +73,8 @@ def test_get_path_verify_and_rm(home: Path, server: Server) -> None:
         1,
         f"ok m m.bin {DIGEST}\nWRONG m m.yaml: it has sha256 {new} instead of {other}, which "
         f"models.lock recorded on {date}; `pixweave models rm --unlock m` accepts another\n",
-        "pixweave: 1 of 2 files are not as they should be; `pixweave models rm NAME`, and get the "
-        "model again\n",
+        "pixweave: 1 of 2 files are corrupt or missing; remove the model with `pixweave models rm "
+        "NAME` and download it again with `pixweave models get NAME`\n",
     )
     code, out, err = pixweave("models", "rm", "m")
     assert (code, out) == (0, "")
@@ -150,21 +150,21 @@ def test_the_json_of_get_and_verify(home: Path) -> None:
         (
             ("get", "m", "--offline"),
             4,
-            "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
+            "the model 'm' is not on this machine, and the network is disabled by --offline; run "
             "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'",
         ),
         (
             ("--offline", "get", "m"),
             4,
-            "the model 'm' is not on this machine, and the network is forbidden by --offline; run "
+            "the model 'm' is not on this machine, and the network is disabled by --offline; run "
             "`pixweave models get m` without it, or put m.bin, m.yaml into 'HOME/models/m'",
         ),
         (("convert", "a.ckpt", "b.pt"), 1, "'b.pt' must end in .safetensors"),
         (
             ("rm", "open_clip:ViT-B-32/openai"),
             1,
-            "'open_clip:ViT-B-32/openai' lies in the cache of the Hugging Face hub, which other "
-            "programs share; remove it with `hf cache rm`",
+            "'open_clip:ViT-B-32/openai' is in the cache of the Hugging Face hub, which is "
+            "shared with other programs; remove it with `hf cache rm`",
         ),
     ],
 )
@@ -175,7 +175,7 @@ def test_what_goes_wrong_is_said(home: Path, words: tuple[str, ...], code: int, 
 
 def test_a_role_that_is_not_there(home: Path) -> None:
     pixweave("models", "get", "m")
-    said = "pixweave: the model 'm' has no file of the role 'vocab'; it has weights, config\n"
+    said = "pixweave: model 'm' has no file with the role 'vocab'; it has weights, config\n"
     assert pixweave("models", "path", "m", "--role", "vocab") == (1, "", said)
 
 
@@ -196,7 +196,7 @@ def test_offline_opens_no_socket(
     if code:
         assert err == (
             "pixweave: the model 'open_clip:ViT-B-32/laion2b_s34b_b79k' is not on this machine, "
-            "and the network is forbidden by --offline; run `pixweave models get "
+            "and the network is disabled by --offline; run `pixweave models get "
             "open_clip:ViT-B-32/laion2b_s34b_b79k` without it\n"
         )
     assert "PIXWEAVE_OFFLINE" not in os.environ
@@ -223,7 +223,7 @@ def test_convert(home: Path, tmp_path: Path) -> None:
     assert (code, out) == (0, f"{target}\n")
     size = target.stat().st_size
     assert err == f"1 tensors, {size} bytes\nwarning: not kept: n\n"
-    said = f"pixweave: '{target}' is there already; use --force to replace it\n"
+    said = f"pixweave: '{target}' already exists; use --force to replace it\n"
     assert pixweave("models", "convert", str(source), str(target)) == (1, "", said)
     assert pixweave("models", "convert", "--force", str(source), str(target))[0] == 0
 

@@ -247,10 +247,10 @@ def test_a_part_in_a_part_is_checked_and_in_the_schema(tmp_path: Path) -> None:
         "generator 'pixel' has no setting 'grdi'; did you mean 'grid'?"
     ]
     assert issues(inner="pixel", judges="fake") == [
-        "'judges' must be a list; write 'judges: [...]', or one '- item' on each line"
+        "'judges' must be a list; write 'judges: [...]', or one '- item' per line"
     ]
     assert issues(inner={"use": "pixel", "grid": [99, 2]}) == [
-        "generator 'pixel': a grid of 99x2 cells does not fit into 24x24 pixels; "
+        "generator 'pixel': a grid of 99x2 cells does not fit in 24x24 pixels; "
         "set size to at least [99, 2]"
     ]
     definition = schema(found)["$defs"]["generator.mirror"]["properties"]
@@ -278,7 +278,8 @@ def test_one_that_takes_other_arguments_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         open_run(recipe)
     assert str(caught.value) == (
-        "augmentation 'old' (plugin mine): what its build gives must take (crops, rng, moment)"
+        "augmentation 'old' (plugin mine): the object that build() returns must accept the "
+        "arguments (crops, rng, moment)"
     )
 
 

@@ -300,9 +300,9 @@ def test_code_in_a_file_is_refused_and_not_run(
     save({"visual.proj": Malicious()}, tmp_path / "evil.pt")
     said = failure(RunError, "small", str(tmp_path / "evil.pt"))
     assert said in (
-        f"'evil.pt' holds more than weights ({os.name}.system), and nothing of it was run; "
-        "take the same weights as .safetensors",
-        "'evil.pt' is not a file of weights: it is neither safetensors nor a state dict",
+        f"'evil.pt' contains more than weights ({os.name}.system); no code in it was run; "
+        "use the same weights as .safetensors",
+        "'evil.pt' is not a weights file: neither safetensors nor a state dict",
     )
     assert not (tmp_path / "harmed").exists()
 
@@ -315,8 +315,8 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
     with pytest.warns((DeprecationWarning, FutureWarning), match="torch.jit"):
         torch.jit.script(Twice()).save(str(tmp_path / "scripted.pt"))
     assert failure(RunError, "small", str(tmp_path / "scripted.pt")) == (
-        "'scripted.pt' is a TorchScript archive, which is code; take the same weights as "
-        ".safetensors"
+        "'scripted.pt' is a TorchScript archive, which contains code; use the same weights "
+        "as .safetensors"
     )
 
 
@@ -326,9 +326,9 @@ def test_a_torchscript_archive_is_refused(tmp_path: Path) -> None:
         (
             "a.pt",
             b"not weights",
-            "'a.pt' is not a file of weights: it is neither safetensors nor a state dict",
+            "'a.pt' is not a weights file: neither safetensors nor a state dict",
         ),
-        ("a.pt", b"", "'a.pt' is not a file of weights: it ends too early"),
+        ("a.pt", b"", "'a.pt' is not a weights file: unexpected end of file"),
         (
             "a.safetensors",
             b"no",
@@ -347,7 +347,7 @@ def test_a_file_of_something_else_is_named(
 def test_a_file_without_a_state_dict_is_named(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     assert failure(RunError, "small", str(tmp_path / "list.pt")) == (
-        "'list.pt' holds no state dict of tensors"
+        "'list.pt' contains no state dict of tensors"
     )
 
 
@@ -359,7 +359,7 @@ def test_wrong_keys_are_named(tmp_path: Path) -> None:
     save_file(state, tmp_path / "other.safetensors")
     assert failure(RunError, "small", str(tmp_path / "other.safetensors")) == (
         "the weights 'other.safetensors' do not fit small: the file lacks visual.proj, "
-        "visual.conv1.weight, visual.ln_post.weight and 1 more; it has besides visual.extra"
+        "visual.conv1.weight, visual.ln_post.weight and 1 more; it has the unexpected visual.extra"
     )
 
 
@@ -380,14 +380,14 @@ def test_a_tag_that_cannot_be_fetched_says_what_to_do(monkeypatch: pytest.Monkey
     monkeypatch.setattr(pretrained, "hf_hub_download", offline)
     assert failure(MissingError, "ViT-B-32", "laion2b_s34b_b79k") == (
         "the weights 'laion2b_s34b_b79k' of ViT-B-32 are not on this machine and could not be "
-        "fetched (FileNotFoundError); run once with a network, or bring the file from "
-        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K and write pretrained: FILE.safetensors, a path "
-        "beside the recipe"
+        "downloaded (FileNotFoundError); run once with a network, or copy the file from "
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K and set pretrained: FILE.safetensors, a path "
+        "relative to the recipe"
     )
     assert failure(MissingError, "hf-hub:me/mine", "unused") == (
-        "the weights of 'hf-hub:me/mine' are not on this machine and could not be fetched "
-        "(FileNotFoundError); run once with a network, or bring the file from me/mine and write "
-        "pretrained: FILE.safetensors, a path beside the recipe"
+        "the weights of 'hf-hub:me/mine' are not on this machine and could not be downloaded "
+        "(FileNotFoundError); run once with a network, or copy the file from me/mine and set "
+        "pretrained: FILE.safetensors, a path relative to the recipe"
     )
 
 
@@ -413,7 +413,7 @@ def test_a_tag_brings_its_activation_and_its_pixel_statistics(
 
 
 def said(model: str, pretrained: str | None) -> list[str]:
-    return [f"{c.setting}: {c.message}; {c.hint}" for c in names.complaints(model, pretrained)]
+    return [f"{c.setting}: {c.message}; {c.hint}" for c in names.find_issues(model, pretrained)]
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def said(model: str, pretrained: str | None) -> list[str]:
             "opnai",
             "pretrained: 'ViT-B-32' has no weights 'opnai'; did you mean 'openai'?",
         ),
-        ("coca_base", "mine", "pretrained: 'coca_base' has no weights 'mine'; give a file"),
+        ("coca_base", "mine", "pretrained: 'coca_base' has no weights 'mine'; set a file"),
         ("coca_base", None, "pretrained: 'coca_base' needs weights; set pretrained to a file"),
         (
             "EVA02-B-16",
@@ -440,19 +440,19 @@ def said(model: str, pretrained: str | None) -> list[str]:
         (
             "hf-hub:a/b",
             "openai",
-            "pretrained: is not used: 'hf-hub:a/b' brings its own weights; remove it",
+            "pretrained: is not used: 'hf-hub:a/b' includes its own weights; remove it",
         ),
-        ("hf-hub:", None, "model: nothing is named after 'hf-hub:'; write hf-hub:NAME"),
+        ("hf-hub:", None, "model: a name is missing after 'hf-hub:'; write hf-hub:NAME"),
         (
             "local-dir:none",
             None,
-            "model: the folder 'none' holds no open_clip_config.json; name a "
-            "folder as open_clip's push_to_hf_hub saves it",
+            "model: the folder 'none' contains no open_clip_config.json; use a "
+            "folder as saved by open_clip's push_to_hf_hub",
         ),
         (
             "ViT-B-32",
             "none/a.pt",
-            "pretrained: the file 'none/a.pt' is not there; there is no folder none",
+            "pretrained: file 'none/a.pt' not found; folder none not found",
         ),
     ],
 )
@@ -478,7 +478,7 @@ def test_right_names_pass(model: str, tag: str | None) -> None:
 
 def test_checking_names_imports_neither_torch_nor_open_clip() -> None:
     code = (
-        "import sys, pixweave_openclip as p; list(p.names.complaints('ViT-B-32', 'openai'));"
+        "import sys, pixweave_openclip as p; list(p.names.find_issues('ViT-B-32', 'openai'));"
         "print([name for name in ('torch', 'open_clip') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -500,8 +500,8 @@ def test_a_file_is_looked_for_beside_the_recipe(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         load_text(text, "fox.yaml", tmp_path, plugins_of())
     assert str(error.value) == (
-        "fox.yaml:4:60: perceptor 'open_clip': the file 'mine.safetensors' is not there; "
-        f"nothing of that name is in {tmp_path}"
+        "fox.yaml:4:60: perceptor 'open_clip': file 'mine.safetensors' not found; "
+        f"no similar name in {tmp_path}"
     )
     (tmp_path / "mine.safetensors").write_bytes(b"")
     settings = load_text(text, "fox.yaml", tmp_path, plugins_of()).perceptors[0].settings
@@ -542,7 +542,7 @@ def test_for_texts_alone_no_image_tower_is_built_or_read(
         assert not any(key.startswith("visual.") for key in live.model.state_dict())
         assert names_of(live.model).isdisjoint({"VisionTransformer", "ModifiedResNet", "Conv2d"})
         assert live.size == whole.size
-        with pytest.raises(RunError, match=r"^this perceptor was built for texts alone$"):
+        with pytest.raises(RunError, match=r"^this perceptor was built for texts only$"):
             live.encode_image(torch.zeros(1, 3, 32, 32))
     torch.testing.assert_close(vectors, whole.encode_text(texts), rtol=0, atol=1e-6)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -606,12 +606,12 @@ def test_the_self_check_sees_a_wrong_quick_gelu(
     assert not found.ok
     assert 0.99 < found.exact < 0.9999
     assert found.verdict == (
-        f"in float32 pictures agree to {found.exact:.6f}, and 0.9999 is expected: activation, "
-        "pixels or weights differ"
+        f"in float32 the minimum cosine of images is {found.exact:.6f}, expected 0.9999: "
+        "activation, preprocessing or weights differ"
     )
 
 
-TEXTS_DIFFER = "0.9999 is expected of texts: tokenizer, padding or weights differ"
+TEXTS_DIFFER = "expected 0.9999 for texts: tokenizer, padding or weights differ"
 
 
 @pytest.mark.parametrize("kind", ["deep", "deep-quick", "deep-sigmoid"])
@@ -658,7 +658,7 @@ def test_the_self_check_sees_a_precision_that_is_too_low(
     monkeypatch.setattr(fast_vision_tower, "_linear", coarse)
     found = check_agreement(encoder_of(kind, "bfloat16", monkeypatch))
     assert found.exact > 0.99999
-    assert found.verdict == "0.99 is expected: bfloat16 is too coarse for it, use float32"
+    assert found.verdict == "expected 0.99: bfloat16 is too coarse for this model, use float32"
 
 
 def test_a_siglip_answers_several_labels_by_its_own_sigmoid(

@@ -195,5 +195,5 @@ def test_words_that_a_perceptor_cannot_hold_are_named(tmp_path: Path) -> None:
     events = run(tmp_path, prompts=["one two three four five six seven eight nine ten"])
     (warning,) = [e.data["message"] for e in events if e.kind == "warning"]
     assert warning.partition(": ")[2] == (
-        "perceptor 'fake' does not see the end of the prompt: 'nine ten'"
+        "perceptor 'fake' ignores the end of the prompt: 'nine ten'"
     )

@@ -68,9 +68,9 @@ def test_a_folder_gives_its_pictures_in_order_and_each_once(tmp_path: Path) -> N
     assert found == [
         "a.png",
         "b.PNG",
-        "lost.png: the link leads nowhere",
+        "lost.png: the link is broken",
         "nothing.png: the file is empty",
-        "pipe.png: this is no ordinary file",
+        "pipe.png: this is not a regular file",
         "in/c.png",
     ]
     assert (report.roots, report.others) == ([str(tmp_path)], 1)
@@ -257,7 +257,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     photo(200, 200).save(whole, "JPEG")
     for name, data, reason in (
         ("cut.jpg", whole.getvalue()[:2000], "image file is truncated (0 bytes not processed)"),
-        ("text.png", b"no picture", "this is no picture that can be read"),
+        ("text.png", b"no picture", "this is not an image in a supported format"),
         ("none.png", b"", "the file is empty"),
     ):
         (tmp_path / name).write_bytes(data)
@@ -277,7 +277,7 @@ def test_too_many_pixels_are_refused(tmp_path: Path) -> None:
     with quiet_pillow():
         path = saved(tmp_path / "a.png", Image.new("1", (9000, 9000)))
         got = decode_image(path, Preprocessing(8))
-        assert got == UnreadableImage(str(path), "9000x9000 pixels are too many to read")
+        assert got == UnreadableImage(str(path), "it has too many pixels to read (9000x9000)")
         bomb = saved(tmp_path / "b.png", Image.new("1", (20_000, 10_000)))
         got = decode_image(bomb, Preprocessing(8))
         assert got == UnreadableImage(str(bomb), "it has more pixels than are safe to read")

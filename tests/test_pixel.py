@@ -33,7 +33,8 @@ def test_a_size_that_the_grid_does_not_divide_is_rounded_and_said() -> None:
     recipe = tiny_recipe(size=[100, 70], generator={"use": "pixel", "grid": [12, 8]})
     assert recipe.size == (96, 64)
     assert [str(w) for w in recipe.warnings] == [
-        "tiny.yaml:1:25: size 100x70 becomes 96x64, the nearest that generator 'pixel' makes"
+        "tiny.yaml:1:25: size 100x70 becomes 96x64, the nearest size that generator 'pixel' "
+        "supports"
     ]
 
 
@@ -56,7 +57,7 @@ def test_a_grid_that_does_not_fit_is_refused() -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(generator={"use": "pixel", "grid": [40, 12]})
     assert str(caught.value).partition(": ")[2] == (
-        "generator 'pixel': a grid of 40x12 cells does not fit into 24x24 pixels; "
+        "generator 'pixel': a grid of 40x12 cells does not fit in 24x24 pixels; "
         "set size to at least [40, 12]"
     )
 
@@ -203,18 +204,20 @@ def test_palettes_are_read_from_lists_and_files(tmp_path: Path) -> None:
         (["#ff0000"], "a palette has 2 to 256 different colours; the list has 1"),
         (
             ["#ff0000", "bleu"],
-            "'bleu' is no colour; write '#rrggbb', '#rgb' or a CSS name; did you mean 'blue'?",
+            "'bleu' is not a valid colour; write '#rrggbb', '#rgb' or a CSS name; did you "
+            "mean 'blue'?",
         ),
         (
             ["#ff0000", [1, 2, 300]],
-            "[1, 2, 300] is no colour; write '#rrggbb' in quotes, a CSS name "
+            "[1, 2, 300] is not a valid colour; write '#rrggbb' in quotes, a CSS name "
             "or [r, g, b] in 0..255",
         ),
         (
             ["#ff0000", None],
-            "None is no colour; write '#rrggbb' in quotes, a CSS name or [r, g, b] in 0..255",
+            "None is not a valid colour; write '#rrggbb' in quotes, a CSS name or [r, g, b] "
+            "in 0..255",
         ),
-        ("none.gpl", "there is no palette file 'none.gpl'"),
+        ("none.gpl", "palette file 'none.gpl' not found"),
         (7, "a palette is a name, a file or a list of colours"),
     ],
 )

@@ -124,7 +124,7 @@ BROKEN = {
     "crash": ("x = 1\n1 / 0", "ZeroDivisionError: division by zero (crash.py:2)"),
     "nohook": (
         "x = 1",
-        "plugin 'nohook' has no hook; a plugin has one or more of "
+        "plugin 'nohook' has no hook; a plugin needs at least one of "
         "register_generators, register_perceptors, register_losses, "
         "register_augmentations, register_codecs, register_samplers, register_classifiers, "
         "register_filters, register_searchers, register_exporters, register_stages, "
@@ -140,7 +140,7 @@ BROKEN = {
     ),
     "argument": (
         VIVID.replace("register_losses()", "register_losses(config)"),
-        "register_losses(config) of plugin 'argument' must take no argument",
+        "register_losses(config) of plugin 'argument' must take no arguments",
     ),
     "returned": (
         VIVID.replace('return {"vivid": Vivid}', "return [Vivid]"),
@@ -148,7 +148,8 @@ BROKEN = {
     ),
     "nodoc": (
         VIVID.replace('"""Push colours away from grey."""', ""),
-        "register_losses() of plugin 'nodoc': Vivid has no docstring; say what it does",
+        "register_losses() of plugin 'nodoc': Vivid has no docstring; add one that says what "
+        "it does",
     ),
     "nobuild": (
         VIVID.replace("def build", "def biuld"),
@@ -162,12 +163,12 @@ BROKEN = {
     "reserved": (
         VIVID.replace("amount: float", "weight: float"),
         "register_losses() of plugin 'reserved': "
-        "Vivid has a setting 'weight', which belongs to the recipe",
+        "Vivid has a setting 'weight', a name reserved for recipes",
     ),
     "badname": (
         VIVID.replace('{"vivid"', '{"Vivid!"'),
         "register_losses() of plugin 'badname': "
-        "'Vivid!' is no name; use lower case letters, digits and _",
+        "'Vivid!' is not a valid name; use lower case letters, digits and _",
     ),
     "notclass": (
         VIVID.replace('{"vivid": Vivid}', '{"vivid": 3}'),
@@ -204,7 +205,7 @@ def test_a_name_claimed_twice_is_an_error_only_for_who_uses_it() -> None:
     with pytest.raises(LookupError) as caught:
         plugins.find("loss", "thing")
     assert caught.value.args == (
-        "loss 'thing' is offered by the plugins 'one' and 'two'",
+        "loss 'thing' is registered by the plugins 'one' and 'two'",
         "write 'one/thing', or use --without",
     )
     assert plugins.find("loss", "two/thing").plugin == "two"
@@ -216,7 +217,8 @@ def test_two_plugins_of_one_name_keep_the_first(tmp_path: Path) -> None:
     plugins = alone(tmp_path / "a", tmp_path / "b")
     assert plugins.find("loss", "vivid").plugin == "vivid"
     assert plugins.broken == {
-        f"vivid ({second})": f"plugin 'vivid' ({second}) has the name of a plugin already loaded "
+        f"vivid ({second})": f"plugin 'vivid' ({second}) has the same name as a plugin "
+        f"already loaded "
         f"from {first}; rename one or use --without vivid"
     }
 

@@ -67,10 +67,10 @@ def test_it_starts_by_itself_and_goes_on_where_processes_were_killed(tmp_path: P
     assert run.stdout == ""
     lines = [line for line in run.stderr.splitlines() if " done, " not in line]  # how far it is
     seen, taken, summary = lines  # not a word of Ray's own
-    assert seen.startswith("seen by tiny CLIP, ")
+    assert seen.startswith("encoding with tiny CLIP, ")
     assert seen.endswith("; 1 worker of Ray")
-    assert taken == f"{4 * len(done)} were taken over from a run that was broken off"
-    assert summary.startswith(f"{96 - 4 * len(done)} encoded, 0 known by content, ")
+    assert taken == f"{4 * len(done)} recovered from an interrupted run"
+    assert summary.startswith(f"{96 - 4 * len(done)} encoded, 0 reused (same content), ")
     bring(plugins_of(), tmp_path / "alone", "tiny", photos)
     together, alone = rows(at), rows(tmp_path / "alone")
     assert [row[:-1] for row in together] == [row[:-1] for row in alone]
@@ -90,7 +90,7 @@ def test_where_there_is_no_cluster_it_says_so() -> None:
         next(Ray(address="127.0.0.1:1").build(run).run([UNIT], lambda: False))
     assert str(caught.value) == (
         "there is no Ray cluster at '127.0.0.1:1': [Errno 111] Connection refused; "
-        "`ray start --head` begins one, and `address` or RAY_ADDRESS says where it is"
+        "start one with `ray start --head`, and set its address with `address` or RAY_ADDRESS"
     )
 
 
@@ -165,7 +165,7 @@ def test_a_killed_node_loses_nothing(
     monkeypatch.setattr(indexing, "COMMIT_EVERY", 0.0)
     tries: list[int] = []
     run = _noting(tries)
-    monkeypatch.setattr("pixweave_ray._Crew.work", run)
+    monkeypatch.setattr("pixweave_ray._WorkerPool.work", run)
     doomed, seen = next(iter(cluster.worker_nodes)), list[Any]()
     with open_index(at, "steady", True, "cpu", plugins=plugins) as index:
         wish = IndexOptions([photos], batch=4, executor=address, shard=4)
@@ -182,9 +182,9 @@ def test_a_killed_node_loses_nothing(
 
 
 def _noting(tries: list[int]) -> Any:
-    from pixweave_ray import _Crew
+    from pixweave_ray import _WorkerPool
 
-    work = _Crew.work
+    work = _WorkerPool.work
 
     def noted(self: Any, *given: Any) -> Iterator[TaskResult]:
         for done in work(self, *given):

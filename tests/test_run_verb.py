@@ -57,7 +57,7 @@ def test_out_names_the_folder_and_never_mixes_runs(work: Path) -> None:
     done = pixweave(work, "run", "fast.yaml", "-o", "here")
     assert (done.returncode, done.stderr) == (
         1,
-        "pixweave: the folder 'here' is not empty; name a new one with --out\n",
+        "pixweave: the folder 'here' is not empty; choose a new one with --out\n",
     )
 
 
@@ -246,6 +246,6 @@ def test_a_folder_that_cannot_be_made_is_told(work: Path) -> None:
     done = pixweave(work, "run", "fast.yaml", "-o", "file/here")
     assert (done.returncode, done.stderr) == (
         1,
-        "pixweave: cannot make the run folder: [Errno 20] Not a directory: 'file/here'; "
+        "pixweave: cannot create the run folder: [Errno 20] Not a directory: 'file/here'; "
         "choose one with --out\n",
     )

@@ -135,7 +135,7 @@ def test_broken_files_are_remembered(plugins: Plugins, photos: Path, tmp_path: P
     with opened(plugins, tmp_path / "index") as index:
         first = brought(index, photos)
         assert {os.path.basename(f.path): f.reason for f in first.unreadable} == {
-            "bad.png": "this is no picture that can be read",
+            "bad.png": "this is not an image in a supported format",
             "empty.png": "the file is empty",
         }
         second = brought(index, photos)
@@ -179,8 +179,8 @@ def test_models_are_never_mixed(plugins: Plugins, photos: Path, tmp_path: Path) 
         other.search(Query([Term("red")]))
     assert str(caught.value) == (
         f"the index '{folder}' has no vectors of fake with these weights "
-        f'({other.embedder.identity}); it has {{"use": "fake", "side": 16}}: '
-        "index again with it, or use the perceptor that it has"
+        f'({other.embedder.identity}); it has vectors of {{"use": "fake", "side": 16}}: '
+        "index the images again, or use a perceptor of the index"
     )
     with opened(plugins, folder, perceptor={"use": "fake", "side": 8}) as other:
         assert counts(brought(other, photos)) == {"encoded": 7}
@@ -188,7 +188,7 @@ def test_models_are_never_mixed(plugins: Plugins, photos: Path, tmp_path: Path) 
     with open_index(folder, plugins=plugins) as unnamed, pytest.raises(RunError) as several:
         unnamed.search(Query([Term("red")]))
     assert str(several.value) == (
-        f"the index '{folder}' holds vectors of several perceptors; choose one with --perceptor: "
+        f"the index '{folder}' has vectors of several perceptors; choose one with --perceptor: "
         '{"use": "fake", "side": 16}, {"use": "fake", "side": 8}'
     )
 
@@ -206,12 +206,13 @@ def test_terms_add_subtract_and_mix_with_pictures(
         Image.new("RGB", (9, 9), "cyan").save(tmp_path / "new.png")
         new = Term(str(tmp_path / "new.png"), is_file=True)
         assert found(index, new, Term("lime", -1.0), top=1) == ["blue.png"]
-        with pytest.raises(RunError, match=r"^the terms cancel out; give them other weights$"):
+        with pytest.raises(RunError, match=r"^the terms cancel each other out; use other weights$"):
             index.search(Query([Term("red"), Term("red", -1.0)]))
         with pytest.raises(MissingError) as caught:
             index.search(Query([Term("nowhere.png", is_file=True)]))
     assert str(caught.value) == (
-        "'nowhere.png' cannot be searched for: the file cannot be read: no such file or directory"
+        "'nowhere.png' cannot be used as a query: the file cannot be read: "
+        "no such file or directory"
     )
 
 
@@ -487,20 +488,20 @@ def test_what_is_no_index_is_said(tmp_path: Path) -> None:
     with pytest.raises(MissingError) as none:
         open_index_store(tmp_path / "none")
     assert str(none.value) == (
-        f"there is no index in '{tmp_path / 'none'}'; make one with `pixweave index FOLDER`"
+        f"there is no index in '{tmp_path / 'none'}'; create one with `pixweave index FOLDER`"
     )
     (tmp_path / "index.sqlite").write_bytes(b"something else entirely, but long enough" * 100)
     with pytest.raises(RunError) as other:
         open_index_store(tmp_path)
     assert str(other.value) == (
-        f"'{tmp_path / 'index.sqlite'}' is no index of pixweave: file is not a database"
+        f"'{tmp_path / 'index.sqlite'}' is not a pixweave index: file is not a database"
     )
     with open_index_store(tmp_path / "new", make=True) as store:
         store.db.execute("PRAGMA user_version=9")
     with pytest.raises(RunError) as newer:
         open_index_store(tmp_path / "new")
     assert str(newer.value) == (
-        f"the index '{tmp_path / 'new'}' is of format 9, this pixweave reads 1; "
+        f"the index '{tmp_path / 'new'}' has format 9, this pixweave reads 1; "
         "update pixweave, or name another index with --index"
     )
 
@@ -519,7 +520,7 @@ def test_it_checks_itself_against_the_reference(plugins: Plugins) -> None:
     blur = wrong.perceptor.encode_image
     wrong.perceptor.encode_image = lambda crops: blur(crops.flip(3) ** 2)  # type: ignore[method-assign]
     assert not check_agreement(wrong, 4).ok
-    with pytest.raises(RunError, match=r"^perceptor 'fake' has no reference to be compared with$"):
+    with pytest.raises(RunError, match=r"^perceptor 'fake' has no reference to compare with$"):
         check_agreement(open_embedder(plugins, "fake"))
 
 
@@ -533,12 +534,12 @@ def test_the_verbs(photos: Path, tmp_path: Path) -> None:
     (photos / "bad.png").write_bytes(b"no picture")
     at = ("--index", tmp_path / "index")
     made = run("index", photos, *at, "--device", "cpu")
-    assert made.stdout == f"{photos / 'bad.png'}\tthis is no picture that can be read\n"
-    assert made.stderr.startswith("seen by tiny CLIP, ")
+    assert made.stdout == f"{photos / 'bad.png'}\tthis is not an image in a supported format\n"
+    assert made.stderr.startswith("encoding with tiny CLIP, ")
     again = run("index", *at, "-", input=f"{photos}\0".encode(), color=False)
     assert again.stdout == ""
     assert again.stderr == (
-        "0 encoded, 0 known by content, 7 unchanged, 1 broken, 0 removed; 0.0 pictures/s; "
+        "0 encoded, 0 reused (same content), 7 unchanged, 1 broken, 0 removed; 0.0 images/s; "
         "7 in the index\n"
     )
     as_json = run("index", photos, *at, "--json").stdout.splitlines()
@@ -557,12 +558,12 @@ def test_the_verbs(photos: Path, tmp_path: Path) -> None:
     nothing = run("search", "--name", "*.gif", *at, code=1)
     assert nothing.stdout == ""
     wrong = run("search", "blue", "--since", "soon", *at, code=2)
-    assert "'soon' is no date; write 2024-05-31" in wrong.stderr
+    assert "'soon' is not a valid date; write 2024-05-31" in wrong.stderr
     none = run("index", *at, code=2)
     assert "name folders or files to index, or use --status" in none.stderr
     show = run("search", "blue", "--show", *at, code=1)
     assert show.stderr == (
-        "pixweave: this terminal shows no pictures; use --sheet FILE or --html FILE\n"
+        "pixweave: this terminal cannot show images; use --sheet FILE or --html FILE\n"
     )
 
 
@@ -578,7 +579,7 @@ def test_a_sheet_and_a_page(photos: Path, tmp_path: Path) -> None:
     assert text.count("<img ") == 7
     assert f'href="file://{photos}/red.png"' in text
     gone = run("search", "red", *at, "--sheet", tmp_path / "no" / "a.png", code=4)
-    assert gone.stderr == f"pixweave: there is no folder '{tmp_path / 'no'}' for 'a.png'\n"
+    assert gone.stderr == f"pixweave: folder '{tmp_path / 'no'}' for 'a.png' not found\n"
 
 
 def test_many_queries_are_asked_in_one_go(
@@ -614,10 +615,10 @@ def test_many_queries_are_asked_in_one_go(
     for bad, said in (
         (
             ("--queries", "-", "--show"),
-            "--queries prints JSON lines or TSV; leave out -0, --sheet, "
+            "--queries prints JSON lines or TSV; remove -0, --sheet, "
             "--html, --show and --format paths",
         ),
-        (("--queries", "-"), "--queries: there is no line of text"),
+        (("--queries", "-"), "--queries: the file has no text"),
     ):
         wrong = run("search", *bad, *at, code=2, input=b"\n")
         assert wrong.stderr.splitlines()[-1] == f"Error: {said}"
@@ -664,7 +665,7 @@ def test_reading_alone_is_enough_to_search(
         assert index.store.read_only
         assert found(index, "red", top=1) == ["red.png"]
         assert index.matrix().folder is None
-        with pytest.raises(RunError, match=r"^the index '.*' cannot be written to$"):
+        with pytest.raises(RunError, match=r"^the index '.*' is read-only$"):
             next(index.update(IndexOptions([photos])))
         with pytest.raises(sqlite3.OperationalError):
             index.store.db.execute("DELETE FROM files")
@@ -678,7 +679,7 @@ def test_a_searcher_with_settings(plugins: Plugins, photos: Path, tmp_path: Path
         with pytest.raises(RunError) as caught:
             found(index, "red")
         assert str(caught.value) == (
-            "'width' of searcher 'ann' is wrong: input should be greater than or equal to 16; "
+            "'width' of searcher 'ann' is invalid: input should be greater than or equal to 16; "
             "see `pixweave show ann`"
         )
     with opened(plugins, tmp_path / "index", searcher="{use: ann, width: 32}") as index:

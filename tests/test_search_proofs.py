@@ -77,14 +77,20 @@ def zoo(folder: Path) -> tuple[set[str], dict[str, str]]:
     }
     bad = {
         "nothing.png": (b"", "the file is empty"),
-        "text.jpg": (b"this is a text", "this is no picture that can be read"),
-        "page.png": (b"<!doctype html><title>404</title>", "this is no picture that can be read"),
-        "zeros.jpg": (bytes(5000), "this is no picture that can be read"),
+        "text.jpg": (b"this is a text", "this is not an image in a supported format"),
+        "page.png": (
+            b"<!doctype html><title>404</title>",
+            "this is not an image in a supported format",
+        ),
+        "zeros.jpg": (bytes(5000), "this is not an image in a supported format"),
         "cut.jpg": (picture("JPEG", size=(400, 400))[:3000], "image file is truncated"),
         "cut.png": (picture("PNG", size=(400, 400))[:-200], ""),
         "head.png": (png[:20], ""),
         "cut.gif": (picture("GIF", "P")[:30], ""),
-        "huge.png": (picture("PNG", "1", (9000, 8000)), "9000x8000 pixels are too many to read"),
+        "huge.png": (
+            picture("PNG", "1", (9000, 8000)),
+            "it has too many pixels to read (9000x8000)",
+        ),
         "bomb.png": (picture("PNG", "1", (20000, 10000)), "it has more pixels than are safe"),
     }
     folder.mkdir()
@@ -101,8 +107,8 @@ def zoo(folder: Path) -> tuple[set[str], dict[str, str]]:
     (folder / "loop").symlink_to(".", target_is_directory=True)
     (folder / "folder.png").mkdir()
     reasons = {name: reason for name, (_, reason) in bad.items()}
-    reasons |= dict.fromkeys(("pipe.png", "socket.png"), "this is no ordinary file")
-    reasons |= dict.fromkeys(("lost.png", "circle.png"), "the link leads nowhere")
+    reasons |= dict.fromkeys(("pipe.png", "socket.png"), "this is not a regular file")
+    reasons |= dict.fromkeys(("lost.png", "circle.png"), "the link is broken")
     return {*good, os.fsdecode(b"\xff\xfe.png")}, reasons
 
 
@@ -114,7 +120,7 @@ def test_every_odd_file_is_indexed_or_listed_exactly_once(tmp_path: Path) -> Non
     words = [*PIXWEAVE, "index", str(tmp_path / "zoo"), *index, "--json"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stderr.startswith("seen by tiny CLIP, ")
+    assert done.stderr.startswith("encoding with tiny CLIP, ")
     assert done.stderr.count("\n") == 1
     events = [json.loads(line) for line in done.stdout.splitlines()]
     broken = [e for e in events if e["event"] == "broken"]

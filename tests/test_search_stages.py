@@ -161,7 +161,7 @@ def test_every_setting_reaches_the_query(swatches: Path) -> None:
         reverse=True,
     )
     settings: Any = made.stages[0].settings
-    asked = settings.asked()
+    asked = settings.to_query()
     assert asked == want
     assert asked.bounds == [Bound("green", 2, below=True), Bound("red", 0.5)]
     assert asked.filters == Filters(
@@ -263,17 +263,17 @@ def test_what_is_broken_is_told_and_nothing_found_is_an_empty_table(swatches: Pa
     stage = {"do": "search", "input": ["pics"], "query": "red", "min_score": 2, "sheet": "s.png"}
     events = run(recipe(swatches, stage), swatches / "out")
     assert [e.data["message"] for e in events if e.kind == "warning"] == [
-        f"not indexed: {swatches}/pics/bad.png: this is no picture that can be read"
+        f"not indexed: {swatches}/pics/bad.png: this is not an image in a supported format"
     ]
     assert (swatches / "out" / "results.csv").read_text() == "place,score,path\n"
     assert saved(events) == ["results.csv", "s.png"]
     only = {**stage, "input": ["pics/bad.png"]}
     with pytest.raises(MissingError) as caught:
         run(recipe(swatches, only), swatches / "out2")
-    assert str(caught.value).endswith("there is no picture for stage 'search'")
+    assert str(caught.value).endswith("no images for stage 'search'")
     with pytest.raises(MissingError) as caught:
         run(recipe(swatches, stage, {"do": "search", "query": "red"}), swatches / "out3")
-    assert str(caught.value).endswith("there is no picture for stage 'search'")
+    assert str(caught.value).endswith("no images for stage 'search'")
 
 
 def test_an_index_is_an_input_of_other_stages(
@@ -299,8 +299,8 @@ def test_an_index_is_an_input_of_other_stages(
     with pytest.raises(RunError) as caught:
         run(recipe(swatches, {**label, "input": ["album"]}), swatches / "m")
     assert str(caught.value) == (
-        "the classifier looks at pictures, and an index has their vectors; name the folders of "
-        "the pictures instead"
+        "this classifier needs the images, and an index only has their vectors; name the folders "
+        "of the images instead"
     )
 
 
@@ -323,37 +323,37 @@ def issues(folder: Path, *stages: Any, **keys: Any) -> list[str]:
 def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None:
     search: dict[str, Any] = {"do": "search", "input": "pics", "query": "red"}
     assert issues(swatches, {"do": "search", "query": "red"}) == [
-        "stage 'search': it comes first and has no pictures; add 'index: DIR' of an index, 'input: "
-        "[photos/]', or a stage 'generate' before it"
+        "stage 'search': it is the first stage and has no images; add 'index: DIR' of an "
+        "index, 'input: [photos/]', or a stage 'generate' before it"
     ]
     assert issues(swatches, {"do": "search", "index": "album"}) == [
-        f"stage 'search': there is no index in '{swatches}/album'; make it "
+        f"stage 'search': there is no index in '{swatches}/album'; create it "
         "with `pixweave index`, or add 'input: [photos/]'"
     ]
     assert issues(swatches, {"do": "index", "input": "pics"}) == [
-        "stage 'index' needs 'index'; add 'index: ...' (folder of the index, made if it is not "
-        "there)"
+        "stage 'index' needs 'index'; add 'index: ...' (folder of the index; created if it does "
+        "not exist)"
     ]
     assert issues(swatches, {"do": "index", "index": "album"}) == [
-        "stage 'index' comes first and has no pictures; add 'input: [photos/]', or a stage "
+        "stage 'index' is the first stage and has no input; add 'input: [photos/]', or a stage "
         "'generate' before it"
     ]
     assert issues(swatches, {"do": "index", "index": "pics/red.png", "input": "pics"}) == [
         "'index' of stage 'index' must be a folder; 'pics/red.png' is a file"
     ]
     assert issues(swatches, search, {**search, "index": "album", "tag": "x"}) == [
-        "'input' of stage 'search' is not used: it gets the pictures of the stage before it; "
+        "'input' of stage 'search' is not used: it gets the images of the previous stage; "
         "remove it",
     ]
     later = {"do": "search", "query": "red", "index": "album", "tag": "x"}
     assert issues(swatches, search, later) == [
-        "stage 'search': 'index' is not used: it searches the pictures of the stage before it; "
+        "stage 'search': 'index' is not used: it searches the images of the previous stage; "
         "remove it",
-        "stage 'search': 'tag' is not used: the pictures of the stage before it have no tags; "
+        "stage 'search': 'tag' is not used: the images of the previous stage have no tags; "
         "remove it",
     ]
     assert issues(swatches, {**search, "perceptors": ["fake", {"use": "fake", "id": "b"}]}) == [
-        "stage 'search': it sees with one perceptor, and has 2; keep one"
+        "stage 'search': it uses one perceptor, and has 2; keep one"
     ]
     assert issues(swatches, search, perceptors=[]) == [
         "stage 'search': it needs a perceptor; add 'perceptors: [tiny]'"
@@ -381,8 +381,8 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
         ),
         (
             {"like": "rde.png"},
-            "'like' of stage 'search' names the file 'rde.png', which is not "
-            f"there; nothing of that name is in {swatches}",
+            "'like' of stage 'search' names the file 'rde.png', which does not "
+            f"exist; no similar name in {swatches}",
         ),
         ({"since": "May"}, "'since' of stage 'search' must be a date, not 'May'; write 2024-05-31"),
         (
@@ -397,12 +397,12 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
         (
             {"sheet": "a.gif"},
             "'sheet' of stage 'search' must be the name of a file in the run "
-            "folder, not 'a.gif'; end it in .png, .jpg, .jpeg or .webp",
+            "folder, not 'a.gif'; use the extension .png, .jpg, .jpeg or .webp",
         ),
         (
             {"html": "../a.html"},
             "'html' of stage 'search' must be the name of a file in the run "
-            "folder, not '../a.html'; end it in .html",
+            "folder, not '../a.html'; use the extension .html",
         ),
     ):
         assert issues(swatches, {**search, **wrong}) == [said]

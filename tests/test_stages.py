@@ -148,7 +148,7 @@ def test_classify_names_keeps_orders_and_sorts(swatches: Path) -> None:
     )
     assert inside == ["sorted/blue/blue.png", "sorted/red/red.png"]
     assert [e.data["message"] for e in events if e.kind == "warning"] == [
-        f"not a picture: {swatches}/bad.png: this is no picture that can be read"
+        f"not an image: {swatches}/bad.png: this is not an image in a supported format"
     ]
 
 
@@ -222,19 +222,16 @@ def issues(folder: Path, *stages: Any, **keys: Any) -> list[str]:
 
 def test_what_stages_cannot_do_is_refused(swatches: Path) -> None:
     rank = {"do": "rank", "prompts": ["red"]}
-    assert issues(swatches, {"do": "rnak"}) == [
-        "'rnak' is nothing that a stage can do; did you mean 'rank'?"
-    ]
+    assert issues(swatches, {"do": "rnak"}) == ["stage 'rnak' is not known; did you mean 'rank'?"]
     assert issues(swatches, rank) == [
-        "stage 'rank' comes first and has no pictures; add 'input: [photos/]', or a stage "
+        "stage 'rank' is the first stage and has no input; add 'input: [photos/]', or a stage "
         "'generate' before it"
     ]
     assert issues(swatches, {**rank, "input": ["rde.png"]}) == [
-        "'input' of stage 'rank' names 'rde.png', which is not there; did you mean 'red.png'?"
+        "'input' of stage 'rank' names 'rde.png', which does not exist; did you mean 'red.png'?"
     ]
     assert issues(swatches, "generate", {**rank, "input": ["red.png"]}, prompts=["red"]) == [
-        "'input' of stage 'rank' is not used: it gets the pictures of the stage before it; "
-        "remove it"
+        "'input' of stage 'rank' is not used: it gets the images of the previous stage; remove it"
     ]
     assert issues(swatches, {**rank, "input": ["red.png"]}, "generate", prompts=["red"]) == [
         "'prompts' is not used: no stage generates; remove it, or add a stage 'generate'",
@@ -244,18 +241,19 @@ def test_what_stages_cannot_do_is_refused(swatches: Path) -> None:
         "'steps' is not used: no stage generates; remove it, or add a stage 'generate'"
     ]
     assert issues(swatches, {"do": "rank", "input": ["red.png"]}) == [
-        "stage 'rank' needs prompts or losses; add 'losses: ...' (what is wanted of the pictures, "
-        "besides the prompts)"
+        "stage 'rank' needs prompts or losses; add 'losses: ...' (losses to rank by, in "
+        "addition to the prompts)"
     ]
     assert issues(swatches, {"do": "classify", "input": ["red.png"]}) == [
         "stage 'classify' needs 'classifier', or settings of 'zero_shot'; add 'classifier: ...' "
-        "(what names the pictures; settings of `zero_shot` may stand in the stage instead)"
+        "(classifier; instead of it, the settings of `zero_shot` can be written directly in "
+        "the stage)"
     ]
     assert issues(swatches, "generate", rank, prompts=["red"], export=["a.gif"]) == [
-        "the stages after 'generate' have no picture to look at; export one, such as picture.png"
+        "the stages after 'generate' have no image to work on; export one, such as picture.png"
     ]
     assert issues(swatches, {"do": "generate", "seeds": 0}, prompts=["red"]) == [
-        "'seeds' of stage 'generate' must be how many (1 to 100000), or a list of seeds, not 0"
+        "'seeds' of stage 'generate' must be a number (1 to 100000) or a list of seeds, not 0"
     ]
     classify = {"do": "classify", "input": ["red.png"], "labels": ["a", "b"]}
     assert issues(swatches, {**classify, "sort_into": "../out"}) == [
@@ -264,7 +262,7 @@ def test_what_stages_cannot_do_is_refused(swatches: Path) -> None:
     ]
     assert issues(swatches, {**classify, "file": "a.txt"}) == [
         "'file' of stage 'classify' must be the name of a file in the run folder, not 'a.txt'; "
-        "end it in .csv, .tsv or .jsonl"
+        "use the extension .csv, .tsv or .jsonl"
     ]
 
 
@@ -276,4 +274,4 @@ def test_a_label_that_is_not_there_and_no_pictures_are_told(swatches: Path) -> N
     (swatches / "empty").mkdir()
     with pytest.raises(MissingError) as missing:
         run(judged(swatches, {**stage, "input": ["empty"]}), swatches / "out2")
-    assert str(missing.value).endswith("there is no picture for stage 'classify'")
+    assert str(missing.value).endswith("no images for stage 'classify'")

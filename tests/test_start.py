@@ -384,19 +384,19 @@ def test_staying_refuses_what_means_nothing(photo: str) -> None:
         return str(caught.value).partition(": ")[2]
 
     assert said() == (
-        "loss 'stay': there is nothing to stay near: the recipe starts from no picture; "
-        "add 'start_from: photo.png', or give this loss an image"
+        "loss 'stay': there is no reference image: the recipe has no start_from; "
+        "add 'start_from: photo.png', or set this loss's image"
     )
     assert said(image=photo, by="latent", grid=3) == (
-        "'grid' of loss 'stay' means nothing with 'by: latent', only with 'by: pixels'"
+        "'grid' of loss 'stay' has no effect with 'by: latent', only with 'by: pixels'"
     )
     assert said(image=photo, perceptors=["fake"]) == (
-        "'perceptors' of loss 'stay' means nothing with 'by: pixels', only with 'by: perceptual'"
+        "'perceptors' of loss 'stay' has no effect with 'by: pixels', only with 'by: perceptual'"
     )
     assert said(image=photo, by="latent", mask=[0, 0, 1, 0.5]) == (
-        "'mask' of loss 'stay' means nothing with 'by: latent', which has no places"
+        "'mask' of loss 'stay' has no effect with 'by: latent', which has no pixel positions"
     )
-    assert said(fit="tile") == "'fit' of loss 'stay' belongs to an image, and there is none"
+    assert said(fit="tile") == "'fit' of loss 'stay' needs an image, and none is set"
     assert said(image=photo, by="perceptual", perceptors=["fkae"]) == (
         "loss 'stay': the recipe has no perceptor with the id 'fkae'; did you mean 'fake'?"
     )
@@ -448,7 +448,7 @@ def test_what_a_generator_cannot_do_is_refused_with_those_that_can(photo: str) -
             losses=[{"use": "stay", "by": "latent"}],
         )
     said = [line.partition(": ")[2] for line in str(caught.value).splitlines()]
-    cannot = f"generator 'fixed' cannot start from a picture; use one that can: {able}"
+    cannot = f"generator 'fixed' cannot start from an image; use one that can: {able}"
     assert said == [
         "loss 'stay': generator 'fixed' has no latent to compare; use 'by: pixels' or "
         "'by: perceptual'",
@@ -462,7 +462,7 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(folder=tmp_path, start_from="fox.png")
     assert str(caught.value).partition(": ")[2] == (
-        "'start_from.image' names the file 'fox.png', which is not a picture that can be read; "
+        "'start_from.image' names the file 'fox.png', which is not a readable image; "
         "use a PNG, JPEG or WebP"
     )
 
@@ -471,7 +471,8 @@ def test_an_overlay_that_never_comes_is_refused(photo: str) -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(overlay={"image": photo, "first": 10}, steps=5)
     assert str(caught.value).partition(": ")[2] == (
-        "'overlay': never comes: it begins at 10 and ends at end of 5 steps; set an earlier "
+        "'overlay': is never reached: the overlay starts at 10 and ends at end of 5 steps; "
+        "set an earlier "
         "'first' or a later 'until'"
     )
 

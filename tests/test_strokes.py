@@ -200,9 +200,12 @@ def test_a_sketch_keeps_its_ink_and_paper_and_moves_points_and_widths() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": [5, 2]}, "[5, 2] is no range in %; write [least, greatest]"),
-        ({"mode": "shapes", "width": [1, 2]}, "filled shapes have no width; leave it out"),
-        ({"mode": "shapes", "points": 2}, "a filled shape needs 3 points; set points to 3 or more"),
+        ({"width": [5, 2]}, "[5, 2] is not a valid range in %; write [minimum, maximum]"),
+        ({"mode": "shapes", "width": [1, 2]}, "filled shapes have no width; remove it"),
+        (
+            {"mode": "shapes", "points": 2},
+            "a filled shape needs at least 3 points; set points to 3 or more",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_told(settings: dict[str, Any], message: str) -> None:

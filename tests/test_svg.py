@@ -101,7 +101,7 @@ def test_a_generator_without_shapes_is_refused() -> None:
 def test_filters_are_said_to_be_left_out() -> None:
     recipe = tiny_recipe(filters=["crisp"], export=["a.svg"])
     assert [str(w).partition(": ")[2] for w in recipe.warnings] == [
-        "exporter 'svg': an SVG holds the picture from before the filters; leave out the filters, "
+        "exporter 'svg': an SVG contains the image before the filters; remove the filters, "
         "or set scale"
     ]
 
@@ -111,6 +111,6 @@ def test_a_mask_of_the_recipe_is_refused() -> None:
     with pytest.raises(RecipeError) as caught:
         tiny_recipe(start_from=ghost, mask=[0, 0, 0.5, 1], export=["a.svg"])
     assert str(caught.value).partition(": ")[2] == (
-        "exporter 'svg': an SVG holds shapes alone, not what the recipe's mask keeps; leave out "
-        "the mask, or export a .png"
+        "exporter 'svg': an SVG contains only shapes, not the pixels that the recipe's mask "
+        "keeps; remove the mask, or export a .png"
     )

@@ -256,25 +256,25 @@ def test_wrong_rows_are_named_all_at_once(here: Path) -> None:
         "data/t.csv", "image,caption", "a.png,red", "b.png,blue", "a.png", ",green", "a.png,", '"a'
     )
     assert complaint("data/t.csv") == (
-        "data/t.csv:3:1: there is no picture 'b.png'; names are relative to 'data'; mend or remove "
+        "data/t.csv:3:1: image 'b.png' not found; names are relative to 'data'; fix or remove "
         "the row\n"
         "data/t.csv:4:1: the row has 1 cells, the first line has 2; put texts with commas in "
         "quotes\n"
-        "data/t.csv:5:1: the row names no picture; give it a 'file_name'\n"
-        "data/t.csv:6:1: 'a.png' has no caption; give it a 'caption', a text\n"
-        "data/t.csv:7:1: this cannot be read: unexpected end of data; mend the quotes"
+        "data/t.csv:5:1: the row has no image; add a 'file_name'\n"
+        "data/t.csv:6:1: 'a.png' has no caption; add a 'caption', a text\n"
+        "data/t.csv:7:1: this cannot be read: unexpected end of data; fix the quotes"
     )
     write("data/u.csv", "picture,caption", "a.png,red")
     assert complaint("data/u.csv") == (
-        "data/u.csv:1:1: no column holds the picture; name one of them file_name, file, image or "
+        "data/u.csv:1:1: there is no column for the image; name a column file_name, file, image or "
         "path"
     )
     write("data/t.jsonl", '{"file": "a.png"', "[]", '{"file": "a.png", "caption": 3}')
     assert complaint("data/t.jsonl") == (
         "data/t.jsonl:1:1: this is not JSON: Expecting ',' delimiter: line 1 column 17 (char 16); "
-        "write one {...} a line\n"
-        "data/t.jsonl:2:1: this is no JSON object; write one {...} a line\n"
-        "data/t.jsonl:3:1: 'a.png' has no caption; give it a 'caption', a text"
+        "write one {...} per line\n"
+        "data/t.jsonl:2:1: this is not a JSON object; write one {...} per line\n"
+        "data/t.jsonl:3:1: 'a.png' has no caption; add a 'caption', a text"
     )
     (here / "data" / "v.csv").write_bytes(b"image,caption\na.png,caf\xe9\n")
     assert complaint("data/v.csv") == (
@@ -286,12 +286,12 @@ def test_data_that_is_none_says_what_data_is(here: Path) -> None:
     some()
     (here / "empty").mkdir()
     write("notes.md", "hello")
-    assert complaint("dat") == "there is no data 'dat'; did you mean 'data'?"
+    assert complaint("dat") == "data 'dat' not found; did you mean 'data'?"
     assert complaint("empty") == (
-        "there is no picture in 'empty'; pictures are bmp, gif, jpeg, jpg, png, webp files"
+        "no images in 'empty'; supported files are bmp, gif, jpeg, jpg, png, webp"
     )
     assert complaint("notes.md") == (
-        "'notes.md' is no data: name a folder of pictures, a .csv, .tsv or .jsonl table, or a "
+        "'notes.md' is not valid data: use a folder of images, a .csv, .tsv or .jsonl table, or a "
         "folder with pixels.npy and captions.jsonl"
     )
 
@@ -361,14 +361,16 @@ def test_unreadable_pictures_are_left_out_and_named(here: Path) -> None:
     assert data.captions == [["blue"], ["lime"], ["red"]]
     assert len(said) == 1
     assert said[0].startswith(
-        "2 pictures are left out:\n  'data/cut.png' cannot be read as a picture:"
+        "2 images are left out:\n  'data/cut.png' cannot be read as a picture:"
     )
     assert "'data/not.png' cannot be read as a picture: cannot identify image file" in said[0]
     opened("data", warn=said.append)
     assert said[1] == said[0]
     for path in Path("data").glob("*_*.png"):
         path.unlink()
-    with pytest.raises(MissingError, match=r"^no picture can be read; 2 pictures are left out:\n"):
+    with pytest.raises(
+        MissingError, match=r"^none of the images can be read; 2 images are left out:\n"
+    ):
         opened("data")
 
 
@@ -415,7 +417,7 @@ def test_data_of_all_kinds_is_joined_at_one_side(here: Path) -> None:
 
 def test_wrong_packed_data_says_what_is_wrong(here: Path) -> None:
     pack("packed")
-    hint = 'write {"captions": ["..."]}, and if you like "claims", "facts", "label"'
+    hint = 'write {"captions": ["..."]}, optionally with "claims", "facts", "label"'
     write(
         "packed/captions.jsonl",
         '{"captions": ["a"]}',
@@ -425,23 +427,23 @@ def test_wrong_packed_data_says_what_is_wrong(here: Path) -> None:
         '{"captions": [""]}',
     )
     assert complaint("packed") == (
-        f"packed/captions.jsonl:2:1: 'captions' holds no text; {hint}\n"
-        f"packed/captions.jsonl:3:1: it has no 'captions'; {hint}\n"
-        f"packed/captions.jsonl:4:1: 'claims' needs a list for each of the captions; {hint}\n"
-        f"packed/captions.jsonl:5:1: 'captions' holds an empty text; {hint}"
+        f"packed/captions.jsonl:2:1: 'captions' must be a list of one or more texts; {hint}\n"
+        f"packed/captions.jsonl:3:1: 'captions' is missing; {hint}\n"
+        f"packed/captions.jsonl:4:1: 'claims' must have a list of texts for each caption; {hint}\n"
+        f"packed/captions.jsonl:5:1: 'captions' contains an empty text; {hint}"
     )
     write("packed/captions.jsonl", '{"captions": ["a"]}')
     assert complaint("packed") == (
-        "'packed/captions.jsonl' has 1 line for the 5 pictures of pixels.npy; write one for each "
-        "picture"
+        "'packed/captions.jsonl' has 1 line for the 5 images of pixels.npy; write one for each "
+        "image"
     )
     Path("packed/captions.jsonl").unlink()
     assert complaint("packed") == (
-        "there is no 'packed/captions.jsonl'; write one line for each picture of pixels.npy"
+        "'packed/captions.jsonl' not found; write one line for each image of pixels.npy"
     )
     np.save("packed/pixels.npy", np.zeros((5, 8, 8), np.float32))
     assert complaint("packed") == (
-        "'packed/pixels.npy' holds float32 [5, 8, 8]; it must be uint8 [pictures, side, side, 3]"
+        "'packed/pixels.npy' contains float32 [5, 8, 8]; it must be uint8 [images, side, side, 3]"
     )
     write("packed/pixels.npy", "nothing")
     assert complaint("packed").startswith("'packed/pixels.npy' cannot be read: ")
@@ -475,7 +477,7 @@ def test_wrong_settings_are_told_with_their_places(here: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         plan(config=Path("empty.yaml"))
     assert str(caught.value) == (
-        "empty.yaml:1:1: the configuration is empty; begin with 'steps: 1000'"
+        "empty.yaml:1:1: the configuration is empty; start with 'steps: 1000'"
     )
 
 
@@ -491,16 +493,16 @@ def test_a_wrong_command_says_what_to_write(here: Path) -> None:
         "pixweave: trainer 'men' is not known; did you mean 'mean'?\n"
     )
     assert verb("mean", "--out", "mine.pt").stderr == (
-        "pixweave: no data is named; write `pixweave train mean FOLDER --out mine.pt`, or "
+        "pixweave: no data given; use `pixweave train mean FOLDER --out mine.pt`, or "
         "'data: [FOLDER]' in the configuration\n"
     )
     assert verb(*asked, "mine.pt", "--device", "gpu").stderr == (
-        "pixweave: there is no device 'gpu'; did you mean 'cpu'?\n"
+        "pixweave: unknown device 'gpu'; did you mean 'cpu'?\n"
     )
     (here / "other").mkdir()
     write("other/precious.txt", "mine")
     assert verb(*asked, "mine.pt", "--work", "other").stderr == (
-        "pixweave: the folder 'other' holds something else than a training; name a new one with "
+        "pixweave: the folder 'other' has content that is not a training; name a new one with "
         "--work\n"
     )
 
@@ -508,12 +510,12 @@ def test_a_wrong_command_says_what_to_write(here: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("steps: int", "rounds: int", "Mean has no setting 'steps', its updates"),
-        ("rate: float", "seed: float", "Mean has a setting 'seed', which every trainer has"),
+        ("steps: int", "rounds: int", "Mean has no setting 'steps', the number of updates"),
+        ("rate: float", "seed: float", "Mean has a setting 'seed', which all trainers have"),
         (
             "suffix: ClassVar[str]",
             "ending: ClassVar[str]",
-            "Mean has no `suffix: ClassVar[str]`, the ending of its files",
+            "Mean has no `suffix: ClassVar[str]`, its file extension",
         ),
     ],
 )
@@ -592,8 +594,8 @@ def test_it_goes_on_with_more_steps_but_not_with_fewer(here: Path) -> None:
     with pytest.raises(RunError) as caught:
         train(plan("steps=5"))
     assert str(caught.value) == (
-        "'mine.training' holds a training of 6 steps, more than 5; ask for more with --steps, or "
-        "add --fresh to start over"
+        "'mine.training' contains a training of 6 steps, more than 5; ask for more with --steps, "
+        "or add --fresh to start over"
     )
     assert train(plan("steps=5", fresh=True)) == "done"
     assert [line["step"] for line in lines()] == [1, 2, 3, 4, 5]
@@ -607,21 +609,21 @@ def test_another_training_is_not_gone_on_with(here: Path) -> None:
     with pytest.raises(RunError) as caught:
         train(plan("rate=0.2", "size=4", "seed=1"))
     assert str(caught.value) == (
-        "'mine.training' holds another training: size 8 (now 4), rate 0.1 (now 0.2), "
+        "'mine.training' contains another training: size 8 (now 4), rate 0.1 (now 0.2), "
         f"seed 0 (now 1){remedy}"
     )
     picture("data/new.png")
     with pytest.raises(RunError) as caught:
         train(plan())
     assert (
-        str(caught.value) == f"'mine.training' holds another training: 6 pictures (now 7){remedy}"
+        str(caught.value) == f"'mine.training' contains another training: 6 images (now 7){remedy}"
     )
     Path("data/new.png").unlink()
     write("data/red_0.txt", "crimson")
     with pytest.raises(RunError) as caught:
         train(plan())
     assert str(caught.value) == (
-        f"'mine.training' holds another training: other captions or pictures{remedy}"
+        f"'mine.training' contains another training: other captions or images{remedy}"
     )
     train(plan(fresh=True))
 
@@ -639,7 +641,7 @@ def test_a_broken_checkpoint_and_a_number_that_is_none(here: Path) -> None:
         train(plan("breaks=7", out=Path("other.pt")))
     assert str(error.value) == (
         "'loss' became nan at step 8; lower the learning rate. The last checkpoint in "
-        "'other.training' is from before"
+        "'other.training' is from an earlier step"
     )
     assert torch.load("other.training/checkpoint.pt", weights_only=True)["step"] <= 7
     assert not Path("other.pt").exists()
@@ -716,7 +718,7 @@ def test_the_paths_are_on_stdout_and_the_rest_on_stderr(here: Path) -> None:
     done = verb("mean", "data", "--out", "mine.pt", "--device", "cpu", "-n", "2")
     assert done.stdout == "mine.pt\nmine.txt\n"
     told = done.stderr.splitlines()
-    assert told[0] == "training for 2 steps on cpu: 5 pictures, 1 held out; see mine.training"
+    assert told[0] == "training for 2 steps on cpu: 5 images, 1 held out; see mine.training"
     assert told[1].startswith("step 1: off 0.")
     assert told[-1].startswith("done: off 0.")
     assert told[-1].endswith("; log and samples are in mine.training")
@@ -743,16 +745,16 @@ def test_check_counts_and_trains_nothing(here: Path) -> None:
     done = verb("mean", "packed", "data", "-o", "mine.pt", "--check")
     assert done.exit_code == 0
     assert done.stdout == (
-        "packed: 1 picture, 2 captions, 1 label\n"
+        "packed: 1 image, 2 captions, 1 label\n"
         "  1: the 0 | number 0\n"
-        "data: 3 pictures, 3 captions, 3 labels\n"
+        "data: 3 images, 3 captions, 3 labels\n"
         "  1: lime\n"
         "  2: not\n"
         "  3: red\n"
         "trainer mean: 20 steps at 8 px, seed 0, into mine.pt; work folder mine.training\n"
     )
     assert done.stderr == (
-        "warning: 1 picture is left out:\n  'data/not.png' cannot be read as a picture: cannot "
+        "warning: 1 image is left out:\n  'data/not.png' cannot be read as an image: cannot "
         "identify image file 'data/not.png'\n"
     )
     assert not Path("mine.training").exists()
@@ -765,7 +767,7 @@ def test_a_line_for_a_log() -> None:
     data = {"step": 120, "steps": 200, "seconds": 10.0, "metrics": {"loss": 0.61803}}
     assert describe(data) == "120/200  12.0 it/s  0:00:06 left  loss 0.618"
     assert describe(data, 115) == "120/200  2.0 s/it  0:02:40 left  loss 0.618"
-    assert describe({"done": 64, "total": 99}) == "preparing pictures: 64/99"
+    assert describe({"done": 64, "total": 99}) == "preparing images: 64/99"
 
 
 def test_show_has_the_command(here: Path) -> None:
@@ -811,8 +813,8 @@ def test_a_signal_finishes_the_step_and_saves_it(here: Path, number: int, code: 
     )
     assert again.exit_code == 0
     told = again.stderr.splitlines()
-    assert told[0].startswith(f"going on from step {done} of 5000 steps on cpu: ")
+    assert told[0].startswith(f"resuming from step {done} of 5000 steps on cpu: ")
     assert told[-1] == (
         f"time is up after {done + 1} of 5000 steps; log and samples are in mine.training; "
-        "the same command goes on"
+        "run the same command to continue"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pixweave_tiny.caption_tokens import Words
+from pixweave_tiny.caption_tokens import CaptionTokens
 from pixweave_tiny.clip_model import load_tiny_clip
 from pixweave_tiny.clip_settings import Clip
 from pixweave_tiny.clip_training import ClipTraining
@@ -126,7 +126,7 @@ def test_a_resumed_training_repeats_the_unbroken_one(tmp_path: Path, settings: A
 def test_a_picture_may_have_several_right_captions(tmp_path: Path) -> None:
     made = training(tmp_path)
     rows = np.array([0, 1, 8])  # 0 and 8 show the same
-    tokens, truth, of_picture, of_caption = made.words.batch(rows, np.random.default_rng(0))
+    tokens, truth, of_picture, of_caption = made.captions.batch(rows, np.random.default_rng(0))
     assert truth.tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     assert [[NAMES[i] for i in row.nonzero().flatten()] for row in of_picture] == [
         ["red box"],
@@ -140,7 +140,7 @@ def test_a_picture_may_have_several_right_captions(tmp_path: Path) -> None:
 def test_without_recurring_labels_there_is_no_bank(tmp_path: Path) -> None:
     data: Any = Squares()
     data.labels = [f"thing {row}" for row in range(80)]
-    words = Words(data, load_tiny_clip(), tmp_path)
+    words = CaptionTokens(data, load_tiny_clip(), tmp_path)
     assert words.bank == []
     assert words.batch(np.arange(4), np.random.default_rng(0))[2].shape == (4, 0)
 

@@ -83,13 +83,12 @@ def test_inputs_are_worked_out_once_a_moment() -> None:
     ("raw", "said"),
     [
         (True, "must be a number, keyframes or an expression, not true"),
-        (None, "must be a number, keyframes or an expression, not nothing"),
+        (None, "must be a number, keyframes or an expression, not null"),
         ([1], "must be a number, keyframes or an expression, not a list"),
         (math.nan, "must be a finite number, not nan"),
         (
             "",
-            "is not a number, nor an expression that can be read: ''; write one like "
-            "'0.5 + 0.2 * sin(t)'",
+            "is neither a number nor a valid expression: ''; write one like '0.5 + 0.2 * sin(t)'",
         ),
         (
             "1,5",
@@ -99,7 +98,7 @@ def test_inputs_are_worked_out_once_a_moment() -> None:
         ),
         (
             "__import__('os')",
-            "calls '__import__', which is not known; choose from abs, ceil, clamp, "
+            "calls the unknown function '__import__'; choose from abs, ceil, clamp, "
             "cos, exp, floor, lerp, log, max, min, sin, smooth, sqrt, tan",
         ),
         (
@@ -110,7 +109,7 @@ def test_inputs_are_worked_out_once_a_moment() -> None:
         ),
         (
             {"-1": 2},
-            "has a key '-1'; keys are a frame (12), seconds (2s, 500ms), a percentage "
+            "has an invalid key '-1'; keys are a frame (12), seconds (2s, 500ms), a percentage "
             "(50%), start or end",
         ),
     ],
@@ -126,11 +125,11 @@ def test_what_is_no_value(raw: Any, said: str) -> None:
     [
         (
             "9 ** 9 ** 9",
-            "has no value; a number grows too large, or the root of a negative one is asked for",
+            "has no value; a number is too large, or it takes the root of a negative number",
         ),
         (
             "(0 - 2) ** 0.5",
-            "has no value; a number grows too large, or the root of a negative one is asked for",
+            "has no value; a number is too large, or it takes the root of a negative number",
         ),
         ("1 / 0", "divides by zero; add a small number to the divisor"),
         ("1e308 * 10", "is not a finite number (inf)"),

@@ -236,18 +236,18 @@ def test_the_picture_shown_is_of_the_averaged_latents() -> None:
         ),
         (
             {"weights": "other.ckpt"},
-            "tiny.yaml:1:105: generator 'vqgan': '{tmp}/other.yaml' describes a other; known are "
-            "taming.models.vqgan.VQModel, taming.models.vqgan.GumbelVQ, and "
+            "tiny.yaml:1:105: generator 'vqgan': '{tmp}/other.yaml' describes a other; supported "
+            "are taming.models.vqgan.VQModel, taming.models.vqgan.GumbelVQ, and "
             "taming.models.cond_transformer.Net2NetTransformer over one of them",
         ),
         (
             {"config": "other.yaml"},
-            "tiny.yaml:1:104: generator 'vqgan': a config without weights; "
+            "tiny.yaml:1:104: generator 'vqgan': config is set without weights; "
             "set weights to the .ckpt",
         ),
         (
             {"weights": "lone.ckpt", "model": "vqgan_coco"},
-            "tiny.yaml:1:105: generator 'vqgan': there is a model too; "
+            "tiny.yaml:1:105: generator 'vqgan': model is set too; "
             "keep one of 'model' and 'weights'",
         ),
         (

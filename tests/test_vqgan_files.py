@@ -154,8 +154,8 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         load_vqgan(path)
     assert str(caught.value) == (
-        f"'{path}' is refused: it holds '{os.mkdir.__module__}.mkdir', which is not data; nothing "
-        "of it was run. Take the weights as .safetensors from a source that you trust"
+        f"'{path}' is refused: it contains '{os.mkdir.__module__}.mkdir', which is not data; "
+        "nothing in it was executed. Get the weights as .safetensors from a source that you trust"
     )
     assert not (tmp_path / "ran").exists()
 
@@ -171,13 +171,13 @@ def changed(path: Path, change: Any) -> Path:
     ("inside", "change", "fault"),
     [
         (False, lambda s: s.pop("decoder.conv_in.bias"), "lacks decoder.conv_in.bias"),
-        (False, lambda s: s.update(extra=torch.ones(1)), "has besides extra"),
+        (False, lambda s: s.update(extra=torch.ones(1)), "has the unexpected extra"),
         (
             False,
             lambda s: s.update({"quantize.embedding.weight": torch.ones(4, 8)}),
             "has quantize.embedding.weight of [4, 8] instead of [24, 8]",
         ),
-        (True, lambda s: s.update(extra=torch.ones(1)), "has besides extra"),
+        (True, lambda s: s.update(extra=torch.ones(1)), "has the unexpected extra"),
         (
             True,
             lambda s: [s.pop(k) for k in list(s) if k.startswith("first_stage_model.quant")],
@@ -198,26 +198,26 @@ def test_a_file_must_fit_its_config_key_for_key(
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda m: m.pop("params"), "is no config of taming-transformers: lacks 'params'"),
+        (lambda m: m.pop("params"), "is not a config of taming-transformers: lacks 'params'"),
         (
             lambda m: m["params"].pop("ddconfig"),
-            "is no config of taming-transformers: lacks 'ddconfig'",
+            "is not a config of taming-transformers: lacks 'ddconfig'",
         ),
         (
             lambda m: m["params"].pop("n_embed"),
-            "is no config of taming-transformers: lacks 'n_embed'",
+            "is not a config of taming-transformers: lacks 'n_embed'",
         ),
         (
             lambda m: m["params"]["ddconfig"].pop("ch_mult"),
-            "is no config of taming-transformers: lacks 'ch_mult'",
+            "is not a config of taming-transformers: lacks 'ch_mult'",
         ),
         (
             lambda m: m["params"]["ddconfig"].update(in_channels=183),
-            "describes pictures of 183 channels, not of 3",
+            "describes images of 183 channels, not of 3",
         ),
         (
             lambda m: m["params"].update(remap="used.npy"),
-            "maps its codes to others (remap), which is not supported",
+            "remaps its codes (remap), which is not supported",
         ),
     ],
 )
@@ -240,14 +240,14 @@ def test_files_that_are_not_there_or_broken_are_told(tmp_path: Path) -> None:
     assert str(missing.value) == f"there is no config '{tmp_path}/none.yaml'"
     with pytest.raises(MissingError) as missing:
         load_vqgan(other, path.with_suffix(".yaml"))
-    assert str(missing.value) == f"there is no file '{other}'"
+    assert str(missing.value) == f"file '{other}' not found"
     other.write_bytes(b"nothing of the kind")
     with pytest.raises(RunError, match=r"none.safetensors' is not a safetensors file: "):
         load_vqgan(other, path.with_suffix(".yaml"))
     torch.save({"state_dict": {"a": 1}}, path)
     with pytest.raises(RunError) as broken:
         load_vqgan(path)
-    assert str(broken.value) == f"'{path}' holds no state dict of tensors"
+    assert str(broken.value) == f"'{path}' contains no state dict of tensors"
 
 
 def test_a_size_becomes_one_of_whole_codes_unless_the_grid_is_given(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_a_size_becomes_one_of_whole_codes_unless_the_grid_is_given(tmp_path: Pa
     generator: dict[str, Any] = {"use": "vqgan", "weights": "small.ckpt"}
     recipe = tiny_recipe(plugins_of(), tmp_path, size=[42, 31], generator=generator)
     assert [str(warning) for warning in recipe.warnings] == [
-        "tiny.yaml:1:25: size 42x31 becomes 40x32, the nearest that generator 'vqgan' makes"
+        "tiny.yaml:1:25: size 42x31 becomes 40x32, the nearest size that generator 'vqgan' supports"
     ]
     run = open_run(recipe)
     assert run.generator.info == "10x8 codes of 24, 40x32 px"  # type: ignore[attr-defined]
@@ -302,8 +302,8 @@ def test_a_model_that_is_not_here_is_not_fetched_by_validate(
     wish = {"use": "vqgan", "model": NAME}
     recipe = tiny_recipe(plugins_of(), generator=wish)
     assert [str(warning) for warning in recipe.warnings] == [
-        f"tiny.yaml:1:103: generator 'vqgan': '{NAME}' is not on this machine; the run fetches it, "
-        f"~958 MB; `pixweave models get {NAME}` fetches it now and shows how far it is"
+        f"tiny.yaml:1:103: generator 'vqgan': '{NAME}' is not on this machine; the run downloads "
+        f"it, ~958 MB; `pixweave models get {NAME}` downloads it now and shows the progress"
     ]
     monkeypatch.setenv("PIXWEAVE_OFFLINE", "1")
     with pytest.raises(MissingError, match=f"^the model '{NAME}' is not on this machine, and"):

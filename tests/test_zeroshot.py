@@ -271,7 +271,7 @@ def test_a_perceptor_without_a_scale_needs_one() -> None:
     with pytest.raises(RunError) as caught:
         component(labels=["a", "b"]).build(bench)
     assert str(caught.value) == (
-        "perceptor 'tiny' has no logit_scale of its own; set 'scale', such as 100 for a CLIP"
+        "perceptor 'tiny' has no logit_scale; set 'scale', such as 100 for CLIP"
     )
     wished = component(labels=["warm", "cold"], scale=7, templates=["{}"])
     assert wished.build(bench).scale == 7
@@ -280,7 +280,7 @@ def test_a_perceptor_without_a_scale_needs_one() -> None:
 def test_what_is_wrong_is_said_with_its_remedy(tmp_path: Path) -> None:
     name = "classifier 'zero_shot'"
     assert issues(labels=["a"]) == [
-        f"{name}: one label alone always wins; add another, or set 'multi' or 'unknown_below'"
+        f"{name}: a single label always wins; add another, or set 'multi' or 'unknown_below'"
     ]
     assert issues(labels=["a", "b", "a"]) == [
         f"'labels' of {name} has the label 'a' twice; remove one"
@@ -294,20 +294,20 @@ def test_what_is_wrong_is_said_with_its_remedy(tmp_path: Path) -> None:
     ]
     assert issues(labels=["a", " "]) == [f"'labels' of {name} must not have an empty label"]
     assert issues(labels={"a": []}) == [
-        f"'labels' of {name} must give a text, or a list of texts, for 'a'"
+        f"'labels' of {name} must have a text, or a list of texts, for 'a'"
     ]
     assert issues(labels=["a", "b"], templates="simpel") == [
         f"'templates' of {name} must be a list of texts or one of auto, raw, simple, imagenet; "
         "did you mean 'simple'?"
     ]
     assert issues(labels=["a", "b"], templates=["a photo"]) == [
-        f"'templates' of {name} has 'a photo', in which nothing says where the label goes; "
+        f"'templates' of {name} has 'a photo', which has no placeholder for the label; "
         "write {} in its place, in quotes"
     ]
-    assert issues(templates="raw") == [f"{name}: give either labels or labels_file"]
+    assert issues(templates="raw") == [f"{name}: set either labels or labels_file"]
     (tmp_path / "none.txt").write_text("\n\n")
     assert issues(tmp_path, labels_file="none.txt") == [
-        f"{name}: the file 'none.txt' holds no line of text"
+        f"{name}: the file 'none.txt' contains no text"
     ]
     (tmp_path / "twice.txt").write_text("a\nb\na\n")
     assert issues(tmp_path, labels_file="twice.txt") == [

@@ -1,4 +1,4 @@
-"""The independent judges of generated pictures: never in a loss, trained on other drawings."""
+"""Independent evaluation models for generated images: never in a loss, trained on other data."""
 
 from .model import Judge, Panel, load_judge, load_panel
 from .prompts import prompts

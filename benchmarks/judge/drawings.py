@@ -1,6 +1,6 @@
-"""What the judges are trained on: distance-field shapes, icon sets, landscapes, lumps and noise.
+"""Training data of the judges: distance-field shapes, icon sets, landscapes, lumps and noise.
 
-Nothing here is shared with ``training/``: other geometry, other icons, other backgrounds.
+Shares nothing with ``training/``: different geometry, different icons, different backgrounds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SIZE = 64  # drawn at 64 px; the network sees 48
 Rng = np.random.Generator
 Pixels = NDArray[np.float32]  # [64,64,3] RGB 0..1
 
-# hue ranges in degrees, saturation, value: the judge's own idea of a colour
+# hue ranges in degrees, saturation, value: the judge's own definition of each colour
 HUES: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "red": ((-12, 9), (0.72, 1), (0.68, 1)),
     "orange": ((20, 36), (0.8, 1), (0.85, 1)),
@@ -80,7 +80,7 @@ Y, X = ((np.mgrid[0:SIZE, 0:SIZE] + 0.5) / SIZE * 2 - 1).astype(np.float32)
 
 
 def hsv(rng: Rng, colour: str) -> NDArray[np.float32]:
-    """Return a random RGB 0..1 of that colour."""
+    """Return a random RGB value, 0..1, of the named colour."""
     hue, sat, val = (rng.uniform(*limits) for limits in HUES[colour])
     i = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
     return (val - val * sat * np.clip(np.minimum(i, 4 - i), 0, 1)).astype(np.float32)
@@ -89,7 +89,7 @@ def hsv(rng: Rng, colour: str) -> NDArray[np.float32]:
 def distance(
     form: str, x: NDArray[np.float32], y: NDArray[np.float32], rng: Rng
 ) -> NDArray[np.float32]:
-    """Return a signed distance-like field, negative inside, of a form about one unit in radius."""
+    """Return a signed distance-like field, negative inside, of a shape of about unit radius."""
     r = np.hypot(x, y)
     if form == "circle":
         return r - 0.92
@@ -131,7 +131,7 @@ def distance(
 
 
 def backdrop(rng: Rng, avoid: str) -> Pixels:
-    """Return plain white most often, else another colour, soft clouds, or coarse tiles."""
+    """Return a background: usually plain white, else another colour, soft clouds or tiles."""
     colours = [name for name in HUES if name != avoid]
     roll = rng.random()
     base = hsv(rng, "white" if roll < 0.45 and avoid != "white" else str(rng.choice(colours)))
@@ -152,7 +152,7 @@ def backdrop(rng: Rng, avoid: str) -> Pixels:
 def cover(
     ground: Pixels, field: NDArray[np.float32], paint: NDArray[np.float32], soft: float
 ) -> Pixels:
-    """Lay ``paint`` where the field is negative, with an edge ``soft`` units wide."""
+    """Paint ``paint`` where the field is negative, with an edge ``soft`` units wide."""
     amount = np.clip(0.5 - field / soft, 0, 1)[..., None]
     return ground * (1 - amount) + paint * amount
 
@@ -165,7 +165,7 @@ def shape(
     centre: tuple[float, float] = (0, 0),
     size: float = 1.0,
 ) -> Pixels:
-    """Draw one form, bevelled, rimmed or plain, roughly at ``centre``, both -1..1."""
+    """Draw one shape, bevelled, rimmed or plain, roughly at ``centre``, both -1..1."""
     radius, turn = rng.uniform(0.42, 0.92) * size, rng.normal(0, 0.1)
     cx, cy = rng.normal(0, 0.1 * size, 2) + centre
     squeeze = rng.uniform(0.88, 1.14)
@@ -193,7 +193,7 @@ def coarse(rng: Rng, cells: int) -> NDArray[np.float32]:
 
 
 def lump(rng: Rng, ground: Pixels) -> Pixels:
-    """Draw a patch of colour with no shape worth a name."""
+    """Draw an amorphous patch of colour."""
     for _ in range(int(rng.integers(1, 4))):
         field = np.hypot(X - rng.normal(0, 0.3), Y - rng.normal(0, 0.3)) - rng.uniform(0.3, 0.7)
         field = field + coarse(rng, int(rng.integers(3, 7))) * rng.uniform(0.45, 0.9)
@@ -234,7 +234,7 @@ def sunset(rng: Rng) -> Pixels:
 
 
 def night(rng: Rng) -> Pixels:
-    """Draw a dark sky with stars, at times with a moon, a glow, or land below."""
+    """Draw a dark sky with stars, sometimes with a moon, a glow, or land below."""
     deep = np.array([rng.uniform(0, 0.1), rng.uniform(0, 0.13), rng.uniform(0.1, 0.4)])
     glow = deep + np.array([rng.uniform(0, 0.3), rng.uniform(0, 0.2), rng.uniform(0.1, 0.4)])
     mix = np.clip((Y + 1) / 2, 0, 1)[..., None] ** rng.uniform(1, 4)
@@ -256,7 +256,7 @@ def night(rng: Rng) -> Pixels:
 
 
 def rainbow(rng: Rng) -> Pixels:
-    """Draw an arc of the spectrum's colours before a sky, a meadow or a plain ground."""
+    """Draw a rainbow in front of a sky, a meadow or a plain background."""
     ground = backdrop(rng, "") if rng.random() < 0.4 else landscape(rng)[0]
     cx, cy = rng.normal(0, 0.15), rng.uniform(0.3, 1.1)
     radius, width = rng.uniform(0.8, 1.3), rng.uniform(0.3, 0.7)
@@ -280,7 +280,7 @@ def rainbow(rng: Rng) -> Pixels:
 
 
 def landscape(rng: Rng) -> tuple[Pixels, str]:
-    """Return another scene than the sunset over the sea and the night sky."""
+    """Return a scene other than the sunset over the sea and the night sky, with its label."""
     kind = str(rng.choice(["meadow", "day sea", "desert", "mountains"]))
     skies = {
         "mountains": (0.55, 0.75, 0.95),
@@ -308,7 +308,7 @@ def landscape(rng: Rng) -> tuple[Pixels, str]:
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """Return how the icon sets may call it."""
+    """Return the names that icon sets may use for an icon."""
     plain = name.replace("-", "")
     short = name.removesuffix("-face").replace("-", "")
     return name, plain, short, short + "face"
@@ -349,7 +349,7 @@ class Icons:
         centre: tuple[float, float] = (0, 0),
         size: float = 1.0,
     ) -> Pixels:
-        """Paste a drawing of ``name``, slightly turned and squeezed, about ``centre`` (-1..1)."""
+        """Paste an icon of ``name``, slightly rotated and squeezed, near ``centre`` (-1..1)."""
         icon = self.found[name][int(rng.integers(len(self.found[name])))]
         if rng.random() < 0.5 and "moon" not in name:
             icon = icon.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -1,4 +1,4 @@
-"""Random drawings with their labels, for the judges to learn from."""
+"""Random drawings with labels, the training data of the judges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDES = {"left": (-0.46, 0.0), "right": (0.46, 0.0), "top": (0.0, -0.46), "botto
 
 
 def labels() -> list[str]:
-    """Return the prompts, then everything that a picture could show instead."""
+    """Return all labels: the prompts first, then the distractors."""
     coloured = [named(colour, form) for form in art.FORMS for colour in art.HUES]
     others = [*art.OTHER_FORMS, *art.OTHER_ICONS, "two things", "stripes"]
     scenes = [f"scene: {name}" for name in ("meadow", "day sea", "desert", "mountains")]
@@ -31,7 +31,7 @@ def named(colour: str, form: str) -> str:
 
 
 class Drawer:
-    """Draws a random labelled picture [64,64,3], 0..1."""
+    """Draws a random image [64,64,3], 0..1, with its label."""
 
     def __init__(self, icons: art.Icons) -> None:
         self.icons = icons
@@ -60,7 +60,7 @@ class Drawer:
         return self.makers[int(np.searchsorted(self.chances, rng.random()))](rng)
 
     def form(self, rng: art.Rng) -> TensorGenerator:
-        """A coloured form; the asked ones more often."""
+        """Draw a coloured shape; those of the prompts more often."""
         colour, form = pick(rng, list(art.HUES)), pick(rng, art.FORMS)
         if rng.random() < 0.5:
             _, colour, form = pick(rng, BARE).split()
@@ -77,7 +77,7 @@ class Drawer:
         return art.shape(rng, form, colour, art.backdrop(rng, colour)), f"other: {form}"
 
     def on_ground(self, rng: art.Rng) -> TensorGenerator:
-        """One of the two prompts that name the ground."""
+        """Draw one of the two prompts that name a background."""
         label = pick(rng, [prompt for prompt in ALL if prompt.endswith("background")])
         _, colour, form, *_, ground, _ = label.split()
         flat = np.broadcast_to(art.hsv(rng, ground), (art.SIZE, art.SIZE, 3)).astype(np.float32)
@@ -92,7 +92,7 @@ class Drawer:
         return self.icons.draw(rng, name, art.backdrop(rng, "")), f"other: {name}"
 
     def asked_pair(self, rng: art.Rng) -> TensorGenerator:
-        """Two things as one of the prompts wants them; beside each other in either order."""
+        """Draw two objects as one of the prompts asks; side by side, they are in either order."""
         label = pick(rng, [prompt for prompt in ALL if is_pair(prompt)])
         words = label.split()
         if "above" in words:
@@ -104,7 +104,7 @@ class Drawer:
         return self.two(rng, first, second, sides if rng.random() < 0.5 else sides[::-1]), label
 
     def other_pair(self, rng: art.Rng) -> TensorGenerator:
-        """Two things that no prompt asks for; often the asked ones, exchanged or with others."""
+        """Draw two objects that no prompt asks for; often those of a prompt, swapped or mixed."""
         things = [
             *BARE,
             *BARE,
@@ -138,7 +138,7 @@ class Drawer:
         return made, "other: two things"
 
     def two(self, rng: art.Rng, first: str, second: str, sides: tuple[str, ...]) -> art.Pixels:
-        """Draw two things, each at its side."""
+        """Draw two objects, each on its side of the image."""
         picture = art.backdrop(rng, first.split()[0])
         for thing, side in zip((first, second), sides, strict=True):
             x, y = SIDES[side]
@@ -164,16 +164,16 @@ class Drawer:
 
 
 def is_pair(prompt: str) -> bool:
-    """Return whether a prompt asks for two things."""
+    """Return whether a prompt asks for two objects."""
     return any(word in prompt.split() for word in ("above", "beside")) or "and a" in prompt
 
 
 def is_blue(ground: art.Pixels) -> bool:
-    """Return whether a ground would be called blue."""
+    """Return whether a background looks blue."""
     red, green, blue = ground.mean((0, 1))
     return bool(blue > 0.45 and blue > red * 1.6 and blue > green * 1.25)
 
 
 def pick(rng: art.Rng, options: tuple[str, ...] | list[str]) -> str:
-    """Return one of the options."""
+    """Return a random one of the options."""
     return options[int(rng.integers(len(options)))]

@@ -1,4 +1,4 @@
-"""Two classifiers of different architecture that name a picture among prompts and distractors."""
+"""Two classifiers of different architecture that label an image with a prompt or a distractor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 
 class Judge(nn.Module):
-    """Classify pictures [B,3,H,W], RGB 0..1, into ``labels``: prompts, and what they are not."""
+    """Classify images [B,3,H,W], RGB 0..1, into ``labels``: prompts and distractors."""
 
     side: int
 
@@ -113,7 +113,7 @@ JUDGES: dict[str, type[Judge]] = {"patches": Patches, "stages": Stages}
 
 
 class Panel:
-    """Both judges; their opinion is the mean of their log-probabilities."""
+    """Both judges; their score is the mean of their log-probabilities."""
 
     def __init__(self, judges: Sequence[Judge]) -> None:
         self.judges = tuple(judges)
@@ -124,14 +124,14 @@ class Panel:
         return torch.stack([judge.steady(image).log() for judge in self.judges]).mean(0)
 
     def rank(self, image: Tensor, prompts: Sequence[str]) -> Tensor:
-        """Return scores [B, prompts] (the best of a row is what it resembles most).
+        """Return scores [B, prompts] (the highest of a row is the best match).
 
-        Unknown prompts are a KeyError; see ``name`` for the strict answer.
+        Raises KeyError for an unknown prompt; see ``name`` for the strict result.
         """
         return self.scores(image)[:, [self.judges[0].place[prompt] for prompt in prompts]]
 
     def name(self, image: Tensor) -> list[str]:
-        """Return the likeliest label of each picture, distractors included: the strict test."""
+        """Return the most likely label of each image, including distractors: the strict test."""
         return [self.labels[index] for index in self.scores(image).argmax(1)]
 
 

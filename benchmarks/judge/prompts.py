@@ -1,4 +1,4 @@
-"""The prompts that pictures are made for: 24 simple ones and 16 harder ones."""
+"""The prompts of the quality benchmark: 24 simple ones and 16 harder ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a judge from scratch on its own drawings.
+"""Train a judge (an evaluation model) from scratch on random drawings.
 
 python -m judge.train_judge patches --icons DIR/*/icons.json       (in benchmarks/)
 python -m judge.train_judge stages --icons DIR/*/icons.json --seed 777
@@ -24,7 +24,7 @@ from .model import HERE, JUDGES, Judge
 
 
 def roughen(images: Tensor) -> Tensor:
-    """Blur, mosaic, shift colours and add noise to [N,3,64,64], each to a part of them."""
+    """Blur, pixelate, shift colours and add noise to parts of a batch [N,3,64,64]."""
     count = len(images)
     chunks = []
     for part in images.chunk(8):
@@ -50,7 +50,7 @@ def roughen(images: Tensor) -> Tensor:
 
 
 def tumble(images: Tensor) -> Tensor:
-    """Zoom, turn, stretch and cover parts of [N,3,64,64]; soften some, change gamma."""
+    """Zoom, rotate, stretch and partly cover images [N,3,64,64]; soften some, change gamma."""
     count = len(images)
     turn = torch.randn(count) * 0.12
     zoom = 1 + torch.rand(count, 2) * 0.4 - 0.22
@@ -73,7 +73,7 @@ DISTURB = {"patches": roughen, "stages": tumble}
 
 
 class Pool:
-    """Drawings in memory; the last twentieth is never trained on."""
+    """Drawings in memory; the last twentieth is held out."""
 
     def __init__(self, drawer: Drawer, count: int, seed: int, place: dict[str, int]) -> None:
         rng = np.random.default_rng(seed)
@@ -92,7 +92,7 @@ class Pool:
 
 
 def train(judge: Judge, pool: Pool, steps: int, name: str) -> None:
-    """Train with AdamW and a cosine; print a line every 100 steps."""
+    """Train with AdamW and a cosine schedule; print a line every 100 steps."""
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
     started, right = time.process_time(), 0.0
     for step in range(steps):
@@ -116,7 +116,7 @@ def train(judge: Judge, pool: Pool, steps: int, name: str) -> None:
 
 @torch.no_grad()
 def measure(judge: Judge, pool: Pool) -> None:
-    """Print how often it is right about the drawings that were held out."""
+    """Print the accuracy on the held-out drawings."""
     tail = pool.images(slice(pool.trained, None))
     mine = pool.targets[pool.trained :]
     asked = mine < len(ALL)
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=4242)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
-    torch.backends.cuda.enable_flash_sdp(False)  # also the CPU's: its backward is 8x slower here
+    torch.backends.cuda.enable_flash_sdp(False)  # on the CPU too: its backward is 8x slower here
     known = labels()
     judge = JUDGES[args.name](known).to(memory_format=torch.channels_last)
     (HERE / "labels.json").write_text(json.dumps(known, indent=0) + "\n")

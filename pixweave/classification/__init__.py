@@ -1,1 +1,1 @@
-"""Label images: a classifier over files, folders and indexes; tables; sorting into folders."""
+"""Image classification: of files, folders and indexes; result tables; sorting into folders."""

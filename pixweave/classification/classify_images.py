@@ -1,4 +1,4 @@
-"""Classify picture files by a classifier: batch by batch, in order, each fault with its reason."""
+"""Classify image files in batches, in order; unreadable files are returned with the reason."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from pixweave.search import Filters
 
 BATCH = 16
-"""Pictures that are classified together: on a CPU more are no faster."""
+"""Images per batch: on a CPU larger batches are no faster."""
 VECTORS = 1024
-"""Vectors that are classified together."""
+"""Vectors per batch."""
 
 
 def classify(
@@ -40,19 +40,21 @@ def classify(
     context: Context,
     batch: int = 0,
 ) -> Iterator[Prediction | UnreadableImage]:
-    """A Prediction for each picture, in order; for what cannot be read, the reason.
+    """A Prediction for each image, in order; an UnreadableImage with the reason for the others.
 
-    `batch` pictures are classified together; 0: as many as `pixweave index` encodes together.
+    `batch` images are classified together; 0: as many as `pixweave index` encodes together.
     """
     batch = batch or (BATCH if classifier.size >= 128 else 4 * BATCH)
     reading = read_images(files, preprocessing_for(classifier, context))
     try:
         while group := list(islice(reading, batch)):
-            images = [got for _, got in group if isinstance(got, DecodedImage)]
+            images = [image for _, image in group if isinstance(image, DecodedImage)]
             found = iter(_classify_batch(classifier, images, context.device) if images else ())
-            yield from (next(found) if isinstance(got, DecodedImage) else got for _, got in group)
+            yield from (
+                next(found) if isinstance(image, DecodedImage) else image for _, image in group
+            )
     finally:
-        reading.close()  # stops reading ahead
+        reading.close()  # stops prefetching
 
 
 def classify_inputs(
@@ -62,7 +64,7 @@ def classify_inputs(
     hidden: bool = False,
     filters: Filters | None = None,
 ) -> Iterator[Prediction | UnreadableImage]:
-    """The same for files, folders and patterns; of an index the vectors are taken, no file read."""
+    """Like `classify`, for files, folders, patterns and indexes (from vectors, reading no file)."""
     for indexed, group in groupby(inputs, is_index):
         if indexed:
             for folder in group:
@@ -74,18 +76,18 @@ def classify_inputs(
 def classify_index(
     classifier: Classifier, folder: str, context: Context, filters: Filters | None = None
 ) -> Iterator[Prediction]:
-    """A Prediction for each picture of an index, by path: by its vector, no file is opened.
+    """A Prediction for each image of an index, sorted by path; uses its vectors, opens no file.
 
-    Raises MissingError where the index has no vectors of the classifier's perceptor, RunError where
-    the classifier does not judge vectors.
+    Raises MissingError if the index has no vectors of the classifier's perceptor, RunError if the
+    classifier cannot classify vectors.
     """
     judge = getattr(classifier, "judge", None)
     name = getattr(classifier, "perceptor", "")
     part = next((part for part in context.recipe.perceptors if part.id == name), None)
     if judge is None or part is None:
         raise RunError(
-            "the classifier looks at pictures, and an index has their vectors; name "
-            "the folders of the pictures instead"
+            "this classifier needs the images, and an index only has their vectors; "
+            "name the folders of the images instead"
         )
     with open_index(folder, make_embedder(context.recipe, part, context.prebuilt)) as index:
         paths, vectors = index.pictures(filters)
@@ -97,7 +99,7 @@ def classify_index(
 def classify_files(
     classifier: Classifier, paths: Iterable[str], context: Context
 ) -> Iterator[Prediction | UnreadableImage]:
-    """The same for files that are named one by one, under the names that they are given by."""
+    """Like `classify`, for a list of files; predictions have the paths as given."""
     listed = list(paths)
     names = {os.path.abspath(path): path for path in listed}
     for found in classify(classifier, find_images(listed), context):
@@ -105,7 +107,7 @@ def classify_files(
 
 
 def preprocessing_for(classifier: Classifier, context: Context) -> Preprocessing:
-    """How pictures are read for it: as its perceptor wants them, if it has one."""
+    """How images are read for the classifier: like for its perceptor, if it has one."""
     perceptor = context.perceptors.get(getattr(classifier, "perceptor", ""))
     fit: Any = getattr(perceptor, "fit", "crop")
     method: Any = getattr(perceptor, "method", "bicubic")

@@ -1,4 +1,4 @@
-"""Predictions, and rows of tables made of them."""
+"""Predictions and their table rows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 from pixweave.protocols import Classifier, Scores
 
 UNKNOWN = "unknown"
-"""What a picture is called that none of the labels fits."""
+"""The label of an image that none of the labels fits."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one picture.
+    """The result of classifying one image.
 
     `label` is the best one, or `unknown`; `scores` are all labels with their scores, 0..1, the
-    best first; `known` is how sure it is that any label fits, where the classifier can tell.
+    best first; `known`, 0..1, is the confidence that any label fits, None if the classifier does
+    not estimate it.
     """
 
     path: str
@@ -27,14 +28,14 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """The score of the best label, whether or not the picture is `unknown`."""
+        """The score of the best label, even if the image is `unknown`."""
         return self.scores[0][1]
 
 
 def predictions_of(
     classifier: Classifier, scores: Scores, names: Sequence[str]
 ) -> Iterator[Prediction]:
-    """The scores of some pictures as predictions."""
+    """The scores of images, named by `names`, as predictions."""
     least = getattr(classifier, "least", None)
     known = scores.known.tolist() if scores.known is not None else [None] * len(names)
     values, places = scores.values.sort(dim=1, descending=True, stable=True)
@@ -52,11 +53,10 @@ def prediction_row(
     known: bool | None = None,
     nested: bool = False,
 ) -> dict[str, Any]:
-    """A prediction as a row with its `top` best labels.
+    """A prediction as a table row with its `top` best labels.
 
-    They are columns `label_2`, `score_2` and so on; with `nested` one list `top`. `known` says
-    whether there is such a column; None: where the classifier can tell. `path` stands for that of
-    the prediction.
+    They are columns `label_2`, `score_2` and so on; with `nested` one list `top`. `known`: whether
+    to add that column; None: if the classifier estimates it. `path` replaces the prediction's.
     """
     row: dict[str, Any] = {"path": path or prediction.path, "label": prediction.label}
     row["score"] = round(prediction.score, 6)

@@ -1,4 +1,4 @@
-"""Sort picture files into a folder for each label: planned, then done; nothing is replaced."""
+"""Sort image files into one folder per label: plan, then carry out; nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ How = Literal["copy", "link", "move"]
 
 @dataclass(frozen=True)
 class Move:
-    """One file and where it goes; `clash` says why it stays where it is, '' if it goes."""
+    """A file and its target; `clash` is the reason why it is not moved, '' if there is none."""
 
     source: Path
     target: Path
@@ -25,7 +25,7 @@ class Move:
 
 
 def folder_name(label: str) -> str:
-    """The label as the name of a folder on any system."""
+    """The label as a folder name that is valid on all systems."""
     name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", label).strip(" .")[:100]
     return name or "_"
 
@@ -33,7 +33,7 @@ def folder_name(label: str) -> str:
 def plan_moves(
     root: Path, files: Iterable[tuple[str, str]], name: Callable[[Path], str] = lambda p: p.name
 ) -> list[Move]:
-    """Where each `(path, label)` goes; what is there already, or comes twice, is a clash."""
+    """The move of each `(path, label)`; targets that exist, or occur twice, are clashes."""
     taken: dict[str, Path] = {}
     moves = []
     for path, label in files:
@@ -42,33 +42,36 @@ def plan_moves(
         key = os.path.normcase(target)
         clash = ""
         if key in taken:
-            clash = f"'{taken[key]}' takes this name"
+            clash = f"the name is taken by '{taken[key]}'"
         elif os.path.lexists(target):
-            clash = "is there already"
+            clash = "already exists"
         taken.setdefault(key, source)
         moves.append(Move(source, target, clash))
     return moves
 
 
 def carry_out(moves: Iterable[Move], how: How) -> list[Move]:
-    """Do the moves without a clash; gives the clashes, those that came up on the way too."""
-    left = []
+    """Carry out the moves without a clash; return all clashes, including those found meanwhile.
+
+    RunError if a target cannot be written.
+    """
+    clashes = []
     for move in moves:
-        clash = move.clash or _one(move, how)
+        clash = move.clash or _move_file(move, how)
         if clash:
-            left.append(Move(move.source, move.target, clash))
-    return left
+            clashes.append(Move(move.source, move.target, clash))
+    return clashes
 
 
-def _one(move: Move, how: How) -> str:
-    """Why a file did not go; '' if it did."""
+def _move_file(move: Move, how: How) -> str:
+    """Carry out one move; return the clash, '' if there is none."""
     part = move.target.with_name(f".{move.target.name}.part")
     try:
         move.target.parent.mkdir(parents=True, exist_ok=True)
         if how == "link":
             move.target.symlink_to(move.source.absolute())
             return ""
-        with move.target.open("xb"):  # takes the name, so that nothing is ever replaced
+        with move.target.open("xb"):  # claims the name, so that nothing is ever overwritten
             pass
         try:
             shutil.copy2(move.source, part)
@@ -79,7 +82,7 @@ def _one(move: Move, how: How) -> str:
         if how == "move":
             move.source.unlink()
     except FileExistsError:
-        return "is there already"
+        return "already exists"
     except OSError as error:
         raise RunError(f"'{move.target}' cannot be written: {error.strerror}") from None
     finally:

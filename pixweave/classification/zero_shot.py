@@ -1,4 +1,4 @@
-"""zero_shot: a function that names pictures by labels in words."""
+"""zero_shot: classify images by labels given as text."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pixweave.recipe import load_text
 
 
 class ZeroShot:
-    """Labels in words for any pictures; made by `zero_shot`."""
+    """Classifies images by labels given as text; made by `zero_shot`."""
 
     def __init__(self, classifier: Classifier, context: Context) -> None:
         self.classifier, self.context = classifier, context
 
     def __call__(self, images: Any) -> list[Prediction]:
-        """A Prediction for each picture: paths, or a tensor `[N, 3, H, W]` of 0..1.
+        """A Prediction for each image; `images` are paths or a tensor `[N, 3, H, W]`, 0..1.
 
-        Raises MissingError for a path that holds no picture.
+        Raises MissingError for a path that is not a readable image.
         """
         if isinstance(images, torch.Tensor):
             return self._tensor(images)
@@ -38,7 +38,7 @@ class ZeroShot:
         for prediction in classify(self.classifier, find_images(listed), self.context):
             if isinstance(prediction, UnreadableImage):
                 reason = prediction.reason
-                raise MissingError(f"'{prediction.path}' is not a picture: {reason}", reason)
+                raise MissingError(f"'{prediction.path}' is not an image: {reason}", reason)
             found.append(prediction)
         return found
 
@@ -60,10 +60,10 @@ def zero_shot(
     plugins: Plugins | None = None,
     **settings: Any,
 ) -> ZeroShot:
-    """A function of pictures that names them: `zero_shot(["a cat", "a dog"])(["a.jpg"])`.
+    """A function that classifies images by labels: `zero_shot(["a cat", "a dog"])(["a.jpg"])`.
 
     `perceptor` and `settings` are those of a recipe: templates, multi, unknown_below and so on.
-    Raises RecipeError for what is wrong with them.
+    Raises RecipeError with all errors in them.
     """
     body = {
         "pixweave": 1,
@@ -81,5 +81,5 @@ def zero_shot(
 
 
 def stage_classifier(recipe: Any) -> Any:
-    """The classifier of a recipe that says `do: classify`."""
+    """The classifier part of a recipe whose first stage is `do: classify`."""
     return recipe.stages[0].settings.classifier

@@ -1,8 +1,10 @@
-"""The command line: verbs, global options, and one way to report an error."""
+"""The command line: commands, common options, and how errors are reported."""
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -27,13 +29,13 @@ _MODULES = {
     "models": ("models",),
     "plugins": ("plugins", "show"),
 }
-"""Module of this room -> the verbs in it. Only that of the verb that runs is imported."""
+"""Module of this package -> its commands. Only the module of the requested one is imported."""
 
-_MODULE_OF = {verb: module for module, verbs in _MODULES.items() for verb in verbs}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 class State:
-    """What the verbs share: which plugins the user asked for, found when first needed."""
+    """State shared by the commands: the plugin options, and the plugins, loaded on first use."""
 
     def __init__(self) -> None:
         self.folders: list[str] = _split(os.environ.get("PIXWEAVE_PLUGINS_DIR"), os.pathsep)
@@ -41,7 +43,7 @@ class State:
         self._plugins: Plugins | None = None
 
     def plugins(self) -> Plugins:
-        """The plugins at hand."""
+        """The installed plugins and those of `--plugins-dir`, except `--without`."""
         if self._plugins is None:
             from pixweave.plugins import Plugins
 
@@ -50,26 +52,26 @@ class State:
 
 
 class Verbs(click.Group):
-    """A group whose verbs all take the common options and report pixweave's errors alike."""
+    """A group that adds the common options to every command and reports pixweave's errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all verbs, sorted."""
+        """The names of all commands, sorted."""
         return sorted(_MODULE_OF)
 
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
-        """The verb of that name, imported when it is asked for; None if there is none."""
+        """The command of that name, imported on first access; None if there is none."""
         if cmd_name not in self.commands and cmd_name in _MODULE_OF:
             module = importlib.import_module(f"pixweave.cli.{_MODULE_OF[cmd_name]}")
             self.add_command(getattr(module, cmd_name), cmd_name)
         return self.commands.get(cmd_name)
 
     def all_commands(self) -> dict[str, click.Command]:
-        """Every verb by its name, in the order of the documentation."""
+        """Every command by name, in the order of the reference."""
         found = {name: self.get_command(None, name) for name in _MODULE_OF}
         return {name: command for name, command in found.items() if command is not None}
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a verb, with `--plugins-dir`, `--without` and `--offline`."""
+        """Add a command, with `--plugins-dir`, `--without` and `--offline`."""
         cmd.params += [
             click.Option(
                 ["--plugins-dir"],
@@ -85,20 +87,20 @@ class Verbs(click.Group):
                 metavar="NAME",
                 expose_value=False,
                 callback=_remember("without"),
-                help="Leave the plugin NAME out (PIXWEAVE_WITHOUT).",
+                help="Do not load the plugin NAME (PIXWEAVE_WITHOUT).",
             ),
             click.Option(
                 ["--offline"],
                 is_flag=True,
                 expose_value=False,
                 callback=_offline,
-                help="Fetch nothing, use no network (PIXWEAVE_OFFLINE=1).",
+                help="Do not use the network or download anything (PIXWEAVE_OFFLINE=1).",
             ),
         ]
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; an error that pixweave raised on purpose is printed, not traced."""
+        """Run the command; print a PixweaveError without a traceback and set its exit code."""
         try:
             return super().invoke(ctx)
         except PixweaveError as error:
@@ -112,25 +114,25 @@ class Verbs(click.Group):
 
 
 def report(error: PixweaveError, as_json: bool) -> None:
-    """Print an error: lines on stderr, or with --json one object on stdout."""
+    """Print an error: as text on stderr, or with --json as one object on stdout."""
     if not as_json:
         click.echo(f"{_prefix(error)}{error}", err=True)
         for note in getattr(error, "__notes__", ()):
             click.echo(f"  {note}", err=True)
         return
-    body: dict[str, Any] = {"code": error.code, "message": str(error)}
+    fields: dict[str, Any] = {"code": error.code, "message": str(error)}
     if isinstance(error, RecipeError):
-        body["problems"] = [
+        fields["problems"] = [
             {
-                "file": p.where.source,
-                "line": p.where.line,
-                "column": p.where.column,
-                "message": p.message,
-                "hint": p.hint,
+                "file": issue.where.source,
+                "line": issue.where.line,
+                "column": issue.where.column,
+                "message": issue.message,
+                "hint": issue.hint,
             }
-            for p in error.issues
+            for issue in error.issues
         ]
-    click.echo(json.dumps({"event": "result", "ok": False, "error": body}))
+    click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
 
 
 def _prefix(error: PixweaveError) -> str:
@@ -146,10 +148,10 @@ def _remember(name: str) -> Any:
 
 
 def _offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Forbid the network to the model store, and to the hub's client that other libraries use."""
-    wish = "--offline" if value else os.environ.get("PIXWEAVE_OFFLINE", "")
-    if wish.lower() in ("--offline", "1", "true", "yes", "on"):
-        for name, text in (("PIXWEAVE_OFFLINE", wish), ("HF_HUB_OFFLINE", "1")):
+    """Disable the network for the model store and for the Hugging Face Hub client."""
+    setting = "--offline" if value else os.environ.get("PIXWEAVE_OFFLINE", "")
+    if setting.lower() in ("--offline", "1", "true", "yes", "on"):
+        for name, text in (("PIXWEAVE_OFFLINE", setting), ("HF_HUB_OFFLINE", "1")):
             before = os.environ.get(name)
             os.environ[name] = text
             ctx.call_on_close(functools.partial(_restore, name, before))
@@ -169,17 +171,18 @@ def _split(text: str | None, separator: str) -> list[str]:
 @click.version_option(package_name="pixweave", prog_name="pixweave")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Pictures and animation driven by meaning: a YAML recipe in, a picture or a film out.
+    """Generate images and animations from text prompts with CLIP, described in a YAML recipe.
 
     \b
-    pixweave run hello                 draw the built-in recipe `hello`
+    pixweave run hello                 run the built-in recipe `hello`
     pixweave cp hello mine.yaml        copy it, edit it, run it
-    pixweave explain mine.yaml         every value and where it comes from
-    pixweave plugins                   what can be used in a recipe
+    pixweave explain mine.yaml         show every setting and where its value comes from
+    pixweave plugins                   list the components that recipes can use
     """
     ctx.ensure_object(State)
 
 
 def main() -> None:
-    """Entry point of the `pixweave` command."""
+    """Run the `pixweave` command; the entry point of the package."""
+    atexit.register(gc.freeze)  # else a last collection takes 0.05 s, to no end
     cli()

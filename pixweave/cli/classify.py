@@ -1,4 +1,4 @@
-"""The verb `classify`: pictures in, labels out, and into folders if wanted."""
+"""The command `classify`: label images, and optionally sort them into folders."""
 
 from __future__ import annotations
 
@@ -29,25 +29,31 @@ if TYPE_CHECKING:
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Name the pictures of this index, by the vectors in it: opens no file. An INPUT "
-    "may be an index too.",
+    help="Classify the images of this index from its stored vectors, without opening files. "
+    "An INPUT may be an index too.",
 )
-@click.option("--labels", metavar="A,B,C", help="What to choose from; quote a label with a comma.")
-@click.option("--labels-file", metavar="FILE", help="The same, a label on each line.")
+@click.option(
+    "--labels", metavar="A,B,C", help="Candidate labels; quote a label that contains a comma."
+)
+@click.option(
+    "--labels-file", metavar="FILE", help="Read the candidate labels from FILE, one per line."
+)
 @click.option(
     "--templates",
     default="auto",
     show_default=True,
     metavar="NAME|FILE",
-    help="Texts around a label: raw, simple (7), imagenet (80), a file with {} for the "
-    "label on each line; auto: what suits the perceptor.",
+    help="Prompt templates: raw, simple (7), imagenet (80), or a file with one template per "
+    "line, {} standing for the label; auto: the set that suits the perceptor.",
 )
-@click.option("--multi", is_flag=True, help="Several labels may be right, each scored by itself.")
+@click.option(
+    "--multi", is_flag=True, help="Allow several labels per image; each is scored independently."
+)
 @click.option(
     "--unknown-below",
     type=click.FloatRange(0, 1),
     metavar="X",
-    help="Call a picture `unknown` if it is less sure than X that any label fits; see "
+    help="Label an image `unknown` if the confidence that any label fits is below X; see "
     "`pixweave show zero_shot`.",
 )
 @click.option(
@@ -57,37 +63,44 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="N",
-    help="How many labels to show for each picture.",
+    help="Number of labels to show per image.",
 )
 @click.option(
     "--perceptor",
     metavar="NAME|{...}",
-    help="What sees, as in a recipe, or "
-    "open_clip:MODEL/TAG; by default that of the index, else tiny.",
+    help="Perceptor to use: a name, open_clip:MODEL/TAG, or a YAML mapping as in a recipe. "
+    "Default: the perceptor of the index, else tiny.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N, mps.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="Device to compute on: auto, cpu, cuda, cuda:N or mps.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["auto", "table", "tsv", "csv", "jsonl"]),
     default="auto",
-    help="auto: a table on a terminal, else TSV.",
+    help="Output format; auto: a table on a terminal, else TSV.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option(
     "--sort-into",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Show which picture would go into which DIR/LABEL; --how does it.",
+    help="Show which image would go into which DIR/LABEL; add --how to sort the files.",
 )
 @click.option(
     "--how",
     type=click.Choice(["copy", "link", "move"]),
-    help="Really sort into DIR, by copies, symbolic links or moves.",
+    help="Carry out the sort into DIR by copying, symbolic links or moving (without it, only "
+    "show the plan).",
 )
 @search_filters.options
-@click.option("--hidden", is_flag=True, help="Look at hidden files and folders too.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but what is wrong.")
+@click.option("--hidden", is_flag=True, help="Include hidden files and folders.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
 @click.pass_context
 def classify(
     ctx: click.Context,
@@ -100,32 +113,33 @@ def classify(
     hidden: bool,
     quiet: bool,
     top_k: int,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
-    """Name each picture of INPUT by the label that fits it best.
+    """Classify images: print the label that fits each best.
 
-    INPUT is a file, a folder, a pattern, a run folder, an index, or `-` for a list on standard
-    input (lines, or NUL). Rows go to stdout as they come; files that are no pictures are named on
-    stderr, with the reason. Exits with 4 if there was no picture at all.
+    INPUT is a file, a folder, a glob, a run folder, an index, or `-` for a list of paths on
+    standard input (separated by newlines or NUL). Rows are printed on stdout as they are ready;
+    files that cannot be read as images are reported on stderr, with the reason. The exit code is 4
+    if there is no readable image.
     """
     if how and sort_into is None:
-        raise click.UsageError("--how says how to sort; name the folder with --sort-into DIR")
-    chosen, wishes = search_filters.split(wishes)
-    sources = _sources(inputs, folder, chosen)
-    recipe = _recipe(ctx, wishes, _perceptor(wishes["perceptor"], sources))
+        raise click.UsageError("--how needs --sort-into DIR, the folder to sort into")
+    filters, options = search_filters.split(options)
+    sources = _sources(inputs, folder, filters)
+    recipe = _recipe(ctx, options, _perceptor(options["perceptor"], sources))
     printer = _Printer(_form(form, as_json), top_k, recipe)
     found: list[tuple[str, str]] = []
     faults = 0
-    for answer in _answers(recipe, sources, hidden, chosen, quiet or as_json):
-        if hasattr(answer, "reason"):
+    for prediction in _predictions(recipe, sources, hidden, filters, quiet or as_json):
+        if hasattr(prediction, "reason"):
             faults += 1
-            printer.fault(answer)
+            printer.fault(prediction)
         else:
-            printer.answer(answer)
-            found.append((answer.path, answer.label))
+            printer.prediction(prediction)
+            found.append((prediction.path, prediction.label))
     if not found:
-        files = "the only file" if faults == 1 else f"any of {faults} files"
-        raise MissingError(f"there is no picture in {files}" if faults else "there is no picture")
+        files = "the only file found" if faults == 1 else f"any of the {faults} files"
+        raise MissingError(f"cannot read {files} as an image" if faults else "no images found")
     if sort_into is not None:
         _sort(sort_into, found, how, as_json)
     if as_json:
@@ -133,27 +147,27 @@ def classify(
         click.echo(json.dumps(result))
 
 
-def _sources(inputs: Sequence[str], folder: Path | None, chosen: Filters) -> list[str]:
-    """What is named, an index last; UsageError if it is nothing, or filters have no index."""
+def _sources(inputs: Sequence[str], folder: Path | None, filters: Filters) -> list[str]:
+    """The inputs, the index last; UsageError if there are none, or filters without an index."""
     from pixweave.search import is_index
     from pixweave.search.index_store import open_index_store
 
     if not inputs and folder is None:
-        raise click.UsageError("name pictures, or an index with --index DIR")
+        raise click.UsageError("name image files or folders, or an index with --index DIR")
     found = expand(inputs)
     if folder is not None:
-        open_index_store(folder).close()  # says what is wrong with it
+        open_index_store(folder).close()  # raises an error if it cannot be opened
         found.append(str(folder))
-    if chosen and not all(map(is_index, found)):
+    if filters and not all(map(is_index, found)):
         raise click.UsageError(
-            "filters choose among the pictures of an index; name one with "
-            "--index DIR, and nothing else"
+            "filters work only on the images of an index; give one with --index DIR, and no "
+            "other input"
         )
     return found
 
 
 def _perceptor(named: str | None, sources: Sequence[str]) -> Any:
-    """The one that is named, else that of the first index, else `tiny`."""
+    """The entry of the given perceptor, else that of the first index, else `tiny`."""
     from pixweave.recipe.part_text import part_entry
     from pixweave.search import is_index, open_index
 
@@ -164,26 +178,29 @@ def _perceptor(named: str | None, sources: Sequence[str]) -> Any:
         return part_entry(index.made_with, "--perceptor")
 
 
-def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recipe:
-    """The recipe that the options make; what is wrong with them is said as of a recipe."""
+def _recipe(ctx: click.Context, options: dict[str, Any], perceptor: Any) -> Recipe:
+    """The recipe equivalent to the options; its errors are reported as for any recipe."""
     from pixweave.recipe import load_text
 
-    labels, file = wishes["labels"], wishes["labels_file"]
-    if (labels is None) == (file is None):
+    labels, labels_file = options["labels"], options["labels_file"]
+    if (labels is None) == (labels_file is None):
         raise click.UsageError("give either --labels A,B,C or --labels-file FILE")
-    settings: dict[str, Any] = {"multi": wishes["multi"], "unknown_below": wishes["unknown_below"]}
+    settings: dict[str, Any] = {
+        "multi": options["multi"],
+        "unknown_below": options["unknown_below"],
+    }
     if labels is not None:
         row = next(csv.reader([labels], skipinitialspace=True), [])
         settings["labels"] = [label.strip() for label in row if label.strip()]
     else:
-        settings["labels_file"] = file
-    sets = wishes["templates"] in ("auto", "raw", "simple", "imagenet")
-    settings["templates" if sets else "templates_file"] = wishes["templates"]
+        settings["labels_file"] = labels_file
+    is_named_set = options["templates"] in ("auto", "raw", "simple", "imagenet")
+    settings["templates" if is_named_set else "templates_file"] = options["templates"]
     body = {
         "pixweave": 1,
         "do": "classify",
         "input": ".",
-        "device": wishes["device"],
+        "device": options["device"],
         "perceptors": [perceptor],
         **settings,
     }
@@ -192,7 +209,7 @@ def _recipe(ctx: click.Context, wishes: dict[str, Any], perceptor: Any) -> Recip
 
 
 def expand(inputs: Sequence[str]) -> list[str]:
-    """The inputs with `-` replaced by the list on stdin, and a run folder by its pictures."""
+    """The inputs, with `-` replaced by the list on stdin, and a run folder by its images."""
     from pixweave.loading import read_list
 
     found: list[str] = []
@@ -200,12 +217,12 @@ def expand(inputs: Sequence[str]) -> list[str]:
         if item == "-":
             found += read_list(sys.stdin.buffer.read())
         else:
-            found += _of_a_run(Path(item)) or [item]
+            found += _images_of_run(Path(item)) or [item]
     return found
 
 
-def _of_a_run(folder: Path) -> list[str]:
-    """The finished pictures of a run folder; none if it is none."""
+def _images_of_run(folder: Path) -> list[str]:
+    """The finished images of a run folder; empty if `folder` is not one."""
     from pixweave.loading.find_images import SUFFIXES
 
     try:
@@ -218,8 +235,8 @@ def _of_a_run(folder: Path) -> list[str]:
     return [str(p) for p in inside if p.suffix.lower() in SUFFIXES]
 
 
-def _answers(
-    recipe: Recipe, sources: Sequence[str], hidden: bool, chosen: Filters, quiet: bool
+def _predictions(
+    recipe: Recipe, sources: Sequence[str], hidden: bool, filters: Filters, quiet: bool
 ) -> Iterator[Prediction | UnreadableImage]:
     from pixweave.classification.classify_images import classify_inputs
     from pixweave.classification.zero_shot import stage_classifier
@@ -233,7 +250,7 @@ def _answers(
         perceptor = getattr(context.perceptors[name], "info", name)
         how = getattr(classifier, "info", "")
         click.echo(f"{perceptor}, {context.device}: {how}", err=True)
-    yield from classify_inputs(classifier, sources, context, hidden, chosen)
+    yield from classify_inputs(classifier, sources, context, hidden, filters)
 
 
 def _form(form: str, as_json: bool) -> str:
@@ -250,48 +267,49 @@ class _Printer:
         settings = stage.classifier.settings
         labels = list(settings.texts())
         self.form, self.top = form, min(top, len(labels))
-        self.sure = settings.unknown_below is not None
-        self.wide = max(len(label) for label in [*labels, "unknown" if self.sure else ""])
-        self.headed = form not in ("tsv", "csv")
+        self.has_unknown = settings.unknown_below is not None
+        self.width = max(len(label) for label in [*labels, "unknown" if self.has_unknown else ""])
+        self.has_heading = form not in ("tsv", "csv")
 
-    def answer(self, answer: Prediction) -> None:
+    def prediction(self, prediction: Prediction) -> None:
         from pixweave.classification.prediction_table import prediction_row
         from pixweave.media import tables
 
         row = prediction_row(
-            answer,
+            prediction,
             self.top,
-            path=_relative(answer.path),
-            known=self.sure,
+            path=_relative(prediction.path),
+            known=self.has_unknown,
             nested=self.form in ("jsonl", "events"),
         )
         if self.form == "table":
-            scores = "  ".join(f"{name} {score:.3f}" for name, score in answer.scores[1 : self.top])
+            scores = "  ".join(
+                f"{name} {score:.3f}" for name, score in prediction.scores[1 : self.top]
+            )
             more = f"  ({scores})" if scores else ""
-            text = f"{answer.score:.3f}  {answer.label:<{self.wide}}  {row['path']}{more}"
+            text = f"{prediction.score:.3f}  {prediction.label:<{self.width}}  {row['path']}{more}"
             click.echo(text.encode("utf-8", "backslashreplace").decode())
             return
-        if not self.headed:
-            self.headed = True
+        if not self.has_heading:
+            self.has_heading = True
             click.echo(tables.heading(list(row), self.form))
         if self.form == "events":
             row = {"event": "picture", **row}
         click.echo(tables.line(row, "jsonl" if self.form == "events" else self.form))
-        sys.stdout.flush()  # what was printed is there whatever comes
+        sys.stdout.flush()  # keep what was printed, even if a later file fails
 
     def fault(self, fault: Any) -> None:
         path = _relative(fault.path)
         if self.form == "events":
             click.echo(json.dumps({"event": "fault", "path": path, "reason": fault.reason}))
             return
-        text = f"no picture: {path}: {fault.reason}"
+        text = f"cannot read {path}: {fault.reason}"
         click.echo(text.encode("utf-8", "backslashreplace").decode(), err=True)
 
 
 def _relative(path: str) -> str:
-    """The path from here if it lies here."""
-    here = os.getcwd() + os.sep
-    return path.removeprefix(here)
+    """The path, relative to the current folder if it is inside it."""
+    return path.removeprefix(os.getcwd() + os.sep)
 
 
 def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool) -> None:
@@ -299,23 +317,24 @@ def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool)
 
     steps = sort_into_folders.plan_moves(root, found)
     clashes = sort_into_folders.carry_out(steps, how) if how else [s for s in steps if s.clash]
-    went = len(steps) - len(clashes)
+    count = len(steps) - len(clashes)
     if as_json:
-        bad = {(s.source, s.target): s.clash for s in clashes}
+        reasons = {(s.source, s.target): s.clash for s in clashes}
         for step in steps:
-            said = {
+            fields = {
                 "from": _relative(str(step.source)),
                 "to": str(step.target),
                 "how": how,
-                "clash": bad.get((step.source, step.target), ""),
+                "clash": reasons.get((step.source, step.target), ""),
             }
-            click.echo(json.dumps({"event": "sort", **said}))
+            click.echo(json.dumps({"event": "sort", **fields}))
     elif not how:
         for step in steps:
-            goes = f"stays, {step.clash}" if step.clash else f"-> {step.target}"
-            click.echo(f"{_relative(str(step.source))} {goes}", err=True)
+            action = f"stays, {step.clash}" if step.clash else f"-> {step.target}"
+            click.echo(f"{_relative(str(step.source))} {action}", err=True)
         click.echo(
-            f"{went} of {len(steps)} would go into {root}; add --how copy, link or move to do it",
+            f"{count} of {len(steps)} would go into {root}; "
+            "add --how copy, link or move to sort them",
             err=True,
         )
     else:
@@ -323,9 +342,10 @@ def _sort(root: Path, found: Sequence[tuple[str, str]], how: Any, as_json: bool)
             click.echo(
                 f"not sorted: {_relative(str(step.source))}: '{step.target}' {step.clash}", err=True
             )
-        verb = {"copy": "copied", "link": "linked", "move": "moved"}[how]
-        click.echo(f"{verb} {went} of {len(steps)} into {root}", err=True)
+        done = {"copy": "copied", "link": "linked", "move": "moved"}[how]
+        click.echo(f"{done} {count} of {len(steps)} into {root}", err=True)
     if how and clashes:
         raise RunError(
-            f"{len(clashes)} of {len(steps)} pictures were not sorted: nothing is replaced"
+            f"{len(clashes)} of {len(steps)} images were not sorted: "
+            "existing files are never replaced"
         )

@@ -1,4 +1,4 @@
-"""The verb `index`: pictures on disk are read and kept for `search`; and the options of both."""
+"""The command `index`: encode images on disk for `search`; and options that both share."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ import click
 from pixweave.cli.run import Signals
 
 if TYPE_CHECKING:
-    from pixweave.search import Index, IndexProgress
+    from pixweave.search import Index, IndexOptions, IndexProgress
 
 LINE_EVERY = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between progress lines when stderr is not a terminal."""
 
 index_option = click.option(
     "--index",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Folder of the index; by default PIXWEAVE_INDEX, else one for all of your pictures.",
+    help="Folder of the index; default: PIXWEAVE_INDEX, else one index per user.",
 )
 perceptor_option = click.option(
     "--perceptor",
     metavar="NAME",
-    help="What sees: a perceptor, open_clip:MODEL/TAG, or a YAML mapping as in a recipe.",
+    help="Perceptor to use: a name, open_clip:MODEL/TAG, or a YAML mapping as in a recipe.",
 )
 device_option = click.option(
     "--device",
     default="auto",
     metavar="NAME",
-    help="Where it computes: auto, cpu, cuda, cuda:N, mps.",
+    help="Device to compute on: auto, cpu, cuda, cuda:N or mps.",
 )
 
 
@@ -46,7 +46,9 @@ def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
     try:
         return ImageColor.getrgb(text)[:3]
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no colour; write white or #ff8800") from None
+        raise click.BadParameter(
+            f"{text!r} is not a valid colour; write white or #ff8800"
+        ) from None
 
 
 @click.command()
@@ -54,51 +56,63 @@ def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 @index_option
 @perceptor_option
 @device_option
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out names or paths like it.")
-@click.option("--hidden", is_flag=True, help="Take hidden files and folders too.")
-@click.option("--tag", "tags", multiple=True, metavar="WORD", help="Give all that is found a tag.")
+@click.option(
+    "--exclude", multiple=True, metavar="GLOB", help="Skip names or paths that match GLOB."
+)
+@click.option("--hidden", is_flag=True, help="Include hidden files and folders.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="WORD", help="Add a tag to every image found."
+)
 @click.option(
     "--background",
     default="white",
     callback=_colour,
     metavar="COLOUR",
-    help="What shows through transparent pictures.",
+    help="Background colour for transparent images.",
 )
 @click.option(
     "--frames",
     type=click.IntRange(1, 64),
     default=1,
     metavar="N",
-    help="Look at N pictures of an animated file, evenly spread.",
+    help="Number of frames to encode per animated file, evenly spaced.",
 )
-@click.option("--batch", type=click.IntRange(1), metavar="N", help="Pictures encoded at a time.")
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N", help="Batch size: images encoded at a time."
+)
 @click.option(
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Threads that read; by default one for each core.",
+    help="Reader threads; default: one per core.",
 )
 @click.option(
     "--executor",
     metavar="NAME",
-    help="Who does the work: local (processes), ray (machines), or a YAML mapping "
-    "{use: local, workers: 4}; by default this process.",
+    help="Executor: local (processes), ray (machines), or a YAML mapping such as "
+    "{use: local, workers: 4}; default: this process.",
 )
 @click.option(
     "--shard",
     type=click.IntRange(1),
     metavar="N",
-    help="Pictures in a piece of work for an executor; else four batches.",
+    help="Images per task of an executor; default: four batches.",
 )
-@click.option("--retry", is_flag=True, help="Read again what was broken before.")
-@click.option("--rehash", is_flag=True, help="Read all files, also those that seem unchanged.")
+@click.option("--retry", is_flag=True, help="Try broken files again.")
+@click.option("--rehash", is_flag=True, help="Read all files again, even if they seem unchanged.")
 @click.option(
-    "--purge", is_flag=True, help="Drop the pictures even of a folder in which nothing is left."
+    "--purge",
+    is_flag=True,
+    help="Also drop the images of a folder if none of its indexed images is left.",
 )
-@click.option("--status", is_flag=True, help="Say what is in the index, and change nothing.")
-@click.option("--broken", is_flag=True, help="List every broken file and why; change nothing.")
+@click.option("--status", is_flag=True, help="Show what the index contains; change nothing.")
 @click.option(
-    "--self-check", is_flag=True, help="Compare the perceptor with its reference; change nothing."
+    "--broken", is_flag=True, help="List every broken file with the reason; change nothing."
+)
+@click.option(
+    "--self-check",
+    is_flag=True,
+    help="Compare the perceptor with its reference implementation; change nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -114,30 +128,30 @@ def index(
     self_check: bool,
     as_json: bool,
     quiet: bool,
-    **wishes: Any,
+    **options: Any,
 ) -> None:
-    """Index pictures, so that `pixweave search` finds them; again, to bring it up to date.
+    """Index images for `pixweave search`.
 
-    Takes folders, files and globs; `-` reads paths from standard input, ended by NUL or by line.
-    Only what is new is read and encoded; what was moved or renamed is not, and what is gone is
-    dropped. Broken files are printed with their reason and are not tried again until they change.
-    Ctrl-C keeps all that is finished.
+    Run it again to update the index. Takes folders, files and globs; `-` reads paths from standard
+    input, separated by newlines or NUL. Only new files are encoded; moved or renamed files are
+    recognised, and files that no longer exist are dropped. Broken files are printed with the reason
+    and are not tried again until they change. Ctrl-C keeps everything that is finished.
     """
     from pixweave.search import IndexOptions, open_index
 
     if self_check:
         ctx.exit(_self_check(ctx, perceptor or "tiny", device))
-    looks = status or broken
-    if not looks and not inputs:
+    read_only = status or broken
+    if not read_only and not inputs:
         raise click.UsageError("name folders or files to index, or use --status")
-    with open_index(folder, perceptor, not looks, device, plugins=ctx.obj.plugins()) as opened:
-        if looks:
+    with open_index(folder, perceptor, not read_only, device, plugins=ctx.obj.plugins()) as opened:
+        if read_only:
             (_list_broken if broken else _show_status)(opened, as_json)
             return
-        wishes = {name: value for name, value in wishes.items() if value is not None}
-        wish = IndexOptions(_inputs(inputs), **wishes)
+        given = {name: value for name, value in options.items() if value is not None}
+        index_options = IndexOptions(_inputs(inputs), **given)
         with Signals() as signals:
-            progress = _watch(opened, wish, signals, as_json, quiet)
+            progress = _watch(opened, index_options, signals, as_json, quiet)
         ctx.exit(signals.exit_code if progress.stopped else 0)
 
 
@@ -145,22 +159,24 @@ def _inputs(given: Iterable[str]) -> list[str]:
     from pixweave.loading import read_list
 
     found: list[str] = []
-    for one in given:
-        found += read_list(sys.stdin.buffer.read()) if one == "-" else [one]
+    for item in given:
+        found += read_list(sys.stdin.buffer.read()) if item == "-" else [item]
     return found
 
 
-def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: bool) -> IndexProgress:
-    """Run it, with faults on stdout and progress on stderr; gives the last word."""
+def _watch(
+    opened: Index, options: IndexOptions, signals: Signals, as_json: bool, quiet: bool
+) -> IndexProgress:
+    """Run the update, with broken files on stdout and progress on stderr; the final progress."""
     from pixweave.search import IndexProgress
 
     progress, last = IndexProgress(), time.monotonic()
-    live = sys.stderr.isatty() and not quiet and not as_json
-    told = False
-    for progress in opened.update(wish, lambda: signals.asked):
-        if not quiet and not told and progress.by:
-            told = True
-            _say(f"seen by {progress.by}", live)
+    on_terminal = sys.stderr.isatty() and not quiet and not as_json
+    reported = False
+    for progress in opened.update(options, lambda: signals.asked):
+        if not quiet and not reported and progress.by:
+            reported = True
+            _say(f"encoding with {progress.by}", on_terminal)
         for fault in progress.unreadable:
             if as_json:
                 click.echo(
@@ -171,7 +187,7 @@ def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: boo
         if as_json:
             click.echo(json.dumps({"event": "progress", **_numbers(progress)}))
             sys.stdout.flush()
-        elif live:
+        elif on_terminal:
             click.echo(f"\r\x1b[K{_line(progress)}", nl=False, err=True)
         elif not quiet and time.monotonic() - last >= LINE_EVERY:
             last = time.monotonic()
@@ -179,12 +195,12 @@ def _watch(opened: Index, wish: Any, signals: Signals, as_json: bool, quiet: boo
     if as_json:
         click.echo(json.dumps({"event": "result", "ok": True, **_numbers(progress)}))
     elif not quiet:
-        _say(_summary(progress, opened), live)
+        _say(_summary(progress, opened), on_terminal)
     return progress
 
 
-def _say(text: str, live: bool) -> None:
-    click.echo(f"\r\x1b[K{text}" if live else text, err=True)
+def _say(text: str, on_terminal: bool) -> None:
+    click.echo(f"\r\x1b[K{text}" if on_terminal else text, err=True)
 
 
 def _numbers(progress: IndexProgress) -> dict[str, Any]:
@@ -207,29 +223,31 @@ def _numbers(progress: IndexProgress) -> dict[str, Any]:
 
 def _line(progress: IndexProgress) -> str:
     return (
-        f"{progress.committed} done, {progress.unchanged} unchanged, {progress.rate:.1f} pictures/s"
+        f"{progress.committed} done, {progress.unchanged} unchanged, {progress.rate:.1f} images/s"
     )
 
 
 def _summary(progress: IndexProgress, opened: Index) -> str:
-    words = [
+    counts = [
         f"{progress.encoded} encoded",
-        f"{progress.reused} known by content",
+        f"{progress.reused} reused (same content)",
         f"{progress.unchanged} unchanged",
         f"{progress.broken + progress.already} broken",
         f"{progress.removed} removed",
     ]
     good, _ = opened.store.counts()
-    lines = [f"{', '.join(words)}; {progress.rate:.1f} pictures/s; {good} in the index"]
+    lines = [f"{', '.join(counts)}; {progress.rate:.1f} images/s; {good} in the index"]
     lines += [
-        f"warning: nothing is left in '{root}', and its pictures stay in the index; "
+        f"warning: none of the indexed images in '{root}' are left; they stay in the index; "
         "if they are gone for good, use --purge"
         for root in progress.spared
     ]
     if progress.merged:
-        lines.insert(0, f"{progress.merged} were taken over from a run that was broken off")
+        lines.insert(0, f"{progress.merged} recovered from an interrupted run")
     if progress.stopped:
-        lines.insert(0, "stopped; all finished batches are kept, the same command goes on")
+        lines.insert(
+            0, "stopped; all finished batches are kept; run the same command again to continue"
+        )
     return "\n".join(lines)
 
 
@@ -253,11 +271,11 @@ def _show_status(opened: Index, as_json: bool) -> None:
             )
         )
         return
-    click.echo(f"{store.folder}: {good} pictures, {bad} broken files")
+    click.echo(f"{store.folder}: {good} images, {bad} broken files")
     for model in models:
         click.echo(
-            f"{model['vectors']} vectors of {model['dim']} by {model['identity']}, "
-            f"pictures read as {model['look']}"
+            f"{model['vectors']} vectors of {model['dim']} dimensions by {model['identity']}, "
+            f"preprocessing {model['look']}"
         )
 
 
@@ -275,14 +293,14 @@ def _self_check(ctx: click.Context, perceptor: str, device: str) -> int:
     embedder = open_embedder(ctx.obj.plugins(), perceptor, device)
     from pixweave.embedding.self_check import check_agreement
 
-    found = check_agreement(embedder)
+    agreement = check_agreement(embedder)
     click.echo(
-        f"{embedder.info}: pictures agree to {found.pictures:.6f}, texts to "
-        f"{found.texts:.6f} (least cosine of {found.count}); {found.verdict}"
+        f"{embedder.info}: images agree to {agreement.pictures:.6f}, texts to "
+        f"{agreement.texts:.6f} (lowest cosine of {agreement.count}); {agreement.verdict}"
     )
-    return 0 if found.ok else 1
+    return 0 if agreement.ok else 1
 
 
 def echo(text: str) -> None:
-    """Print text whose names may be no text: their own bytes come out."""
+    """Print text with file names that may not be valid Unicode: their bytes are kept."""
     click.echo(os.fsencode(text), nl=False)

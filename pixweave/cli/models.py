@@ -1,4 +1,4 @@
-"""The verbs `models ...`: the weights on this machine, fetched, checked, removed and converted."""
+"""The commands `models ...`: download, verify, remove and convert model weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def models() -> None:
-    """The model store: weights on this machine, each fetched once and checked always.
+    """Download, verify, convert and remove model weights.
 
-    They lie in the platform's cache folder, or in PIXWEAVE_HOME; PIXWEAVE_OFFLINE=1 forbids the
-    network. A proxy is taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+    Weights are downloaded once and always checked. They are stored in the platform's cache
+    folder, or in PIXWEAVE_HOME; PIXWEAVE_OFFLINE=1 disables
+    the network. A proxy is taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
     """
 
 
@@ -32,10 +33,11 @@ def models() -> None:
 @click.argument("pattern", default="")
 @_json
 def ls(pattern: str, as_json: bool) -> None:
-    """List the models whose name holds PATTERN, and which are on this machine.
+    """List the models, and which are on this machine.
 
-    Columns: name, `here` or `part` (begun), size, licence, what it is. `open_clip:` lists what
-    open_clip knows by name, which takes some seconds.
+    Only models whose name contains PATTERN are listed. Columns: name, `here` or `part` (download
+    incomplete), size, licence, description. The pattern `open_clip:` lists the models of open_clip,
+    which takes some seconds.
     """
     from pixweave.models import open_clip_weights
 
@@ -64,21 +66,24 @@ def ls(pattern: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--offline", is_flag=True, help="Use no network: only check what is here.")
+@click.option(
+    "--offline", is_flag=True, help="Do not use the network: only check the files on this machine."
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
     default=30,
     show_default=True,
     metavar="SECONDS",
-    help="Give a mirror up after so long without a byte.",
+    help="Give up on a mirror after this many seconds without data.",
 )
 @_json
 def get(names: tuple[str, ...], offline: bool, timeout: float, as_json: bool) -> None:
-    """Fetch each model NAME, unless it is here, and print the paths of its files.
+    """Download models and print the paths of their files.
 
-    A download that was stopped goes on where it stopped. Each file is checked against its
-    published sha256, or against the one that models.lock recorded of its first download.
+    A model that is already on this machine is not downloaded again. Interrupted downloads resume.
+    Each file is checked against its published sha256, or against the one that models.lock recorded
+    at its first download.
     """
     from pixweave.models.fetch import Limits
 
@@ -95,9 +100,9 @@ def get(names: tuple[str, ...], offline: bool, timeout: float, as_json: bool) ->
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_json
 def verify(names: tuple[str, ...], as_json: bool) -> None:
-    """Read the files of each model NAME, or of all that are here, and compare their sha256.
+    """Check the sha256 of the files of models.
 
-    Exits with 1 if one is not as it should be.
+    Without NAME, all models on this machine are checked. The exit code is 1 if a file is wrong.
     """
     store = _store()
     names = names or tuple(name for name in store.models if store.state(name))
@@ -106,17 +111,20 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(_check_json(check)) if as_json else _check(check))
     if wrong := [check for check in checks if check.fault]:
         raise RunError(
-            f"{len(wrong)} of {len(checks)} files are not as they should be; "
-            "`pixweave models rm NAME`, and get the model again"
+            f"{len(wrong)} of {len(checks)} files are corrupt or missing; remove the model with "
+            "`pixweave models rm NAME` and download it again with `pixweave models get NAME`"
         )
 
 
 @models.command()
 @click.argument("name", required=False)
-@click.option("--role", help="Only the file of that role: weights, config.")
+@click.option("--role", help="Print only the file with this role: weights or config.")
 @_json
 def path(name: str | None, role: str | None, as_json: bool) -> None:
-    """Print where the files of the model NAME lie, without fetching; or the store's own folder."""
+    """Print the paths of the files of a model.
+
+    Nothing is downloaded. Without NAME, the folder of the store is printed.
+    """
     store = _store()
     if name is None:
         click.echo(json.dumps({"home": str(store.home)}) if as_json else store.home)
@@ -124,7 +132,7 @@ def path(name: str | None, role: str | None, as_json: bool) -> None:
     found = store.path(name)
     if role is not None and role not in found.paths:
         raise RunError(
-            f"the model '{name}' has no file of the role '{role}'; it has {', '.join(found.paths)}"
+            f"model '{name}' has no file with the role '{role}'; it has {', '.join(found.paths)}"
         )
     if role is not None:
         found = type(found)(name, {role: found.paths[role]})
@@ -134,10 +142,10 @@ def path(name: str | None, role: str | None, as_json: bool) -> None:
 @models.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option(
-    "--unlock", is_flag=True, help="Forget the recorded sha256 too: another file may come next."
+    "--unlock", is_flag=True, help="Also drop the recorded sha256, so a different file is accepted."
 )
 def rm(names: tuple[str, ...], unlock: bool) -> None:
-    """Remove each model NAME from this machine, what was begun included."""
+    """Remove models, including incomplete downloads."""
     from pixweave.models.catalogue import in_bytes
 
     store = _store()
@@ -153,27 +161,27 @@ def rm(names: tuple[str, ...], unlock: bool) -> None:
     "--without",
     multiple=True,
     metavar="PREFIX",
-    help="Leave out tensors named so, e.g. loss.; may be repeated.",
+    help="Drop tensors whose name starts with PREFIX, e.g. loss.; may be repeated.",
 )
-@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def convert(source: Path, target: Path, without: tuple[str, ...], force: bool) -> None:
-    """Write the weights of the pickled checkpoint IN to OUT, a .safetensors file.
+    """Convert the pickled checkpoint IN to OUT, a .safetensors file.
 
-    Nothing that the pickle holds is run: what is not data is refused by name. Settings and counts
-    that are plain become the metadata `checkpoint`, as JSON.
+    No code in the pickle is executed: anything that is not data is refused, with its name. Plain
+    settings and counters are stored as JSON in the metadata key `checkpoint`.
     """
     if target.suffix != ".safetensors":
         raise RunError(f"'{target}' must end in .safetensors")
     if target.exists() and not force:
-        raise RunError(f"'{target}' is there already; use --force to replace it")
+        raise RunError(f"'{target}' already exists; use --force to replace it")
     from pixweave.models.catalogue import in_bytes
     from pixweave.models.convert import convert as run
 
-    done = run(source, target, without)
-    click.echo(f"{done.tensors} tensors, {in_bytes(done.size)}", err=True)
-    if done.dropped:
-        more = f" and {len(done.dropped) - 5} more" if len(done.dropped) > 5 else ""
-        click.echo(f"warning: not kept: {', '.join(done.dropped[:5])}{more}", err=True)
+    result = run(source, target, without)
+    click.echo(f"{result.tensors} tensors, {in_bytes(result.size)}", err=True)
+    if result.dropped:
+        more = f" and {len(result.dropped) - 5} more" if len(result.dropped) > 5 else ""
+        click.echo(f"warning: not kept: {', '.join(result.dropped[:5])}{more}", err=True)
     click.echo(target)
 
 
@@ -211,7 +219,7 @@ def _check_json(check: Check) -> dict[str, Any]:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """A bar a file on stderr, if that is a terminal."""
+    """A progress bar per file on stderr, if that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
         return

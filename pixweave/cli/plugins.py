@@ -1,4 +1,4 @@
-"""The verbs `plugins` and `show`: what there is, and what one part can do."""
+"""The commands `plugins` and `show`: list the components, and describe one."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """List the plugins, what they offer, and which are broken and why."""
-    known = ctx.obj.plugins()
-    known.import_all()
-    found = list(known.loaded.values())
+    """List the plugins and their components.
+
+    Broken plugins are listed with the reason.
+    """
+    plugins = ctx.obj.plugins()
+    plugins.import_all()
+    found = list(plugins.loaded.values())
     if as_json:
         click.echo(json.dumps([_plugin_json(p) for p in found], indent=2))
         return
     width = max((len(p.name) for p in found), default=0)
     for plugin in found:
-        offers = "; ".join(f"{kind} {', '.join(names)}" for kind, names in _by_kind(plugin.offers))
+        listed = "; ".join(f"{kind} {', '.join(names)}" for kind, names in _by_kind(plugin.offers))
         if plugin.broken:
-            offers = f"BROKEN: {plugin.broken}"
+            listed = f"BROKEN: {plugin.broken}"
         elif plugin.heavy:
-            offers += "  (slow: imports torch when it is loaded)"
+            listed += "  (slow: imports torch when it is loaded)"
         origin = f"{plugin.origin} {plugin.version}".strip()
-        click.echo(f"{plugin.name:<{width}}  {origin:<16}  {offers}")
+        click.echo(f"{plugin.name:<{width}}  {origin:<16}  {listed}")
 
 
 @click.command()
@@ -41,41 +44,41 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Describe the part NAME: what it does, its settings, where it comes from.
+    """Describe the component NAME and its settings.
 
-    Where two kinds share a name, as the loss and the setting `palette`, every one is shown;
-    `loss/palette` picks one.
+    If components of two kinds share a name, all of them are shown; `loss/NAME` selects one kind.
     """
     found = _named(ctx.obj.plugins(), name)
     if as_json:
-        click.echo(json.dumps([_offer_json(offer) for offer in found], indent=2))
+        click.echo(json.dumps([_component_json(registered) for registered in found], indent=2))
         return
-    click.echo("\n\n".join(describe(offer) for offer in found))
+    click.echo("\n\n".join(describe(registered) for registered in found))
 
 
-def describe(offer: RegisteredComponent) -> str:
-    """The page of one component: heading, docstring, settings table, an example line."""
-    lines = [f"{offer.kind} {offer.name}  (plugin {offer.plugin})", ""]
-    lines += [inspect.cleandoc(offer.component.__doc__ or ""), "", "settings:"]
-    for name, kind, default, help_ in settings(offer):
+def describe(registered: RegisteredComponent) -> str:
+    """The help text of one component: heading, docstring, settings, an example line."""
+    lines = [f"{registered.kind} {registered.name}  (plugin {registered.plugin})", ""]
+    lines += [inspect.cleandoc(registered.component.__doc__ or ""), "", "settings:"]
+    for name, kind, default, help_ in settings(registered):
         lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
-    if not offer.component.model_fields:
+    if not registered.component.model_fields:
         lines.append("  none")
-    typed = ("trainer", "searcher", "executor")
-    where = "on the command line" if offer.kind in typed else "in a recipe"
-    return "\n".join([*lines, "", f"{where}:", f"  {example(offer)}"])
+    command_line_kinds = ("trainer", "searcher", "executor")
+    where = "on the command line" if registered.kind in command_line_kinds else "in a recipe"
+    return "\n".join([*lines, "", f"{where}:", f"  {example(registered)}"])
 
 
-def settings(offer: RegisteredComponent) -> list[tuple[str, str, str, str]]:
-    """Name, type, default and help of every setting of a component."""
+def settings(registered: RegisteredComponent) -> list[tuple[str, str, str, str]]:
+    """The (name, type, default, help) of every setting of a component."""
     from pixweave.component import part_settings
 
     rows = []
-    schema = offer.component.model_json_schema()
-    own = schema if "properties" in schema else schema["anyOf"][-1]  # after its bare forms
-    parts = part_settings(offer.component)
-    for name, info in offer.component.model_fields.items():
-        kind = _type(own.get("properties", {})[name], schema.get("$defs", {}))
+    schema = registered.component.model_json_schema()
+    # a component with short forms lists those first
+    full = schema if "properties" in schema else schema["anyOf"][-1]
+    parts = part_settings(registered.component)
+    for name, info in registered.component.model_fields.items():
+        kind = _type(full.get("properties", {})[name], schema.get("$defs", {}))
         value = info.get_default(call_default_factory=True)
         if name in parts:
             value = parts[name].default
@@ -84,28 +87,30 @@ def settings(offer: RegisteredComponent) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def example(offer: RegisteredComponent) -> str:
-    """One line of a recipe, or for a trainer the command, that uses the component."""
-    if offer.kind == "trainer":
-        needed = [name for name, info in offer.component.model_fields.items() if info.is_required()]
-        sets = "".join(f" --set {name}=..." for name in needed)
-        return f"pixweave train {offer.name} DATA --out FILE{sets}"
-    if offer.kind == "searcher":
-        return f"pixweave search TEXT --searcher {offer.name}"
-    if offer.kind == "executor":
-        return f"pixweave index DIR --executor {offer.name}"
-    if offer.kind == "exporter":
-        suffixes = offer.component.suffixes or (f".{offer.name}",)
+def example(registered: RegisteredComponent) -> str:
+    """One line that uses the component: of a recipe, or a command for kinds used by commands."""
+    if registered.kind == "trainer":
+        required = [
+            name for name, info in registered.component.model_fields.items() if info.is_required()
+        ]
+        sets = "".join(f" --set {name}=..." for name in required)
+        return f"pixweave train {registered.name} DATA --out FILE{sets}"
+    if registered.kind == "searcher":
+        return f"pixweave search TEXT --searcher {registered.name}"
+    if registered.kind == "executor":
+        return f"pixweave index DIR --executor {registered.name}"
+    if registered.kind == "exporter":
+        suffixes = registered.component.suffixes or (f".{registered.name}",)
         return f"export: [{{file: {'steps/' if suffixes[0] == '/' else 'picture' + suffixes[0]}}}]"
-    word = "do" if offer.kind == "stage" else "use"
-    parts = [f"{word}: {offer.name}"]
-    for name, info in offer.component.model_fields.items():
+    key = "do" if registered.kind == "stage" else "use"
+    parts = [f"{key}: {registered.name}"]
+    for name, info in registered.component.model_fields.items():
         if info.is_required():
             parts.append(f"{name}: ...")
         elif len(parts) < 3 and (default := info.get_default()) is not None:
             parts.append(f"{name}: {_text(default)}")
     entry = f"{{{', '.join(parts)}}}"
-    form = _EXAMPLES.get(offer.kind) or f"{_PLURAL[offer.kind]}: [{{entry}}]"
+    form = _EXAMPLES.get(registered.kind) or f"{_PLURAL[registered.kind]}: [{{entry}}]"
     return form.format(entry=entry)
 
 
@@ -125,7 +130,7 @@ _PLURAL = {
 
 
 def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """A JSON schema in a few words: `number 0..1`, `square | hex`, `list of 2 numbers`."""
+    """A JSON schema as a short text: `number 0..1`, `square | hex`, `list of text`."""
     if "x-type" in schema:
         return str(schema["x-type"])
     if "x-part" in schema:
@@ -134,18 +139,18 @@ def _type(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in schema:
         return _type(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
     if "anyOf" in schema:
-        words = [_type(s, definitions) for s in schema["anyOf"] if s.get("type") != "null"]
-        if {"number", "string", "object"} <= {w.split()[0] for w in words}:
+        types = [_type(s, definitions) for s in schema["anyOf"] if s.get("type") != "null"]
+        if {"number", "string", "object"} <= {text.split()[0] for text in types}:
             return "number over time" + _range(schema)
-        return " | ".join(dict.fromkeys(words))
+        return " | ".join(dict.fromkeys(types))
     if "enum" in schema:
         return " | ".join(str(v) for v in schema["enum"])
     if schema.get("type") == "array":
         items = schema.get("prefixItems") or [schema.get("items", {})]
-        of = _type(items[0], definitions)
+        item_type = _type(items[0], definitions)
         if "prefixItems" in schema:
-            return f"[{', '.join([of] * len(items))}]"
-        return f"list of {of}"
+            return f"[{', '.join([item_type] * len(items))}]"
+        return f"list of {item_type}"
     plain = {"boolean": "true | false", "string": "text"}
     name = str(schema.get("type", "any"))
     return plain.get(name, name) + _range(schema)
@@ -183,13 +188,13 @@ def _named(plugins: Plugins, name: str) -> list[RegisteredComponent]:
         if name in plugin:
             raise PluginError(f"the plugin '{plugin}' is broken: {reason}")
     broken = f"; broken plugins: {', '.join(plugins.broken)}" if plugins.broken else ""
-    raise PluginError(f"no plugin offers '{name}'; {did_you_mean(name, names)}{broken}")
+    raise PluginError(f"no component is named '{name}'; {did_you_mean(name, names)}{broken}")
 
 
 def _by_kind(offers: list[RegisteredComponent]) -> list[tuple[str, list[str]]]:
     kinds: dict[str, list[str]] = {}
-    for offer in offers:
-        kinds.setdefault(offer.kind, []).append(offer.name)
+    for registered in offers:
+        kinds.setdefault(registered.kind, []).append(registered.name)
     return list(kinds.items())
 
 
@@ -204,12 +209,12 @@ def _plugin_json(plugin: Any) -> dict[str, Any]:
     }
 
 
-def _offer_json(offer: RegisteredComponent) -> dict[str, Any]:
+def _component_json(registered: RegisteredComponent) -> dict[str, Any]:
     return {
-        "kind": offer.kind,
-        "name": offer.name,
-        "plugin": offer.plugin,
-        "doc": inspect.cleandoc(offer.component.__doc__ or ""),
-        "schema": offer.component.model_json_schema(),
-        "example": example(offer),
+        "kind": registered.kind,
+        "name": registered.name,
+        "plugin": registered.plugin,
+        "doc": inspect.cleandoc(registered.component.__doc__ or ""),
+        "schema": registered.component.model_json_schema(),
+        "example": example(registered),
     }

@@ -1,7 +1,7 @@
-"""What a person sees while a recipe runs: a bar, the losses, and the picture if the terminal can.
+"""Live progress of a run in the terminal: a bar, the losses, and a preview of the image.
 
-The loop only leaves its latest step here; a timer thread draws, and pauses for as long as its
-`Budget` says. All of it goes to stderr and is gone at the end but for one line.
+The loop only stores its latest step here; a timer thread draws, as often as its `Budget` allows.
+Everything is written to stderr and cleared at the end, except for one line.
 """
 
 from __future__ import annotations
@@ -38,48 +38,48 @@ if TYPE_CHECKING:
     from pixweave.recipe import Recipe
 
 SHARE = 0.02
-"""Most of the run's time that may go into drawing."""
+"""Largest share of the run's time that drawing may take."""
 
 PER_SECOND = 8
-"""Most drawings a second; half as many with a picture, which is some ten kilobytes each."""
+"""Most refreshes per second; half as many with a preview, which is some ten kilobytes each."""
 
 MOST_COLUMNS, MOST_ROWS = 80, 40
-"""Most cells that the picture takes."""
+"""Largest size of the preview in terminal cells."""
 
 
 def preview_kind(
-    wish: str, stream: Any = None, env: Mapping[str, str] = os.environ
+    choice: str, stream: Any = None, env: Mapping[str, str] = os.environ
 ) -> terminal_preview.Kind | None:
-    """How to show the picture for `--preview auto|term|none`; None: not at all.
+    """How to show the preview for `--preview auto|term|none`; None for no preview.
 
-    Raises RunError if it was asked for in so many words and the terminal cannot.
+    Raises RunError for `term` if the terminal cannot show images.
     """
-    kind = None if wish == "none" else terminal_preview.supports(stream or sys.stderr, env)
-    if wish == "term" and kind is None:
+    kind = None if choice == "none" else terminal_preview.supports(stream or sys.stderr, env)
+    if choice == "term" and kind is None:
         raise RunError(
-            "this terminal cannot show a live picture: standard error must be a terminal with "
-            "24-bit colours, and NO_COLOR not set; set COLORTERM=truecolor if it has them, or "
-            "leave '--preview term' out"
+            "this terminal cannot show a live preview: standard error must be a terminal with "
+            "24-bit colours, and NO_COLOR must not be set; set COLORTERM=truecolor if it has "
+            "them, or remove '--preview term'"
         )
     return kind
 
 
 class Progress:
-    """Shows how a run goes, from `with` to `close()`; `stopping` says if it was asked to stop."""
+    """Progress display, from `with` to `close()`; `stopping` tells whether a stop was requested."""
 
     def __init__(
         self,
         recipe: Recipe,
-        wish: Literal["auto", "term", "none"] | str = "auto",
+        preview: Literal["auto", "term", "none"] | str = "auto",
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.budget = terminal_preview.Budget(SHARE)
-        self._kind = preview_kind(wish)
+        self._kind = preview_kind(preview)
         self._title, self._stopping = recipe.title or recipe.name, stopping
         self._state = "preparing"
         self._began = time.monotonic()
-        self._last: Mapping[str, Any] = {}  # the data of the latest step with losses
-        self._seen = self._done = 0  # steps of this run, and with those before it was resumed
+        self._last: Mapping[str, Any] = {}  # data of the latest step that has losses
+        self._seen = self._done = 0  # steps of this run; the latter with earlier, resumed ones
         self._steps = recipe.steps
         self._frame: Frame | None = None
         self._recent: deque[tuple[float, int]] = deque(maxlen=100)  # (seconds, done): some 10 s
@@ -91,7 +91,7 @@ class Progress:
             get_renderable=self._view,
             transient=True,
             refresh_per_second=PER_SECOND / 2 if self._kind else PER_SECOND,
-            redirect_stdout=sys.stdout.isatty(),  # a pipe gets what is written, at once
+            redirect_stdout=sys.stdout.isatty(),  # do not delay output to a pipe
         )
 
     def __enter__(self) -> Progress:
@@ -105,7 +105,7 @@ class Progress:
             self._live.stop()
 
     def step(self, event: Event) -> None:
-        """Take note of a step: some microseconds, and nothing is drawn."""
+        """Store a step; takes some microseconds and draws nothing."""
         data = event.data
         if not self._recent:
             self._recent.append((0.0, data["step"]))
@@ -116,7 +116,7 @@ class Progress:
         self._seen += 1
 
     def event(self, event: Event) -> None:
-        """Show anything but a step: a warning stays above the bar."""
+        """Show any other event; a warning stays above the bar."""
         if event.kind == "warning":
             with self.budget.drawing():
                 self._console.print(Text(f"warning: {event.data['message']}"), soft_wrap=True)
@@ -126,7 +126,7 @@ class Progress:
             self._state = f"the first step on {event.data['device']}"
 
     def close(self) -> None:
-        """End the display, leaving one line; from then on stdout and stderr are free."""
+        """End the display, leaving one summary line; stdout and stderr can be used again."""
         if not self._live.is_started:
             return
         self._live.stop()
@@ -140,7 +140,7 @@ class Progress:
         self._console.print(Text(line, style="dim"), soft_wrap=True)
 
     def _view(self) -> RenderableType:
-        """What is on the screen now; called from the timer thread."""
+        """The current content of the display; called from the timer thread."""
         parts: list[RenderableType] = []
         size = self._console.size
         columns, rows = min(size.width - 1, MOST_COLUMNS), min(size.height - 4, MOST_ROWS)
@@ -158,16 +158,16 @@ class Progress:
     def _bar(self) -> tuple[Table, Text]:
         last, (at, done), (to, now) = self._last, self._recent[0], self._recent[-1]
         left = (self._steps - self._done) * (to - at) / max(now - done, 1)
-        words = f"{self._done}/{self._steps} {_rate(to - at, now - done)} {_clock(left)}"
+        counts = f"{self._done}/{self._steps} {_rate(to - at, now - done)} {_clock(left)}"
         grid = Table.grid(Column(ratio=1), Column(no_wrap=True), padding=(0, 1), expand=True)
-        grid.add_row(ProgressBar(self._steps, self._done), words)
+        grid.add_row(ProgressBar(self._steps, self._done), counts)
         losses = "  ".join(f"{name} {value:.3g}" for name, value in last["losses"].items())
         if self._stopping():
             losses = "stopping after this step"
         return grid, Text(losses or " ", style="dim")
 
     def _show_last(self) -> None:
-        """The finished picture after the filters, sharp: only once, so nothing has to stay put."""
+        """Show the finished image after the filters at full resolution, once at the end."""
         assert self._frame is not None
         array = _bytes(self._frame.image)
         size = self._console.size
@@ -179,42 +179,42 @@ class Progress:
 
 
 class _BudgetLive(Live):
-    """A Live whose timer skips its turn when drawing now would cost too much of the run."""
+    """A Live that skips a refresh when drawing would take too large a share of the run."""
 
     def __init__(self, budget: terminal_preview.Budget, **options: Any) -> None:
         self._budget = budget
         super().__init__(**options)
 
     def refresh(self) -> None:
-        """Draw if the budget allows; never when stopping, for then all is wiped anyway."""
+        """Draw if the budget allows; not when stopping, since the display is cleared anyway."""
         if self.is_started and self._budget.due():
             with self._budget.drawing():
                 super().refresh()
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """What rich would write, shown by the terminal in one go: no half-drawn picture."""
+        """The output of rich as one synchronised update, so that no half-drawn image is shown."""
         drawn = super().process_renderables(renderables)
         return [_Raw("\x1b[?2026h"), *drawn, _Raw("\x1b[?2026l")]
 
 
 class _Picture:
-    """The latest frame as half blocks; made anew only when frame or place changed."""
+    """The latest frame as half blocks; recomputed only when the frame or the size changed."""
 
     def __init__(self) -> None:
         self._shown: tuple[Frame | None, int, int] = None, 0, 0
         self.lines: list[str] = []
 
     def show(self, frame: Frame, columns: int, rows: int) -> None:
-        """Make the lines of a frame for a place of that many cells, from before the filters.
+        """Render a frame, before the filters, to lines of at most `columns` x `rows` cells.
 
-        Those run torch, which has no place in the timer's thread.
+        The filters run torch, which must not run in the timer's thread.
         """
-        last, *place = self._shown
-        if frame is last and place == [columns, rows]:
+        last, *size = self._shown
+        if frame is last and size == [columns, rows]:
             return
         height, width = frame.raw.shape[-2:]
         wide, high = terminal_preview.fit(width, height, columns, rows)
-        # at most 2 x 2 pixels for each one that is shown: the rest need not leave the device
+        # copy at most 2 x 2 pixels per displayed pixel from the device
         every = max(1, min(width // (2 * wide), height // (2 * high)))
         self.lines = terminal_preview.half_blocks(_bytes(frame.raw, every), columns, rows)
         self._shown = frame, columns, rows
@@ -222,7 +222,7 @@ class _Picture:
 
 @dataclass(frozen=True)
 class _Raw:
-    """Text that rich writes as it is, instead of parsing thousands of colours."""
+    """Text that rich writes unchanged, without parsing its thousands of colour codes."""
 
     text: str
     end: str = ""
@@ -234,10 +234,10 @@ class _Raw:
 
 
 def _bytes(image: Tensor, every: int = 1) -> Any:
-    """The first picture of a batch as bytes `[H, W, C]`, or every so many pixels of it.
+    """The first image of a batch as uint8 `[H, W, C]`, keeping every `every`-th pixel.
 
-    In numpy, unlike `images.to_uint8`: here torch would start a second team of threads that gets
-    in the way of the loop's (40 ms instead of 2 on two busy cores).
+    Uses numpy, unlike `images.to_uint8`: in this thread torch would start a second thread pool that
+    competes with the loop's (40 ms instead of 2 on two busy cores).
     """
     pixels = image[0, :, ::every, ::every].detach().float().cpu().numpy()
     return (pixels.clip(0, 1) * 255).round().astype("uint8").transpose(1, 2, 0)

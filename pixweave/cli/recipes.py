@@ -1,4 +1,4 @@
-"""The verbs that look at recipes: validate, explain, ls, cat, cp and schema."""
+"""The commands that inspect recipes: validate, explain, ls, cat, cp and schema."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def validate(
     ctx: click.Context, recipes: tuple[str, ...], sets: tuple[str, ...], as_json: bool
 ) -> None:
-    """Check each RECIPE by itself, and say everything that is wrong with it.
+    """Check recipes and report all errors.
 
-    Exits with 3 if a recipe is wrong and with 4 if one is missing. `-` is standard input.
+    Each RECIPE is checked separately. The exit code is 3 if a recipe has errors and 4 if one is not
+    found. `-` is standard input.
     """
     code = 0
     for name in recipes:
@@ -69,11 +70,11 @@ def _validated(
 
 
 def _problem(issue: Issue) -> dict[str, Any]:
-    at = issue.where
+    mark = issue.where
     return {
-        "file": at.source,
-        "line": at.line,
-        "column": at.column,
+        "file": mark.source,
+        "line": mark.line,
+        "column": mark.column,
         "message": issue.message,
         "hint": issue.hint,
     }
@@ -93,7 +94,10 @@ def _line(found: dict[str, Any]) -> str:
 def explain(
     ctx: click.Context, recipe: str, key: str | None, sets: tuple[str, ...], as_json: bool
 ) -> None:
-    """Show every value of RECIPE and where it comes from; or those at KEY (crops, losses.0)."""
+    """Show every setting of RECIPE and where it comes from.
+
+    With KEY, such as crops or losses.0, only the settings at or below it.
+    """
     from pixweave.recipe import load
 
     loaded = load([recipe], ctx.obj.plugins(), sets)
@@ -133,7 +137,7 @@ def ls(as_json: bool) -> None:
     width = max((len(name) for name in found), default=0)
     for preset, heading in (
         (False, ""),
-        (True, "presets, to build on (quality: draft, presets: ...)"),
+        (True, "presets, used with `quality: draft` or `presets: [...]`"),
     ):
         names = [name for name in found if _is_preset(name) == preset]
         if heading and names:
@@ -163,19 +167,20 @@ def cat(name: str) -> None:
 @click.command()
 @click.argument("name")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace DEST if it is there.")
+@click.option("--force", is_flag=True, help="Replace DEST if it exists.")
 def cp(name: str, dest: Path | None, force: bool) -> None:
-    """Copy the built-in recipe NAME to DEST: a file or a folder, by default this one.
+    """Copy the built-in recipe NAME to DEST.
 
-    The files that it names are copied too, and lie beside it as they do here.
+    DEST is a file or a folder; the default is the current folder. The files that the recipe refers
+    to are copied too, to the same relative paths.
     """
     source = _builtin(name)
     dest = dest or Path()
     target = dest / source.name if dest.is_dir() else dest
     _write(target, source.read_bytes(), force)
     click.echo(target)
-    for beside in _inputs(source):
-        data, copy = (source.parent / beside).read_bytes(), target.parent / beside
+    for name_beside in _inputs(source):
+        data, copy = (source.parent / name_beside).read_bytes(), target.parent / name_beside
         if not copy.is_file() or copy.read_bytes() != data:
             copy.parent.mkdir(parents=True, exist_ok=True)
             _write(copy, data, force)
@@ -183,23 +188,23 @@ def cp(name: str, dest: Path | None, force: bool) -> None:
 
 
 def _inputs(recipe: Path) -> list[Path]:
-    """The files beside a recipe that it names, relative to it."""
+    """The files beside a recipe that it refers to, relative to it."""
     from pixweave.recipe.nodes import parse
 
     found: dict[Path, None] = {}
-    ahead = [parse(recipe.read_text("utf-8"), recipe.name, recipe.parent)]
-    while ahead:
-        value = ahead.pop(0).value
+    pending = [parse(recipe.read_text("utf-8"), recipe.name, recipe.parent)]
+    while pending:
+        value = pending.pop(0).value
         if isinstance(value, (dict, list)):
-            ahead += value.values() if isinstance(value, dict) else value
+            pending += value.values() if isinstance(value, dict) else value
         elif isinstance(value, str) and _is_beside(recipe, Path(value)):
             found[Path(value)] = None
     return list(found)
 
 
 def _is_beside(recipe: Path, name: Path) -> bool:
-    plain = not name.is_absolute() and ".." not in name.parts
-    return plain and (recipe.parent / name).is_file()
+    is_inside = not name.is_absolute() and ".." not in name.parts
+    return is_inside and (recipe.parent / name).is_file()
 
 
 def _builtin(name: str) -> Path:
@@ -209,7 +214,7 @@ def _builtin(name: str) -> Path:
     short = name.removesuffix(".yaml")
     if short in known:
         return known[short]
-    raise MissingError(f"there is no built-in recipe '{name}'; {did_you_mean(short, known)}")
+    raise MissingError(f"built-in recipe '{name}' not found; {did_you_mean(short, known)}")
 
 
 @click.command()
@@ -218,14 +223,14 @@ def _builtin(name: str) -> Path:
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write it there instead of printing it.",
+    help="Write the schema to FILE instead of printing it.",
 )
 @click.pass_context
 def schema(ctx: click.Context, out: Path | None) -> None:
-    """Write one JSON Schema of recipes with everything that is installed, for editors.
+    """Print the JSON Schema of recipes, for editors.
 
-    An editor with a YAML language server checks and completes a recipe that begins with
-    `# yaml-language-server: $schema=FILE`.
+    It covers all installed plugins. An editor with a YAML language server validates and completes a
+    recipe that starts with `# yaml-language-server: $schema=FILE`.
     """
     from pixweave.recipe.json_schema import schema as make
 
@@ -241,9 +246,9 @@ def _write(target: Path, data: bytes, force: bool) -> None:
     from pixweave.media.atomic_write import whole
 
     if target.exists() and not force:
-        raise RunError(f"'{target}' is there already; use --force to replace it")
+        raise RunError(f"'{target}' already exists; use --force to replace it")
     try:
         with whole(target) as part:
             part.write_bytes(data)
     except OSError as error:
-        raise RunError(f"'{target}' cannot be written: {error.strerror}") from None
+        raise RunError(f"cannot write '{target}': {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""The verb `run`: perform a recipe, show how it goes, print where the result is."""
+"""The command `run`: run a recipe, show its progress, print the paths of the results."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pixweave.recipe import Recipe
 
 
-def _able(_: click.Context, __: click.Parameter, wish: str) -> str:
-    """The value of --preview; RunError before anything is made if this terminal cannot."""
-    if wish == "term":
+def _check_preview(_: click.Context, __: click.Parameter, preview: str) -> str:
+    """The value of --preview; RunError at once if this terminal cannot show images."""
+    if preview == "term":
         from pixweave.cli.progress import preview_kind
 
-        preview_kind(wish)
-    return wish
+        preview_kind(preview)
+    return preview
 
 
 @click.command()
@@ -47,9 +47,9 @@ def _able(_: click.Context, __: click.Parameter, wish: str) -> str:
     metavar="TEXT",
     help="Use this prompt instead of the recipe's; may be repeated.",
 )
-@click.option("--seed", metavar="N", help="Short for --set seed=N (a number or `random`).")
-@click.option("-n", "--steps", type=int, metavar="N", help="Short for --set steps=N.")
-@click.option("--quality", metavar="NAME", help="Short for --set quality=NAME.")
+@click.option("--seed", metavar="N", help="Shorthand for --set seed=N (a number or `random`).")
+@click.option("-n", "--steps", type=int, metavar="N", help="Shorthand for --set steps=N.")
+@click.option("--quality", metavar="NAME", help="Shorthand for --set quality=NAME.")
 @click.option(
     "-o",
     "--out",
@@ -60,15 +60,15 @@ def _able(_: click.Context, __: click.Parameter, wish: str) -> str:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on in the folder of --out: candidates that are finished are not drawn again.",
+    help="Continue the run in the --out folder; finished candidates are kept.",
 )
 @click.option(
     "--preview",
     type=click.Choice(["auto", "term", "none"]),
     default="auto",
-    callback=_able,
-    help="Live picture in the terminal, in at most 2 % of the time; auto: where the "
-    "terminal can; term: or fail.",
+    callback=_check_preview,
+    help="Live preview in the terminal, using at most 2 % of the time; auto: if the terminal "
+    "supports it; term: required; none: off.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
@@ -87,10 +87,11 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run a recipe; several are merged, left to right, and `-` is standard input.
+    """Run a recipe and print the paths of the results.
 
-    Prints the paths of the finished files on stdout. Ctrl-C finishes the step, writes the picture
-    and says how far it got; a second Ctrl-C stops at once.
+    Several recipes are merged, left to right; `-` is standard input. Paths go to stdout. Ctrl-C
+    finishes the current step, saves the image and reports how many steps were done; a second Ctrl-C
+    stops immediately.
     """
     from pixweave.recipe import load
 
@@ -110,16 +111,16 @@ def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
     from pixweave.pipeline.run_folder import new_folder
 
     if resume and (out is None or not recipe.stages):
-        lacks = "--out DIR says where" if out is None else "the recipe has stages"
-        raise RunError(f"--resume goes on only if {lacks}")
+        needed = "--out DIR, the folder to continue in" if out is None else "a recipe with stages"
+        raise RunError(f"--resume needs {needed}")
     try:
         if out is None:
             return new_folder(Path("runs"), recipe.title or recipe.name)
         if out.is_dir() and any(out.iterdir()) and not resume:
-            raise RunError(f"the folder '{out}' is not empty; name a new one with --out")
+            raise RunError(f"the folder '{out}' is not empty; choose a new one with --out")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the run folder: {error}; choose one with --out") from None
+        raise RunError(f"cannot create the run folder: {error}; choose one with --out") from None
     return out
 
 
@@ -152,7 +153,7 @@ def _show_progress(recipe: Recipe, folder: Path, signals: Signals, preview: str)
         for event in _events(recipe, folder, signals):
             if event.kind == "step":
                 progress.step(event)
-            elif event.kind in ("saved", "result"):  # the steps are over
+            elif event.kind in ("saved", "result"):  # no steps follow
                 progress.close()
                 _say(event)
             else:
@@ -161,7 +162,7 @@ def _show_progress(recipe: Recipe, folder: Path, signals: Signals, preview: str)
 
 
 def _show_lines(recipe: Recipe, folder: Path, signals: Signals) -> int:
-    """For logs and pipes: a line every ten seconds instead of a bar."""
+    """Print a line every ten seconds instead of a bar, for logs and pipes."""
     last = time.monotonic()
     for event in _events(recipe, folder, signals):
         if event.kind != "step":
@@ -183,7 +184,7 @@ def describe_step(data: Any) -> str:
 
 
 def _say(event: Event) -> None:
-    """What a person wants to know: warnings and an early end on stderr, paths on stdout."""
+    """Print warnings and an early end on stderr, and paths on stdout."""
     data = event.data
     if event.kind == "warning":
         click.echo(f"warning: {data['message']}", err=True)
@@ -191,13 +192,14 @@ def _say(event: Event) -> None:
         click.echo(data["path"])
     elif event.kind == "result" and data["status"] == "interrupted":
         click.echo(
-            f"stopped after {data['steps_done']} of {data['steps']} steps; what there was is saved",
+            f"stopped after {data['steps_done']} of {data['steps']} steps; "
+            "the image so far is saved",
             err=True,
         )
 
 
 class Signals:
-    """Turns the first Ctrl-C or SIGTERM into a wish to stop; the second Ctrl-C stops at once."""
+    """Turns the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -1,4 +1,4 @@
-"""The verb `search`: pictures of an index, found by what they show."""
+"""The command `search`: find images of an index by text or by example images."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     "--queries",
     type=click.File("rb"),
     metavar="FILE",
-    help="Search for each line of FILE (-: stdin) in turn, with all else that is "
-    "given; JSON lines, or TSV, that begin with the line.",
+    help="Run one search per line of FILE (-: stdin), combined with the other options; prints "
+    "JSON lines or TSV, each result with its query.",
 )
-@click.option("--like", multiple=True, metavar="FILE", help="Look for pictures like this one.")
+@click.option("--like", multiple=True, metavar="FILE", help="Find images similar to this one.")
 @click.option(
     "-t",
     "--term",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     multiple=True,
     type=(float, str),
     metavar="WEIGHT TEXT",
-    help="A text that counts so much; below 0 it is subtracted.",
+    help="A text with a weight; a negative weight subtracts it.",
 )
 @click.option(
     "--image",
@@ -47,22 +47,22 @@ if TYPE_CHECKING:
     multiple=True,
     type=(float, str),
     metavar="WEIGHT FILE",
-    help="A picture that counts so much.",
+    help="An example image with a weight.",
 )
-@click.option("--minus", multiple=True, metavar="TEXT", help="Short for --term -0.5 TEXT.")
+@click.option("--minus", multiple=True, metavar="TEXT", help="Shorthand for --term -0.5 TEXT.")
 @click.option(
     "--not",
     "nots",
     multiple=True,
     metavar="TEXT",
-    help="Drop the pictures that clearly show TEXT, not subtract it.",
+    help="Exclude images that clearly show TEXT, instead of subtracting it.",
 )
 @click.option(
     "--not-above",
     type=float,
     default=1.5,
     metavar="Z",
-    help="What is clearly: standard deviations above the mean of the index.",
+    help="Threshold for --not, in standard deviations above the mean of the index.",
 )
 @click.option(
     "--label",
@@ -70,23 +70,27 @@ if TYPE_CHECKING:
     multiple=True,
     type=(str, float),
     metavar="TEXT Z",
-    help="Keep the pictures that show TEXT at least so clearly.",
+    help="Keep only images whose score for TEXT is at least Z standard deviations above the mean.",
 )
 @search_filters.options
-@click.option("-n", "--top", type=click.IntRange(1), default=20, metavar="N", help="How many.")
-@click.option("--skip", type=click.IntRange(0), default=0, metavar="N", help="Leave the first out.")
+@click.option(
+    "-n", "--top", type=click.IntRange(1), default=20, metavar="N", help="Number of results."
+)
+@click.option(
+    "--skip", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N results."
+)
 @click.option(
     "--cut",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Only those at least this far from the mean score to the best.",
+    help="Keep results at least this fraction of the way from the mean to the best score.",
 )
-@click.option("--min-score", "least", type=float, metavar="COS", help="Only from this cosine on.")
+@click.option("--min-score", "least", type=float, metavar="COS", help="Minimum cosine similarity.")
 @click.option(
     "--group",
     type=click.FloatRange(0, 1),
     metavar="COS",
-    help="Show one of each group of near-duplicates (0.95).",
+    help="Show one image per group of near-duplicates, of at least this cosine (try 0.95).",
 )
 @click.option(
     "--sort",
@@ -94,21 +98,21 @@ if TYPE_CHECKING:
     default="score",
     help="Order of the results.",
 )
-@click.option("--reverse", is_flag=True, help="Turn the order round.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option(
     "--searcher",
     default="exact",
     metavar="NAME",
-    help="Which searcher finds them, or a YAML mapping.",
+    help="Searcher to use: a name, or a YAML mapping with its settings.",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(["auto", "paths", "tsv", "jsonl"]),
     default="auto",
-    help="auto: score and path on a terminal, else paths.",
+    help="Output format; auto: score and path on a terminal, else paths.",
 )
-@click.option("-0", "--null", is_flag=True, help="Paths ended by NUL, for `xargs -0`.")
+@click.option("-0", "--null", is_flag=True, help="End each path with NUL, for `xargs -0`.")
 @click.option(
     "--sheet", type=click.Path(path_type=Path), metavar="FILE", help="Also write a contact sheet."
 )
@@ -117,9 +121,9 @@ if TYPE_CHECKING:
     "page",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a page with the pictures.",
+    help="Also write an HTML page with the images.",
 )
-@click.option("--show", is_flag=True, help="Show the pictures in the terminal.")
+@click.option("--show", is_flag=True, help="Show the images in the terminal.")
 @click.pass_context
 def search(
     ctx: click.Context,
@@ -134,12 +138,12 @@ def search(
     sheet: Path | None,
     page: Path | None,
     show: bool,
-    **asked: Any,
+    **terms: Any,
 ) -> None:
-    """Find pictures of the index by texts, by pictures, or by both.
+    """Search the index for images by text, by example images, or both.
 
-    Several TEXTs are added up. Without any term, the filters alone choose. Prints paths, best
-    first; exits with 1 when nothing was found.
+    Several TEXTs are added. Without text or image, only the filters apply. Prints paths, best
+    first; the exit code is 1 if nothing was found.
 
     \b
     pixweave search "a red boat" --since 2024-06-01
@@ -152,16 +156,16 @@ def search(
     if queries is not None:
         if null or sheet or page or show or form == "paths":
             raise click.UsageError(
-                "--queries prints JSON lines or TSV; leave out -0, --sheet, "
+                "--queries prints JSON lines or TSV; remove -0, --sheet, "
                 "--html, --show and --format paths"
             )
         lines = _lines(queries.read())
         with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
-            several = [make_query([*texts, line], **asked) for line in lines]
-            found = _print_all(lines, opened.search_all(several), form)
+            batch = [make_query([*texts, line], **terms) for line in lines]
+            found = _print_all(lines, opened.search_all(batch), form)
         ctx.exit(0 if found else 1)
     kind = _terminal() if show else None
-    query = make_query(texts, **asked)
+    query = make_query(texts, **terms)
     with open_index(folder, perceptor, False, device, searcher, ctx.obj.plugins()) as opened:
         hits = opened.search(query)
     if sheet or page:
@@ -177,28 +181,28 @@ def search(
 
 
 def _lines(data: bytes) -> list[str]:
-    """The lines of a text that are not empty; UsageError if there is none."""
-    found = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
-    kept = [line for line in found if line]
-    if not kept:
-        raise click.UsageError("--queries: there is no line of text")
-    return kept
+    """The non-empty lines of UTF-8 text; UsageError if there are none."""
+    stripped = [line.strip() for line in data.decode("utf-8-sig", "replace").splitlines()]
+    lines = [line for line in stripped if line]
+    if not lines:
+        raise click.UsageError("--queries: the file has no text")
+    return lines
 
 
 def _print_all(lines: Sequence[str], results: Iterable[list[Hit]], form: str) -> int:
-    """Print the hits of each line; gives how many there are."""
+    """Print the hits of each query; returns the number of hits."""
     from pixweave.media import tables
 
     count = 0
     for line, hits in zip(lines, results, strict=True):
-        for place, hit in enumerate(hits, 1):
+        for rank, hit in enumerate(hits, 1):
             count += 1
             if form == "tsv":
                 score = "" if hit.score is None else f"{hit.score:.6f}"
                 start = tables.line({"query": line, "score": score}, "tsv")
                 echo(f"{start}\t{hit.path}\n")
             else:
-                click.echo(json.dumps({"query": line, "place": place, **hit.plain()}))
+                click.echo(json.dumps({"query": line, "place": rank, **hit.plain()}))
     return count
 
 
@@ -207,7 +211,7 @@ def _terminal() -> str:
 
     kind = supports(sys.stdout, os.environ)
     if kind is None:
-        raise RunError("this terminal shows no pictures; use --sheet FILE or --html FILE")
+        raise RunError("this terminal cannot show images; use --sheet FILE or --html FILE")
     return kind
 
 
@@ -222,14 +226,12 @@ def _files(hits: list[Hit], sheet: Path | None, page: Path | None, title: str) -
             continue
         writer: Callable[[Any, Path], None] = write
         if not path.absolute().parent.is_dir():
-            raise MissingError(f"there is no folder '{path.absolute().parent}' for '{path.name}'")
+            raise MissingError(f"folder '{path.absolute().parent}' for '{path.name}' not found")
         writer(hits, path)
         click.echo(f"wrote {path}", err=True)
 
 
 def _print(hits: list[Hit], form: str, null: bool) -> None:
-    from pixweave.search.contact_sheet import row
-
     for hit in hits:
         if null:
             echo(f"{hit.path}\0")
@@ -239,6 +241,8 @@ def _print(hits: list[Hit], form: str, null: bool) -> None:
             score = "" if hit.score is None else f"{hit.score:.6f}"
             echo(f"{score}\t{hit.path}\n")
         elif form == "auto" and sys.stdout.isatty():
+            from pixweave.search.contact_sheet import row
+
             echo(row(hit) + "\n")
         else:
             echo(f"{hit.path}\n")

@@ -1,4 +1,4 @@
-"""The verb `train`: make a model of your own, show how it goes, print where it is."""
+"""The command `train`: train a model, show its progress, print the path of the result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pixweave.train.plan import Plan
 
 LINE_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between progress lines when stderr is not a terminal."""
 
 EVENT_EVERY = 0.1
-"""Least seconds between two steps that --json prints."""
+"""Minimum seconds between two steps that --json prints."""
 
 SHOWN = 5
-"""How many captions --check prints."""
+"""Number of captions that --check prints per source."""
 
 
 @click.command()
@@ -40,13 +40,13 @@ SHOWN = 5
     required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the model here.",
+    help="File to write the model to.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Read settings from a YAML file; also `seed` and `data`.",
+    help="YAML file with settings; may also set `seed` and `data`.",
 )
 @click.option(
     "-s",
@@ -56,28 +56,30 @@ SHOWN = 5
     metavar="NAME=VALUE",
     help="Set a value, e.g. batch=32; may be repeated.",
 )
-@click.option("-n", "--steps", type=int, metavar="N", help="Short for --set steps=N.")
+@click.option("-n", "--steps", type=int, metavar="N", help="Shorthand for --set steps=N.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0),
     metavar="M",
-    help="Write the model after M minutes of steps; the same command goes on.",
+    help="Stop after M minutes of steps and write the model; the same command continues.",
 )
-@click.option("--seed", metavar="N", help="Short for --set seed=N.")
+@click.option("--seed", metavar="N", help="Shorthand for --set seed=N.")
 @click.option(
     "--device",
     default="auto",
     metavar="NAME",
-    help="Where it is computed: auto, cpu, cuda, cuda:N, mps.",
+    help="Device to compute on: auto, cpu, cuda, cuda:N or mps.",
 )
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Keep checkpoint, log and samples here instead of beside FILE.",
+    help="Folder for checkpoint, log and samples; default: next to FILE.",
 )
-@click.option("--fresh", is_flag=True, help="Start over, even if there is a checkpoint.")
-@click.option("--check", is_flag=True, help="Only check settings and data, and say what is there.")
+@click.option("--fresh", is_flag=True, help="Start from scratch, even if there is a checkpoint.")
+@click.option(
+    "--check", is_flag=True, help="Only check the settings and the data, and print a summary."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print events as NDJSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_context
@@ -98,14 +100,14 @@ def train(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Train a model with the trainer NAME on DATA, and write it to FILE.
+    """Train a model on DATA with the trainer NAME.
 
-    DATA is a folder of pictures, whose captions are .txt files beside them, a table in the folder,
-    or their names; a .csv, .tsv or .jsonl table itself; or a folder with pixels.npy and
+    DATA is a folder of images, with captions in .txt files beside them, in a table in the folder,
+    or in the file names; a .csv, .tsv or .jsonl table; or a folder with pixels.npy and
     captions.jsonl. `pixweave show NAME` lists the trainer's settings.
 
-    The same command goes on where an earlier one was stopped: Ctrl-C finishes the step and saves a
-    checkpoint, a second Ctrl-C stops at once.
+    Ctrl-C finishes the current step and saves a checkpoint; a second Ctrl-C stops immediately. The
+    same command resumes from the checkpoint.
     """
     from pixweave.train.plan import make_plan
 
@@ -136,25 +138,25 @@ def _train(plan: Plan, stop: Callable[[], bool], as_json: bool, quiet: bool) -> 
 
 
 class _Json:
-    """Prints every event, but of the steps at most ten a second, and the last."""
+    """Prints every event, but at most ten steps per second, and always the last."""
 
     def __init__(self) -> None:
         self.last = 0.0
 
     def __call__(self, event: Event) -> None:
-        often = event.kind in ("step", "preparing")
+        is_frequent = event.kind in ("step", "preparing")
         done, total = ("step", "steps") if event.kind == "step" else ("done", "total")
-        final = often and event.data[done] == event.data[total]
-        if often and not final and time.monotonic() - self.last < EVENT_EVERY:
+        final = is_frequent and event.data[done] == event.data[total]
+        if is_frequent and not final and time.monotonic() - self.last < EVENT_EVERY:
             return
-        if often:
+        if is_frequent:
             self.last = time.monotonic()
         click.echo(json.dumps(finite(event.plain())))
         sys.stdout.flush()
 
 
 class _Lines:
-    """For logs and pipes: a line now and then instead of a bar."""
+    """Prints a line every LINE_EVERY seconds instead of a bar, for logs and pipes."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()
@@ -163,7 +165,7 @@ class _Lines:
     def __call__(self, event: Event) -> None:
         data = event.data
         if event.kind in ("started", "measured"):
-            click.echo(_told(event), err=True)
+            click.echo(_milestone(event), err=True)
         elif event.kind in ("step", "preparing"):
             if self.first is None and event.kind == "step":
                 self.first = data["step"] - 1
@@ -207,14 +209,14 @@ class _Bar:
     def __call__(self, event: Event) -> None:
         data = event.data
         if event.kind == "preparing":
-            self._show("preparing", "preparing pictures", data["done"], data["total"], {})
+            self._show("preparing", "preparing images", data["done"], data["total"], {})
         elif event.kind == "building":
             self._show("building", f"building {self.plan.trainer}", 0, self.plan.steps, {})
         elif event.kind == "step":
             title = "stopping" if self.stopping() else self.plan.trainer
             self._show("step", title, data["step"], data["steps"], data["metrics"])
         elif event.kind in ("started", "measured"):
-            self.progress.console.print(_told(event), markup=False, soft_wrap=True)
+            self.progress.console.print(_milestone(event), markup=False, soft_wrap=True)
         elif event.kind in ("saved", "result"):
             self.progress.stop()
             _say(event)
@@ -232,7 +234,7 @@ class _Bar:
             self.kind, self.began, self.first = kind, now, done
             self.progress.update(self.task, completed=done)
             self.progress.reset(self.task, completed=done, total=total)
-        speed = _speed(done - self.first, now - self.began, "it" if kind == "step" else "pictures")
+        speed = _speed(done - self.first, now - self.began, "it" if kind == "step" else "images")
         self.progress.update(
             self.task, description=title, completed=done, speed=speed, metrics=_metrics(metrics)
         )
@@ -241,7 +243,7 @@ class _Bar:
 def describe(data: Mapping[str, Any], first: int = 0) -> str:
     """`120/200  8.1 it/s  0:00:10 left  loss 0.62` from the data of a step since step `first`."""
     if "total" in data:
-        return f"preparing pictures: {data['done']}/{data['total']}"
+        return f"preparing images: {data['done']}/{data['total']}"
     done, steps = data["step"], data["steps"]
     rate = (done - first) / data["seconds"] if data["seconds"] else 0.0
     left = int((steps - done) / rate) if rate else 0
@@ -261,14 +263,14 @@ def _metrics(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in values.items())
 
 
-def _told(event: Event) -> str:
-    """A line about the beginning, or about what was measured."""
+def _milestone(event: Event) -> str:
+    """One line for the start of the training, or for an evaluation."""
     data = event.data
     if event.kind == "measured":
-        return f"step {data['step']}: {_metrics(data['measures']) or 'nothing measured'}"
-    counted = f"{_count(data['pictures'] - data['held'], 'picture')}, {data['held']} held out"
-    begins = f"going on from step {data['step']} of" if data["step"] else "training for"
-    return f"{begins} {data['steps']} steps on {data['device']}: {counted}; see {data['work']}"
+        return f"step {data['step']}: {_metrics(data['measures']) or 'no measures'}"
+    counted = f"{_count(data['pictures'] - data['held'], 'image')}, {data['held']} held out"
+    start = f"resuming from step {data['step']} of" if data["step"] else "training for"
+    return f"{start} {data['steps']} steps on {data['device']}: {counted}; see {data['work']}"
 
 
 def _count(number: int, what: str) -> str:
@@ -276,7 +278,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _say(event: Event) -> None:
-    """What a person wants to know: warnings and an early end on stderr, paths on stdout."""
+    """Print warnings and the outcome on stderr, and paths on stdout."""
     data = event.data
     if event.kind == "warning":
         click.echo(f"warning: {data['message']}", err=True)
@@ -293,14 +295,14 @@ def _ended(data: Mapping[str, Any]) -> str:
         measures = _metrics(data["measures"])
         return f"done: {measures}; {where}" if measures else f"done; {where}"
     if data["status"] == "paused":
-        return f"time is up after {steps}; {where}; the same command goes on"
+        return f"time is up after {steps}; {where}; run the same command to continue"
     if not data["steps_done"]:
         return "stopped before the first step"
-    return f"stopped after {steps}, saved in {data['work']}; the same command goes on"
+    return f"stopped after {steps}, saved in {data['work']}; run the same command to continue"
 
 
 def _check(plan: Plan, stop: Callable[[], bool], as_json: bool) -> str:
-    """Read all data but the pixels, and say what there is."""
+    """Read all data except the pixels, and print a summary."""
     from pixweave.train.dataset import Stopped, check_sources, describe_faults
 
     try:
@@ -318,7 +320,7 @@ def _check(plan: Plan, stop: Callable[[], bool], as_json: bool) -> str:
     for path, count, words in parts:
         captions = _count(sum(map(len, words.captions)), "caption")
         kinds = _count(len(set(words.labels)), "label")
-        click.echo(f"{path}: {_count(count, 'picture')}, {captions}, {kinds}")
+        click.echo(f"{path}: {_count(count, 'image')}, {captions}, {kinds}")
         for source, texts in zip(range(SHOWN), words.captions, strict=False):
             click.echo(f"  {source + 1}: {' | '.join(texts)}")
     if faults:

@@ -1,1 +1,1 @@
-"""Images and texts as vectors: the embedder, the cache of text vectors, similarity."""
+"""Embeddings of images and texts: the embedder, the text embedding cache, similarity."""

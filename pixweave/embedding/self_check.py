@@ -1,4 +1,4 @@
-"""Self-check: whether a perceptor agrees with another implementation of the same model."""
+"""Self-check: compares a perceptor with another implementation of the same model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SAME = 0.9999
-"""Least cosine in float32: two right ways come to within 1e-6 of 1, a wrong QuickGELU to .9998."""
+"""Minimum cosine in float32: correct implementations give 1 - 1e-6, a wrong QuickGELU .9998."""
 NEAR = 0.99
-"""Least cosine in a lower precision: bf16 keeps .996, 8 bits .985 or less."""
+"""Minimum cosine in a lower precision: bf16 gives .996, 8 bits .985 or less."""
 
 _PROBES = [
     "a photo of a cat.",
@@ -33,10 +33,10 @@ _PROBES = [
 
 @dataclass(frozen=True)
 class Agreement:
-    """The least cosines between an encoder and its reference over `count` pictures and texts.
+    """The minimum cosines between an encoder and its reference, over `count` images and texts.
 
-    Of vectors from which the mean of all was taken: what all have in common would hide differences.
-    `exact` is that of the pictures in float32, `precision` what the others were encoded in.
+    The mean of all vectors is subtracted first, because what they have in common would hide
+    differences. `exact` is the minimum of the images in float32; `pictures` that in `precision`.
     """
 
     count: int
@@ -47,37 +47,37 @@ class Agreement:
 
     @property
     def ok(self) -> bool:
-        """Whether all agree."""
+        """Whether all minimum cosines are high enough."""
         return self.verdict == "ok"
 
     @property
     def verdict(self) -> str:
-        """`ok`, or what is wrong."""
+        """`ok`, or a description of the first difference."""
         if self.exact < SAME:
             return (
-                f"in float32 pictures agree to {self.exact:.6f}, and {SAME} is expected: "
-                "activation, pixels or weights differ"
+                f"in float32 the minimum cosine of images is {self.exact:.6f}, expected {SAME}: "
+                "activation, preprocessing or weights differ"
             )
         if self.texts < SAME:
-            return f"{SAME} is expected of texts: tokenizer, padding or weights differ"
+            return f"expected {SAME} for texts: tokenizer, padding or weights differ"
         if self.pictures < NEAR:
-            return f"{NEAR} is expected: {self.precision} is too coarse for it, use float32"
+            return f"expected {NEAR}: {self.precision} is too coarse for this model, use float32"
         return "ok"
 
 
 def check_agreement(embedder: Embedder, count: int = 16) -> Agreement:
-    """How well it agrees with its component's `reference()`, on made-up pictures and texts.
+    """How well it agrees with its component's `reference()`, on synthetic images and texts.
 
-    A wrong activation, a tokenizer that pads otherwise, a product in too low a precision give
-    plausible vectors and worse results; nothing else would show it. In a lower precision the
-    pictures are encoded in float32 too: a wrong activation moves vectors by less than bf16
-    does, and is seen there alone. RunError where the component has no reference.
+    A wrong activation, different padding in the tokenizer, or too low a precision give plausible
+    vectors but worse results, and no other check detects it. In a lower precision the images are
+    encoded in float32 too: a wrong activation changes vectors by less than bf16 does, and is only
+    detectable there. RunError if the component has no reference.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         reference = embedder.part.settings.reference()
     if reference is None:
-        raise RunError(f"perceptor '{embedder.part.use}' has no reference to be compared with")
+        raise RunError(f"perceptor '{embedder.part.use}' has no reference to compare with")
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (count, 6, 6, 3)).astype(np.float32)
     side = embedder.perceptor.size
@@ -86,22 +86,20 @@ def check_agreement(embedder: Embedder, count: int = 16) -> Agreement:
     texts = (_PROBES * count)[:count]
     with torch.inference_mode():
         crops = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-        seen = unit_vectors(reference.encode_image(crops), embedder.part.use)
-        said = unit_vectors(reference.encode_text(texts), embedder.part.use)
-    pictures = least = least_cosine(embedder.encode_pictures(pixels), seen)
+        image_vectors = unit_vectors(reference.encode_image(crops), embedder.part.use)
+        text_vectors = unit_vectors(reference.encode_text(texts), embedder.part.use)
+    pictures = exact = least_cosine(embedder.encode_pictures(pixels), image_vectors)
     if embedder.context.dtype != torch.float32:
-        plain = Embedder(
-            replace(embedder.recipe, precision="float32"), embedder.part, embedder.open_context
-        )
-        least = least_cosine(plain.encode_pictures(pixels), seen)
+        recipe = replace(embedder.recipe, precision="float32")
+        float32 = Embedder(lambda: recipe, embedder.part, embedder.open_context)
+        exact = least_cosine(float32.encode_pictures(pixels), image_vectors)
     precision = str(embedder.context.dtype).removeprefix("torch.")
-    return Agreement(
-        count, pictures, least_cosine(embedder.encode_texts(texts), said), least, precision
-    )
+    text_cosine = least_cosine(embedder.encode_texts(texts), text_vectors)
+    return Agreement(count, pictures, text_cosine, exact, precision)
 
 
 def least_cosine(ours: Array, theirs: Array) -> float:
-    """The least cosine between rows, after the mean of theirs is taken from both."""
+    """The minimum cosine between rows, after subtracting the mean of `theirs` from both."""
     mean = theirs.mean(0)
     one, two = ours - mean, theirs - mean
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)

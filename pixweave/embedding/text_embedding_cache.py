@@ -1,20 +1,18 @@
-"""Vectors of texts, encoded once and kept on disk: for labels, templates and queries alike.
+"""Text embedding cache: vectors of labels, templates and queries, encoded once and kept on disk.
 
-One SQLite file, `texts.sqlite` among pixweave's own files, by the identity of the perceptor. It is
-a cache: delete it freely. Where it cannot be read or written, each text is encoded anew.
+One SQLite file, `texts.sqlite` in pixweave's cache folder, keyed by the perceptor's identity. It is
+safe to delete. If it cannot be read or written, texts are encoded again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pixweave.models import home
-from pixweave.recipe.recipe import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +24,11 @@ if TYPE_CHECKING:
 
 NAME = "texts.sqlite"
 MOST = 100_000
-"""How many vectors are kept, the newest: at 512 numbers each some 220 MB."""
+"""How many vectors are kept, the newest; about 220 MB at 512 numbers each."""
 AT_ONCE = 64
-"""Texts that are encoded together."""
+"""Texts encoded together."""
 KEEP_EVERY = 1024
-"""Texts after which finished ones are written."""
+"""Number of texts after which finished vectors are written."""
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS texts(
   id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, text TEXT NOT NULL,
@@ -38,32 +36,36 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS texts(
 
 
 def identity_of(part: Part) -> str:
-    """Equal where vectors may be compared: name, settings and digest of the weights.
+    """A text that is equal for comparable vectors: name, settings and digest of the weights.
 
-    The component's own `identity()`, where it has one; else a digest of its settings. The same
-    weights in another precision have the same identity.
+    The component's `identity()` if it gives one; else a digest of its settings. The same weights
+    in another precision have the same identity.
     """
-    own = part.settings.identity()
-    if own is not None:
-        return f"{part.use}:{own}"
+    identity = part.settings.identity()
+    if identity is not None:
+        return f"{part.use}:{identity}"
+    import hashlib
+
+    from pixweave.recipe.recipe import plain
+
     text = json.dumps(plain(part.settings), sort_keys=True)
     return f"{part.use}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def lasting_identity(part: Part) -> str | None:
-    """The identity under which vectors of texts are kept; None where no `identity()` vouches."""
+    """The key of text vectors in the cache; None if the component has no `identity()`."""
     return None if part.settings.identity() is None else identity_of(part)
 
 
 def text_vectors(perceptor: Perceptor, part: Part, texts: Sequence[str]) -> Array:
-    """Unit vectors float32 `[P, D]` of texts by a built perceptor; known ones from the disk."""
+    """Unit vectors float32 `[P, D]` of texts by a built perceptor, using the cache."""
     import torch
     from torch.nn.functional import normalize
 
     def encode(fresh: list[str]) -> Array:
         with torch.no_grad():
-            made: Array = normalize(perceptor.encode_text(fresh).float(), dim=1).cpu().numpy()
-        return made
+            vectors: Array = normalize(perceptor.encode_text(fresh).float(), dim=1).cpu().numpy()
+        return vectors
 
     return cached_vectors(lasting_identity(part), texts, encode)
 
@@ -71,9 +73,9 @@ def text_vectors(perceptor: Perceptor, part: Part, texts: Sequence[str]) -> Arra
 def cached_vectors(
     identity: str | None, texts: Sequence[str], encode: Callable[[list[str]], Array]
 ) -> Array:
-    """Unit vectors float32 `[P, D]` of the texts; `encode` makes those that are not kept.
+    """Unit vectors float32 `[P, D]` of the texts; `encode` is called for those not in the cache.
 
-    `identity` is equal where vectors may be compared; None: nothing is kept.
+    `identity` is equal for comparable vectors; None: the cache is not used.
     """
     import numpy as np
 
@@ -82,16 +84,16 @@ def cached_vectors(
     for start in range(0, len(fresh), KEEP_EVERY):
         part = fresh[start : start + KEEP_EVERY]
         groups = [part[i : i + AT_ONCE] for i in range(0, len(part), AT_ONCE)]
-        made = np.concatenate([encode(group) for group in groups]).astype(np.float32, copy=False)
-        found = dict(zip(part, made, strict=True))
-        known |= found
+        vectors = np.concatenate([encode(group) for group in groups])
+        encoded = dict(zip(part, vectors.astype(np.float32, copy=False), strict=True))
+        known |= encoded
         if identity is not None:
-            keep(identity, found)
+            keep(identity, encoded)
     return np.stack([known[text] for text in texts])
 
 
 def keep(identity: str, vectors: dict[str, Array]) -> None:
-    """Write vectors down, if that can be done; the oldest go where there are too many."""
+    """Write vectors to the cache if possible; the oldest are deleted if there are too many."""
     rows = [(identity, text, v.astype("float32").tobytes()) for text, v in vectors.items()]
     with contextlib.suppress(sqlite3.Error, OSError), _open(make=True) as db, db:
         db.execute(_SCHEMA)

@@ -1,1 +1,1 @@
-"""How one picture is made: the loop, what it looks at, and what moves it. Start with loop.py."""
+"""Image generation: the optimisation loop, its views, losses and optimizer. Start with loop.py."""

@@ -1,4 +1,4 @@
-"""The canvas: where the generator's picture meets the pictures that the recipe brings along."""
+"""The canvas: combines the generator's image with the recipe's start, mask and overlay."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Canvas:
     """The start, the mask and the overlay of a run; sets the generator to the start.
 
-    `start` is the picture that the recipe starts from as it lies on the canvas, without noise:
-    `[1, 3, H, W]`, or `[1, 4, H, W]` where the generator has alpha; None if there is none.
+    `start` is the image that the recipe starts from, placed on the canvas, without noise:
+    `[1, 3, H, W]`, or `[1, 4, H, W]` if the generator has alpha; None if there is none.
     """
 
     def __init__(self, context: Context, generator: Generator) -> None:
@@ -32,27 +32,27 @@ class Canvas:
         self.region = draw_mask(recipe.mask, size, device) if recipe.mask else None
         self._overlay: Tensor | None = None
         if recipe.start_from is not None:
-            self._begin(recipe.start_from)
+            self._set_start(recipe.start_from)
         if recipe.overlay is not None:
-            self._overlay = self._lay(recipe.overlay)
+            self._overlay = self._place(recipe.overlay)
             if recipe.overlay.mask is not None:
                 self._overlay[:, 3:] *= draw_mask(recipe.overlay.mask, size, device).mask
 
     def picture(self) -> Tensor:
-        """The generator's picture; outside of the recipe's mask, exactly the start."""
+        """The generator's image; outside the recipe's mask, exactly the start."""
         with ErrorContext(self.context.recipe.generator):
             image = self.generator.image()
         return self.masked(image)
 
     def masked(self, image: Tensor) -> Tensor:
-        """A picture of the generator; outside of the recipe's mask, exactly the start."""
+        """`image`, an image of the generator; outside the recipe's mask, exactly the start."""
         if self.region is None or self.start is None:
             return image
         mask = self.region.mask
         return torch.where(mask > 0, mix(self.start, image, mask), self.start)
 
     def blend_overlay(self, moment: Moment) -> None:
-        """Blend the overlay over the picture, if it is due at this moment."""
+        """Blend the overlay over the generator's image, if it is due at this moment."""
         settings = self.context.recipe.overlay
         if settings is None or self._overlay is None or not settings.due(moment):
             return
@@ -66,21 +66,22 @@ class Canvas:
                 blend = lie_over(top, below)
             self.generator.start_from(blend)
 
-    def _begin(self, settings: StartFrom) -> None:
-        laid = self._lay(settings)
+    def _set_start(self, settings: StartFrom) -> None:
+        placed = self._place(settings)
         with ErrorContext(self.context.recipe.generator):
             with torch.no_grad():
-                own = self.generator.image()
-                self.start = flatten(laid, settings.background, keep_alpha=own.shape[1] == 4)
+                current = self.generator.image()
+                keep_alpha = current.shape[1] == 4
+                self.start = flatten(placed, settings.background, keep_alpha=keep_alpha)
                 start = self.start
                 if settings.noise:
                     start = add_noise(start, settings.noise, self.context.rng("start/noise"))
                 if settings.alpha < 1:
-                    start = mix(own, start, torch.full_like(own[:, :1], settings.alpha))
+                    start = mix(current, start, torch.full_like(current[:, :1], settings.alpha))
             self.generator.start_from(start)
 
-    def _lay(self, placed: PlacedImage) -> Tensor:
-        """The file as it lies on the canvas: straight alpha `[1, 4, H, W]`."""
-        assert placed.image is not None
-        picture = from_file(placed.image).to(self.context.device)
-        return lay(picture, self.context.size, placed.fit, placed.resample)
+    def _place(self, settings: PlacedImage) -> Tensor:
+        """The file, placed on the canvas: straight alpha `[1, 4, H, W]`."""
+        assert settings.image is not None
+        image = from_file(settings.image).to(self.context.device)
+        return lay(image, self.context.size, settings.fit, settings.resample)

@@ -1,4 +1,4 @@
-"""Context: where parts are built: the device, the random streams, and the parts that all share."""
+"""Context: builds parts; holds the device, the random streams and the shared instances."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pixweave.recipe import Recipe
 
 SHARED = ("perceptor", "codec", "sampler")
-"""Kinds of parts that keep no state: one instance serves all who ask for equal settings."""
+"""Kinds of parts that keep no state: parts with equal settings share one instance."""
 
 
 @dataclass
 class Prebuilt:
-    """Instances of parts without state, to use again: within a run, and from one run to the next.
+    """Stateless instances for reuse within a run and from one run to the next.
 
     Runs that share it must compute on the same device, in the same precision.
     """
@@ -35,19 +35,19 @@ class Prebuilt:
     found: list[tuple[Part, bool, Any]] = field(default_factory=list)
 
     def get(self, part: Part, text_only: bool) -> Any | None:
-        """The instance of an equal part, if there is one that can do as much."""
+        """The instance of an equal part; None if there is none, or only one that is too limited."""
         for other, limited, instance in self.found:
             if _is_same(part, other) and (text_only or not limited):
                 return instance
         return None
 
     def add(self, part: Part, text_only: bool, instance: Any) -> None:
-        """Keep an instance; `text_only` says that it encodes no pictures."""
+        """Keep an instance; `text_only`: it cannot encode images."""
         self.found.append((part, text_only, instance))
 
 
 def _is_same(one: Part, other: Part) -> bool:
-    """Whether two entries mean the same instance, whatever they are called and weigh."""
+    """Whether two parts need the same instance; their ids and weights may differ."""
     return (one.kind, type(one.settings), one.settings) == (
         other.kind,
         type(other.settings),
@@ -56,9 +56,9 @@ def _is_same(one: Part, other: Part) -> bool:
 
 
 class Context:
-    """A recipe's device and random streams, and its perceptors once `build_perceptors` was called.
+    """A recipe's device and random streams, and its perceptors after `build_perceptors`.
 
-    `text_only`: no picture will be encoded, so that perceptors may leave their image tower out.
+    `text_only`: no image will be encoded, so perceptors may skip building their image tower.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Context:
         self.prebuilt = prebuilt if prebuilt is not None else Prebuilt()
 
     def build_perceptors(self) -> None:
-        """Make the recipe's perceptors, unless they are there."""
+        """Build the recipe's perceptors that are not built yet."""
         for part in self.recipe.perceptors:
             if part.id not in self.perceptors:
                 self.perceptors[part.id] = self.build(part)
@@ -86,40 +86,41 @@ class Context:
     def build(
         self, part: Part, generator: Generator | None = None, canvas: CanvasInfo | None = None
     ) -> Any:
-        """Make the instance of a part; its random weights come from a stream of its own."""
+        """Build the instance of a part; its random weights come from a separate stream."""
         shared = part.kind in SHARED
-        if shared and (made := self.prebuilt.get(part, self.text_only)) is not None:
-            return made
+        if shared and (instance := self.prebuilt.get(part, self.text_only)) is not None:
+            return instance
         cuda = [self.device] if self.device.type == "cuda" else []
         with self.error_context(part), torch.random.fork_rng(cuda):
             torch.manual_seed(seed_of(self.recipe.seed, f"build/{part.kind}/{part.id}"))
             run: BuildContext = PartContext(part, self, generator, canvas)
-            made = part.settings.build(run)
+            instance = part.settings.build(run)
         if shared:
-            self.prebuilt.add(part, self.text_only, made)
-        return made
+            self.prebuilt.add(part, self.text_only, instance)
+        return instance
 
     def encode_texts(self, name: str, texts: Sequence[str]) -> Tensor:
-        """Unit vectors float32 `[P, D]` of texts, by the perceptor with that id."""
+        """Unit vectors float32 `[P, D]` of texts, by the perceptor with the id `name`."""
         part = next(part for part in self.recipe.perceptors if part.id == name)
-        found = text_vectors(self.perceptors[name], part, texts)
-        return torch.from_numpy(found).to(self.device)
+        vectors = text_vectors(self.perceptors[name], part, texts)
+        return torch.from_numpy(vectors).to(self.device)
 
     def rng(self, name: str, step: int | None = None) -> torch.Generator:
-        """A fresh CPU generator for a named purpose: the same name, step and seed, the same draws.
+        """A fresh CPU generator for a named purpose.
 
-        Streams do not touch each other: adding a loss or a preview changes no other draw.
+        The same name, step and seed give the same draws. Streams are independent: adding a loss or
+        a preview changes no other draw.
         """
         return random_stream(self.recipe.seed, name, step)
 
     def error_context(self, part: Part) -> ErrorContext:
-        """A context in which errors name the part, and global state must stay as it was."""
+        """A context in which errors name the part and changes of global state are refused."""
         return ErrorContext(part)
 
 
 @dataclass(frozen=True)
 class PartContext:
-    """The BuildContext of one part: its entry, and what is built before it."""
+    """The BuildContext of one part: the part and what was built before it."""
 
     part: Part
     context: Context = field(repr=False)
@@ -133,7 +134,7 @@ class PartContext:
 
     @property
     def device(self) -> torch.device:
-        """Where the run computes."""
+        """The device on which the run computes."""
         return self.context.device
 
     @property
@@ -143,7 +144,7 @@ class PartContext:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of the generator's picture."""
+        """Width and height of the generator's image in pixels."""
         return self.context.size
 
     @property
@@ -153,12 +154,12 @@ class PartContext:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What exporters write into their files beside the picture."""
+        """Metadata that exporters embed in their files."""
         return self.context.metadata
 
     @property
     def text_only(self) -> bool:
-        """Whether perceptors will see texts alone."""
+        """Whether perceptors will only encode texts."""
         return self.context.text_only
 
     @property
@@ -168,14 +169,14 @@ class PartContext:
 
     @property
     def generator(self) -> Generator:
-        """The generator; RunError while there is none."""
+        """The generator; RunError if it is not built yet."""
         if self.built_generator is None:
             raise RunError(f"{self.part.name} asks for the generator, which is not built yet")
         return self.built_generator
 
     @property
     def canvas(self) -> CanvasInfo:
-        """What the recipe starts from; RunError while there is none."""
+        """What the recipe starts from; RunError if it is not built yet."""
         if self.built_canvas is None:
             raise RunError(f"{self.part.name} asks for the canvas, which is not built yet")
         return self.built_canvas
@@ -194,7 +195,7 @@ class PartContext:
 
 
 class ErrorContext:
-    """Names the part in errors that pass, and refuses changes to torch's and Python's globals."""
+    """Adds the part to errors; RunError if the block changed global state of torch or Python."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -207,9 +208,9 @@ class ErrorContext:
         if error is not None:
             error.add_note(f"in {part}")
             return
-        for what, now in _global_state().items():
-            if now != self.before[what]:
-                raise RunError(f"{part} changed {what}; {_HINTS[what]}")
+        for name, value in _global_state().items():
+            if value != self.before[name]:
+                raise RunError(f"{part} changed {name}; {_HINTS[name]}")
 
 
 def _global_state() -> dict[str, Any]:
@@ -224,7 +225,7 @@ def _global_state() -> dict[str, Any]:
 _HINTS = {
     "torch's global random state": "draw from run.rng(name, step) instead",
     "Python's global random state": "draw from run.rng(name, step) instead",
-    "torch's grad mode": "use `with torch.no_grad():` around what needs it",
+    "torch's grad mode": "use `with torch.no_grad():` around the code that needs it",
     "torch's thread count": "leave it to the user (OMP_NUM_THREADS)",
 }
 
@@ -232,7 +233,7 @@ _HINTS = {
 def open_context(
     recipe: Recipe, prebuilt: Prebuilt | None = None, text_only: bool = False
 ) -> Context:
-    """A context with the perceptors of a recipe, and nothing else built."""
+    """A context with the recipe's perceptors built, and nothing else."""
     context = Context(recipe, prebuilt=prebuilt, text_only=text_only)
     context.build_perceptors()
     return context

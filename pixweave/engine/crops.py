@@ -1,9 +1,9 @@
 """The crops that perceptors see: one composed warp per crop, one batched resample for all.
 
-The cutouts of VQGAN+CLIP (Crowson 2021), sampled from the full-resolution picture instead of a
-thumbnail: zoom, shift, turn, flip and perspective are one homography per crop, and all crops are
-read in a single `grid_sample` out of an atlas of the picture and its half-size copies, so that a
-crop which shrinks the picture does not alias.
+The cutouts of VQGAN+CLIP (Crowson 2021), sampled from the full-resolution image instead of a
+thumbnail: zoom, shift, rotation, flip and perspective are one homography per crop. All crops are
+read in a single `grid_sample` from an atlas of the image and its half-size copies, so that crops
+which shrink the image do not alias.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ REFLECT, BORDER, FILL, TILE = range(4)
 
 @dataclass(frozen=True)
 class CropPlan:
-    """Where the N crops of one step lie.
+    """The positions of the N crops of one step.
 
-    `warps` `[N, 3, 3]` maps crop coordinates to picture coordinates, both -1..1 from edge to edge;
-    `outside` `[N]` says what lies beyond the picture (REFLECT, BORDER, FILL, TILE); `grey` is the
-    value that FILL shows; `zoomed` `[N]` tells the zoomed crops from the wide ones.
+    `warps` `[N, 3, 3]` maps crop coordinates to image coordinates, both -1..1 from edge to edge;
+    `outside` `[N]` is the padding beyond the image (REFLECT, BORDER, FILL, TILE); `grey` is the
+    value used by FILL; `zoomed` `[N]` is true for zoomed crops and false for wide ones.
     """
 
     warps: Tensor
@@ -41,7 +41,7 @@ class CropPlan:
 def plan_crops(
     crops: CropSettings, moment: Moment, aspect: float, rng: torch.Generator
 ) -> CropPlan:
-    """Draw the crops of one step for a picture of `aspect` = width / height."""
+    """Draw the crops of one step for an image of `aspect` = width / height."""
     count = round(crops.count.at(moment))
     zoomed = torch.arange(count) < round(count * crops.zoomed.at(moment))
     uniform = _Uniform(count, rng)
@@ -51,7 +51,7 @@ def plan_crops(
     deep, shallow = crops.perspective
     tilt = _perspective(torch.where(zoomed, deep, shallow).double() * tilted, uniform)
     turn = _turn(uniform.between(-crops.turn, crops.turn), uniform.unit() < crops.flip)
-    # a zoomed crop looks at the picture in perspective, a wide crop is itself put in perspective
+    # zoomed crops: perspective applied to the image; wide crops: applied to the crop itself
     warps = torch.where(zoomed[:, None, None], tilt @ zoom, wide @ tilt) @ turn
     return CropPlan(
         warps.float(),
@@ -62,17 +62,17 @@ def plan_crops(
 
 
 def cut_crops(image: Tensor, plan: CropPlan, side: int, threads: int = 1) -> Tensor:
-    """The crops `[B * N, C, side, side]` of the pictures `[B, C, H, W]`, picture by picture.
+    """The crops `[B * N, C, side, side]` of the images `[B, C, H, W]`, image by image.
 
-    `threads` splits the work of one picture: `grid_sample` runs one thread per batch entry.
+    `threads` splits the work of one image: `grid_sample` runs one thread per batch entry.
     """
     batch, channels, height, width = image.shape
     count = len(plan.warps)
     levels = _levels(plan.warps, width, height, side)
     grid, inside = _grid(plan, levels, side, width, height, image.device)
     atlas = _atlas(image, int(levels.max()), bool((plan.outside == TILE).any()))
-    # all crops of a picture read the same atlas: stacked along the height, its gradient gathers in
-    # place instead of in one copy of the picture per crop
+    # all crops of an image read the same atlas: stacked along the height, its gradient accumulates
+    # in place instead of in one copy of the image per crop
     splits = math.gcd(threads, count)
     grids = grid.view(splits, -1, side, 2)
     source = atlas[:, None].expand(-1, splits, -1, -1, -1).flatten(0, 1)
@@ -100,14 +100,14 @@ class _Uniform:
         return low + (high - low) * self.unit()
 
     def stratified(self, low: float, high: float) -> Tensor:
-        """As `between`, but one draw from each of `count` equal parts: same law, less variance."""
+        """Like `between`, with one draw from each of `count` equal intervals (less variance)."""
         order = torch.randperm(self.count, generator=self.rng)
         return low + (high - low) * (order + self.unit()) / self.count
 
 
 def _zoom(crops: CropSettings, aspect: float, uniform: _Uniform) -> Tensor:
-    """Crops that cover `area` of the picture, lying wholly inside it (RandomResizedCrop)."""
-    area = uniform.stratified(*crops.area) * aspect  # unit: half the height of the picture
+    """Crops that cover `area` of the image and lie fully inside it (RandomResizedCrop)."""
+    area = uniform.stratified(*crops.area) * aspect  # unit: half the height of the image
     ratio = torch.exp(uniform.between(*(math.log(r) for r in crops.ratio)))
     wide, high = (area * ratio).sqrt(), (area / ratio).sqrt()
     fit = torch.minimum(aspect / wide, 1 / high).clamp(max=1)  # shrink, keeping the ratio
@@ -116,7 +116,7 @@ def _zoom(crops: CropSettings, aspect: float, uniform: _Uniform) -> Tensor:
 
 
 def _wide(crops: CropSettings, aspect: float, uniform: _Uniform) -> Tensor:
-    """Crops that show the whole picture; its short side moves within the room that is left."""
+    """Crops that show the whole image; along its short side it shifts within the free space."""
     reach = max(aspect, 1.0) / uniform.between(*crops.wide)
     sx, sy = reach / aspect, reach
     room_x, room_y = (max(2 * crops.shift, 1 - min(1.0, r)) for r in (aspect, 1 / aspect))
@@ -147,7 +147,7 @@ def _perspective(depth: Tensor, uniform: _Uniform) -> Tensor:
 
 
 def homography(source: Tensor, target: Tensor) -> Tensor:
-    """The `[N, 3, 3]` projective maps that take four points `[N, 4, 2]` to four others."""
+    """The `[N, 3, 3]` projective maps from four points `[N, 4, 2]` to four others."""
     x, y = source.unbind(-1)
     zero, one = torch.zeros_like(x), torch.ones_like(x)
     u, v = target.unbind(-1)
@@ -159,7 +159,7 @@ def homography(source: Tensor, target: Tensor) -> Tensor:
 
 
 def _outside(padding: str, zoomed: Tensor, step: int) -> Tensor:
-    if padding == "mixed":  # Pixray's: zoomed crops alternate by step, wide ones lie on grey
+    if padding == "mixed":  # as in Pixray: zoomed crops alternate by step, wide ones are on grey
         return torch.where(zoomed, BORDER if step % 2 else REFLECT, FILL)
     code = {"reflect": REFLECT, "border": BORDER, "grey": FILL, "tile": TILE}[padding]
     return torch.full(zoomed.shape, code)
@@ -169,7 +169,7 @@ def _outside(padding: str, zoomed: Tensor, step: int) -> Tensor:
 
 
 def _levels(warps: Tensor, width: int, height: int, side: int) -> Tensor:
-    """How often to halve the picture for each crop, so that their pixels are about of one size."""
+    """How often to halve the image for each crop, so that their pixels have about equal size."""
     corners = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
     x, y, w = (warps @ corners.T).unbind(1)
     x, y = x / w * width / 2, y / w * height / 2
@@ -179,7 +179,7 @@ def _levels(warps: Tensor, width: int, height: int, side: int) -> Tensor:
 
 
 def _atlas(image: Tensor, deepest: int, tiled: bool) -> Tensor:
-    """The picture and its halvings, one below the other; each wrapped by 1 px if tiled."""
+    """The image and its half-size copies, one below the other; each wrapped by 1 px if tiled."""
     levels = [image]
     for _ in range(deepest):
         height, width = levels[-1].shape[-2:]
@@ -196,7 +196,7 @@ def _atlas(image: Tensor, deepest: int, tiled: bool) -> Tensor:
 def _grid(
     plan: CropPlan, levels: Tensor, side: int, width: int, height: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """Where in the atlas each crop pixel lies `[N, side, side, 2]`; which are in the picture."""
+    """Atlas coordinates of each crop pixel `[N, side, side, 2]`, and which are in the image."""
     tiled = bool((plan.outside == TILE).any())
     rim = 1 if tiled else 0
     widths, heights, tops = [width], [height], [0]
@@ -220,25 +220,27 @@ def _grid(
         filled = (plan.outside == FILL).view(-1, 1, 1).to(device)
         seen = (x.abs() <= 1) & (y.abs() <= 1)
         inside = (seen | ~filled)[:, None].float().squeeze(1)
-    if ((plan.outside == REFLECT) | (plan.outside == TILE)).any():  # asked before it is moved
+    # tested before `outside` is moved to the device
+    if ((plan.outside == REFLECT) | (plan.outside == TILE)).any():
         outside = plan.outside.view(-1, 1, 1).to(device)
         x, y = _fold(x, outside), _fold(y, outside)
     else:
         x, y = x.clamp(-1, 1), y.clamp(-1, 1)
-    rim_free = 0.0 if tiled else 0.5  # half a pixel from the edge nothing of the next level shows
-    px = _place(x, per_crop(widths), rim_free) + rim
-    py = _place(y, per_crop(heights), rim_free) + rim + per_crop(tops)
+    # half a pixel from the edge, interpolation does not reach the next level
+    margin = 0.0 if tiled else 0.5
+    px = _to_pixels(x, per_crop(widths), margin) + rim
+    py = _to_pixels(y, per_crop(heights), margin) + rim + per_crop(tops)
     return torch.stack([px * (2 / whole_w) - 1, py * (2 / whole_h) - 1], -1), inside
 
 
-def _place(t: Tensor, length: Tensor, margin: float) -> Tensor:
-    """-1..1 to pixels of a level, `margin` away from its edges."""
+def _to_pixels(t: Tensor, length: Tensor, margin: float) -> Tensor:
+    """Coordinates -1..1 as pixels of a level, at least `margin` away from its edges."""
     pixels = (t + 1) * (length / 2)
     return torch.minimum(pixels.clamp(min=margin), length - margin)
 
 
 def _fold(t: Tensor, outside: Tensor) -> Tensor:
-    """Bring coordinates beyond -1..1 back into the picture."""
+    """Map coordinates beyond -1..1 back into the image."""
     reflected = 1 - (torch.remainder(t + 1, 4) - 2).abs()
     wrapped = torch.remainder(t + 1, 2) - 1
     folded = torch.where(outside == TILE, wrapped, reflected)

@@ -1,4 +1,4 @@
-"""Where a run computes, and in which precision."""
+"""Device and precision of a run."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ PRECISIONS = {
 """The precisions that a recipe can ask for, besides `auto`."""
 
 CLEARLY = 1.5
-"""How many times faster a lower precision must be on the CPU before `auto` takes it."""
+"""How many times faster a lower precision must be on the CPU for `auto` to choose it."""
 
 
 def choose_device(word: str) -> torch.device:
-    """The device that a recipe asks for: `cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes the fastest.
+    """The device for a recipe's setting: `cpu`, `cuda`, `cuda:1`, `mps` or `auto` (the fastest).
 
-    MissingError when it is not there, RunError when there is no device of that name.
+    MissingError if this machine does not have it, RunError for an unknown name.
     """
     if word == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if _count(kind)))
     kind, _, index = word.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdecimal()):
         hint = did_you_mean(kind, ("auto", "cpu", "cuda", "mps"))
-        raise RunError(f"there is no device '{word}'; {hint}")
+        raise RunError(f"unknown device '{word}'; {hint}")
     count = _count(kind)
     if not count:
-        raise MissingError(f"device '{word}' is not there: {_why(kind)}; use 'auto' or 'cpu'")
+        raise MissingError(f"device '{word}' is not available: {_why(kind)}; use 'auto' or 'cpu'")
     if int(index or 0) >= count:
         most = f"only '{kind}:0'" if count == 1 else f"'{kind}:0' to '{kind}:{count - 1}'"
-        raise MissingError(f"device '{word}' is not there: this machine has {most}")
+        raise MissingError(f"device '{word}' is not available: this machine has {most}")
     return torch.device(word)
 
 
 def choose_precision(word: str, device: torch.device) -> torch.dtype:
-    """The precision in which perceptors compute: `float32`, `bfloat16`, `float16` or `auto`.
+    """The precision of perceptors: `float32`, `bfloat16`, `float16` or `auto`.
 
-    `auto` is bf16 on a CUDA device that has it in hardware, float32 on mps. On the CPU it takes
-    what a short timed product of matrices (once per process, about 30 ms) finds clearly faster:
-    bf16 on CPUs that multiply it natively (AMX, or AVX512-BF16 on Zen 5), float32 elsewhere.
-    The same machine gives the same answer; a run that must be repeated elsewhere names its own.
+    `auto` is bf16 on a CUDA device with hardware support, float32 on mps. On the CPU a short
+    timed matrix product (once per process, about 30 ms) decides: bf16 if it is clearly faster, as
+    on CPUs that multiply it natively (AMX, or AVX512-BF16 on Zen 5), otherwise float32. The same
+    machine gives the same answer; set a precision for runs to be repeated on other machines.
+    RunError for an unknown name.
     """
     if word != "auto":
         if word not in PRECISIONS:
             hint = did_you_mean(word, ("auto", *PRECISIONS))
-            raise RunError(f"there is no precision '{word}'; {hint}")
+            raise RunError(f"unknown precision '{word}'; {hint}")
         return PRECISIONS[word]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -63,16 +64,16 @@ def choose_precision(word: str, device: torch.device) -> torch.dtype:
 
 @cache
 def speedup(dtype: torch.dtype) -> float:
-    """How many times faster this CPU multiplies matrices of `dtype` than of float32."""
+    """How many times faster this CPU multiplies matrices in `dtype` than in float32."""
     return _seconds(torch.float32) / _seconds(dtype)
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """The least time of a product of the size that vision transformers make."""
+    """The shortest time of a matrix product of a size typical for vision transformers."""
     x, w = torch.ones(256, 768, dtype=dtype), torch.ones(768, 768, dtype=dtype)
     times = []
     with torch.no_grad():
-        for _ in range(10):  # the first one also sets the library up
+        for _ in range(10):  # the first one also initialises the library
             start = time.perf_counter()
             torch.nn.functional.linear(x, w)
             times.append(time.perf_counter() - start)

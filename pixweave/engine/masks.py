@@ -1,4 +1,4 @@
-"""Masks of a recipe, drawn at the size of the picture."""
+"""Masks of a recipe, drawn at the size of the image."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 def draw_mask(settings: Mask, size: tuple[int, int], device: torch.device) -> Region:
-    """The region that the settings mean on a picture of that size; RunError if it is empty."""
-    mask = _boxed(settings, size) if settings.box else _read(settings, size)
+    """The region of a mask for an image of `size` (width, height); RunError if it is empty."""
+    mask = _from_box(settings, size) if settings.box else _from_image(settings, size)
     if settings.invert:
         mask = 1 - mask
     if settings.soften:
         mask = soften(mask, settings.soften * min(size))
     if not (mask > 0).any():
         if settings.image and settings.channel != "alpha":
-            remedy = "white is inside; 'invert: true' turns it round"
+            hint = "white is inside; 'invert: true' inverts it"
         else:
-            remedy = "nothing can be inside of it; 'invert: true' turns it round"
-        raise RunError(f"{settings} has nothing inside at {size[0]}x{size[1]} pixels; {remedy}")
+            hint = "it must cover at least one pixel; 'invert: true' inverts it"
+        raise RunError(f"{settings} is empty at {size[0]}x{size[1]} pixels; {hint}")
     return region_of(mask.to(device))
 
 
 def soften(mask: Tensor, width: float) -> Tensor:
-    """The mask with an edge that fades inwards over about `width` pixels; 0 stays 0."""
+    """The mask with its edge faded inwards over about `width` pixels; 0 stays 0."""
     reach = max(1, round(width))
     ramp = reach + 1 - torch.arange(-reach, reach + 1).abs().float()
     ramp = (ramp / ramp.sum()).to(mask.device)
@@ -43,7 +43,7 @@ def soften(mask: Tensor, width: float) -> Tensor:
     return mask * (2 * blurred - 1).clamp(0, 1)
 
 
-def _boxed(settings: Mask, size: tuple[int, int]) -> Tensor:
+def _from_box(settings: Mask, size: tuple[int, int]) -> Tensor:
     assert settings.box is not None
     (width, height), (left, top, right, bottom) = size, settings.box
     mask = torch.zeros(1, 1, height, width)
@@ -55,20 +55,20 @@ def _boxed(settings: Mask, size: tuple[int, int]) -> Tensor:
     return mask
 
 
-def _read(settings: Mask, size: tuple[int, int]) -> Tensor:
+def _from_image(settings: Mask, size: tuple[int, int]) -> Tensor:
     assert settings.image is not None
-    picture = from_file(settings.image)
-    alpha = picture[:, 3:]
+    image = from_file(settings.image)
+    alpha = image[:, 3:]
     by_alpha = settings.channel == "alpha" or (
         settings.channel is None and alpha.numel() > 0 and bool((alpha < 1).any())
     )
     if by_alpha:
-        mask = alpha if alpha.numel() else torch.ones_like(picture[:, :1])
+        mask = alpha if alpha.numel() else torch.ones_like(image[:, :1])
     else:
-        mask = picture[:, :3].mean(1, keepdim=True)
-    laid = lay(
+        mask = image[:, :3].mean(1, keepdim=True)
+    placed = lay(
         torch.cat([mask.expand(-1, 3, -1, -1), torch.ones_like(mask)], 1),
         size,
         settings.fit or "cover",
     )
-    return laid[:, :1] * laid[:, 3:]
+    return placed[:, :1] * placed[:, 3:]

@@ -1,4 +1,4 @@
-"""Memory: what a run needs, and errors that say which settings need less."""
+"""Memory: peak usage, and out-of-memory errors that name the settings to reduce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixweave.errors import OutOfMemoryError, PixweaveError
 
 
 class MemoryGuard:
-    """Turns a full device into an OutOfMemoryError that names the settings that help."""
+    """Turns any out-of-memory error into an OutOfMemoryError that names the settings to reduce."""
 
     def __init__(self, hint: str) -> None:
         self._hint = hint
@@ -33,7 +33,7 @@ class MemoryGuard:
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """Most memory used so far, in MB: of the GPU if there is one, else of the process."""
+    """Peak memory so far in MB: of the GPU if `device` is one, else of the process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
     try:

@@ -1,7 +1,7 @@
-"""What moves the parameters: torch's optimizers, and the learning rate of each step.
+"""Optimizers and the learning rate of each step.
 
-Making any class of torch.optim imports torch._dynamo, about a second of every start. Adam and AdamW
-are therefore driven by torch's functional forms, which give the same bits.
+Creating any class of torch.optim imports torch._dynamo, which adds about a second to every start.
+Adam and AdamW therefore use torch's functional forms, with bit-identical results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pixweave.recipe.sections import OptimizerSettings
 
 EPSILON = 1e-8
-"""Torch's own default."""
+"""The default of torch."""
 
 CLASSES = {
     "nadam": "NAdam",
@@ -34,16 +34,16 @@ CLASSES = {
 
 
 class Optimizer(Protocol):
-    """Moves parameters by the gradients that they hold."""
+    """Updates parameters by their gradients."""
 
     rate: float
     """The learning rate of the last step."""
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
 
     def step(self, rate: float) -> None:
-        """Move by the gradients; parameters without one stay."""
+        """Update the parameters by their gradients; those without one stay unchanged."""
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step counts."""
@@ -68,13 +68,13 @@ class Adam:
         self._update = adamw if decoupled else adam
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Move by the gradients; parameters without one stay."""
+        """Update the parameters by their gradients; those without one stay unchanged."""
         self.rate = rate
         moved = [
             (parameter, parameter.grad, moments)
@@ -123,11 +123,11 @@ class TorchOptimizer:
         self.inner, self.rate = inner, 0.0
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         self.inner.zero_grad(set_to_none=True)
 
     def step(self, rate: float) -> None:
-        """Move by the gradients."""
+        """Update the parameters by their gradients."""
         self.rate = rate
         for group in self.inner.param_groups:
             group["lr"] = rate
@@ -143,26 +143,26 @@ class TorchOptimizer:
 
 
 class NoOptimizer:
-    """For a generator without parameters: it moves itself, or stays as it is."""
+    """For a generator without parameters: it updates itself in `advance`, or does not change."""
 
     rate = 0.0
 
     def zero_grad(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, rate: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """An empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def make_optimizer(settings: OptimizerSettings, parameters: Iterable[Tensor]) -> Optimizer:
-    """The optimizer that a recipe asks for, over the leaves of a generator."""
+    """The optimizer of a recipe, for the parameters of a generator."""
     leaves = list(parameters)
     if not leaves:
         return NoOptimizer()
@@ -180,10 +180,10 @@ def make_optimizer(settings: OptimizerSettings, parameters: Iterable[Tensor]) ->
 def learning_rate(recipe: Recipe, generator: Generator, moment: Moment) -> float:
     """The learning rate of a step.
 
-    The recipe's `optimizer.rate`; else the `natural_rate` of the generator, which fits how it
-    began; else that of its component.
+    The recipe's `optimizer.rate` if set; else the generator's `natural_rate`, which suits the way
+    it was initialised; else that of its component.
     """
     if recipe.optimizer.rate is not None:
         return recipe.optimizer.rate.at(moment)
-    usual = recipe.generator.settings.natural_rate
-    return Value(getattr(generator, "natural_rate", usual)).at(moment)
+    default = recipe.generator.settings.natural_rate
+    return Value(getattr(generator, "natural_rate", default)).at(moment)

@@ -1,4 +1,4 @@
-"""Ranking: a score for a picture, from losses; no generator is built."""
+"""Ranking: scores images by losses; no generator is built."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pixweave.recipe import Recipe
 
 
 class Ranker:
-    """A score for a picture file: minus the sum of the weighted losses; higher is better.
+    """Scores an image file: score = negative sum of the weighted losses; higher is better.
 
-    Every picture is seen in the same crops, those of the recipe's last step, without augmentations.
+    All images use the same crops, those of the recipe's last step, without augmentations.
     """
 
     def __init__(
@@ -30,8 +30,8 @@ class Ranker:
         perceptors: Sequence[Part] = (),
         prebuilt: Prebuilt | None = None,
     ) -> None:
-        own = tuple(perceptors) or recipe.perceptors
-        self.recipe = replace(recipe, losses=tuple(losses), perceptors=own)
+        used = tuple(perceptors) or recipe.perceptors
+        self.recipe = replace(recipe, losses=tuple(losses), perceptors=used)
         self.context = Context(self.recipe, prebuilt=prebuilt)
         self.context.build_perceptors()
         still = StillPicture(torch.zeros(1, 3, *reversed(recipe.size), device=self.context.device))
@@ -42,8 +42,8 @@ class Ranker:
 
     @torch.no_grad()
     def __call__(self, path: Path) -> float:
-        """The score; MissingError if the file is no picture."""
-        picture = images.from_file(path).to(self.context.device)
-        view = StepView(self.context, {}, self.moment, picture)
+        """The score; MissingError if the file is not a readable image."""
+        image = images.from_file(path).to(self.context.device)
+        view = StepView(self.context, {}, self.moment, image)
         losses = [loss.weight(self.moment) * loss(view) for loss in self.losses]
         return -float(torch.stack(losses).sum())

@@ -1,4 +1,4 @@
-"""Random streams: a generator for each named purpose, all derived from the recipe's seed."""
+"""Random streams: one generator per named purpose, all derived from the recipe's seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def seed_of(seed: int, name: str, step: int | None = None) -> int:
-    """A seed of 63 bits for a purpose at a step; other names and steps give unrelated ones."""
+    """A 63-bit seed for a purpose at a step; other names and steps give unrelated seeds."""
     text = f"{seed}/{name}/{step}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 

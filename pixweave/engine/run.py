@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """A built loss under the name and the weight that the recipe gives it."""
+    """A built loss with the id and the weight that it has in the recipe."""
 
     part: Part
     loss: Loss
@@ -43,7 +43,7 @@ class WeightedLoss:
         return self.part.weight.at(moment)
 
     def __call__(self, view: StepView) -> Tensor:
-        """The loss without its weight, a scalar; PluginError if it is none."""
+        """The loss without its weight, a scalar; PluginError if it is not a scalar tensor."""
         with ErrorContext(self.part):
             value = self.loss(view)
         if not isinstance(value, Tensor) or value.ndim:
@@ -54,8 +54,8 @@ class WeightedLoss:
 class Run:
     """The built parts of a recipe: `generator`, `perceptors`, `augmentations`, `losses`, `filters`.
 
-    `canvas` holds what the recipe starts from, `optimizer` moves the generator, `step` is the next
-    one to do.
+    `canvas` holds what the recipe starts from, `optimizer` updates the generator's parameters,
+    `step` is the next step to do.
     """
 
     def __init__(self, context: Context) -> None:
@@ -67,16 +67,16 @@ class Run:
         self.canvas = Canvas(context, self.generator)
         context.build_perceptors()
         self.augmentations: dict[str, Augmentation] = {
-            part.id: _taking(("crops", "rng", "moment"), part, self._build(part))
+            part.id: _check_arguments(("crops", "rng", "moment"), part, self._build(part))
             for part in recipe.augmentations
         }
         self.losses = [WeightedLoss(part, self._build(part)) for part in recipe.losses]
         self.filters: dict[str, Filter] = {
-            part.id: _taking(("image", "moment"), part, self._build(part))
+            part.id: _check_arguments(("image", "moment"), part, self._build(part))
             for part in recipe.filters
         }
         self.optimizer: Optimizer = make_optimizer(recipe.optimizer, self.generator.parameters())
-        # a filter that remembers must see every frame, whoever asks for them
+        # a filter with state must see every frame, even those that nobody shows or exports
         self.filters_every_frame = any("stateless" not in p.settings.can for p in recipe.filters)
 
     @property
@@ -85,7 +85,7 @@ class Run:
         return self.context.perceptors
 
     def rng(self, name: str, step: int | None = None) -> torch.Generator:
-        """A fresh CPU generator for a named purpose: the same name, step and seed, same draws."""
+        """A fresh CPU generator for a named purpose; equal name, step and seed: equal draws."""
         return self.context.rng(name, step)
 
     def exporters(self) -> list[Exporter]:
@@ -93,11 +93,11 @@ class Run:
         return [self._build(part) for part in self.recipe.exports]
 
     def steps(self) -> range:
-        """The steps that are still to do."""
+        """The remaining steps."""
         return range(self.step, self.recipe.steps)
 
     def look(self, step: int) -> StepView:
-        """The picture of this step, for losses to look at."""
+        """The view of this step's image for the losses."""
         moment = self.recipe.moment(step)
         if advance := getattr(self.generator, "advance", None):
             with ErrorContext(self.recipe.generator):
@@ -106,37 +106,37 @@ class Run:
         return self.view(moment, self.canvas.picture())
 
     def view(self, moment: Moment, picture: Tensor) -> StepView:
-        """What losses see of a picture `[B, 3 or 4, H, W]` at a moment."""
+        """The view of an image `[B, 3 or 4, H, W]` at a moment for the losses."""
         return StepView(self.context, self.augmentations, moment, picture)
 
     def advance(self, moment: Moment) -> None:
-        """Move the parameters by the gradients that they hold, at this step's learning rate."""
+        """Update the parameters by their gradients, at this step's learning rate."""
         self.optimizer.step(learning_rate(self.recipe, self.generator, moment))
         self.generator.constrain()
         self.step = moment.frame + 1
 
     def frame(self, view: StepView, losses: Mapping[str, Tensor]) -> Frame:
-        """The frame of a step: its picture, or the one that the generator would rather show."""
-        choose = getattr(self.generator, "shown", None)
-        chosen: Tensor | None = choose() if choose is not None else None
-        raw = view.raw.detach() if chosen is None else self.canvas.masked(chosen)
-        # left on the device: reading a loss here would wait for the device at every step
+        """The frame of a step: the generator's `shown()` image if it gives one, else the step's."""
+        get_shown = getattr(self.generator, "shown", None)
+        shown: Tensor | None = get_shown() if get_shown is not None else None
+        raw = view.raw.detach() if shown is None else self.canvas.masked(shown)
+        # kept on the device: reading a loss here would synchronise with it at every step
         values = {name: loss.detach() for name, loss in losses.items()}
         frame = Frame(view.step, raw, values, partial(self.filtered, moment=view.moment))
         if self.filters_every_frame:
-            frame.image  # noqa: B018 - the filters see it now, in order
+            frame.image  # noqa: B018 - applies the filters now, in order
         return frame
 
     @torch.no_grad()
     def filtered(self, raw: Tensor, moment: Moment) -> Tensor:
-        """The picture `[B, 3 or 4, H, W]` after the recipe's filters, in 0..1."""
+        """The image `[B, 3 or 4, H, W]` after the recipe's filters, in 0..1."""
         for part in self.recipe.filters:
             with ErrorContext(part):
                 raw = self.filters[part.id](raw, moment).clamp(0, 1)
         return raw
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the rest of the run depends on; streams need no state, they know their step."""
+        """All that the rest of the run depends on; random streams derive from the step alone."""
         return {
             "step": self.step,
             "generator": dict(self.generator.state_dict()),
@@ -157,7 +157,7 @@ class Run:
                 part.load_state_dict(state[kind][name])
 
     def _stateful(self) -> dict[str, dict[str, Stateful]]:
-        """The parts besides the generator that remember something, by kind and id."""
+        """The parts with state besides the generator, by kind and id."""
         kinds: dict[str, Mapping[str, object]] = {
             "losses": {loss.name: loss.loss for loss in self.losses},
             "augmentations": self.augmentations,
@@ -172,14 +172,14 @@ class Run:
         return self.context.build(part, self.generator, self.canvas)
 
 
-def _taking(arguments: tuple[str, ...], part: Part, instance: Any) -> Any:
-    """The instance of a part; PluginError if it cannot be called with so many arguments."""
+def _check_arguments(arguments: tuple[str, ...], part: Part, instance: Any) -> Any:
+    """The instance of a part; PluginError if it cannot be called with these arguments."""
     try:
         inspect.signature(instance).bind(*arguments)
     except TypeError:
         raise PluginError(
-            f"{part.name} (plugin {part.plugin}): what its build gives must take "
-            f"({', '.join(arguments)})"
+            f"{part.name} (plugin {part.plugin}): the object that build() returns must accept "
+            f"the arguments ({', '.join(arguments)})"
         ) from None
     return instance
 
@@ -192,8 +192,11 @@ def open_run(
 ) -> Run:
     """Build every part of a recipe, ready for `generate`.
 
-    `folder` is where exporters write, `metadata` what they put into their files beside the picture;
-    `prebuilt` holds models of other runs on the same device, to use again.
+    `folder` is where exporters write, `metadata` what they embed in their files; `prebuilt` holds
+    models of other runs on the same device, for reuse.
+
+        for frame in generate(open_run(recipe)):
+            print(frame.step, frame.losses)
     """
-    place = Path(folder) if folder is not None else None
-    return Run(Context(recipe, place, prebuilt, metadata))
+    run_folder = Path(folder) if folder is not None else None
+    return Run(Context(recipe, run_folder, prebuilt, metadata))

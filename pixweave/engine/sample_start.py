@@ -1,4 +1,4 @@
-"""A first picture for the prompts, drawn by the recipe's sampler, for generators to begin with."""
+"""An initial image for the prompts, drawn by the recipe's sampler, for generators to start from."""
 
 from __future__ import annotations
 
@@ -18,53 +18,55 @@ if TYPE_CHECKING:
 
 
 def sampled_start(run: BuildContext, rng: torch.Generator) -> Tensor | None:
-    """The first picture for a run's prompts, `[1,3,H,W]` at its size; None if there are none.
+    """The initial image for a run's prompts, `[1,3,H,W]` at its size; None if it has no prompts.
 
-    Where the generator makes alpha it is `[1,4,H,W]`, and a plain background is transparent.
+    If the generator has alpha it is `[1,4,H,W]`, and a plain background is transparent. RunError if
+    there is no sampler.
     """
     prompts = prompts_to_sample(run.recipe)
     if not prompts:
         return None
     width, height = run.size
-    picture = sample_picture(run, prompts, rng)
+    image = sample_picture(run, prompts, rng)
     if getattr(run.recipe.generator.settings, "alpha", False):
-        picture = cut_out(picture)
-    return F.interpolate(picture, (height, width), mode="bicubic").clamp(0, 1)
+        image = cut_out(image)
+    return F.interpolate(image, (height, width), mode="bicubic").clamp(0, 1)
 
 
 def sample_picture(
     run: BuildContext, prompts: Sequence[tuple[str, float]], rng: torch.Generator
 ) -> Tensor:
-    """A picture `[1,3,S,S]`, 0..1, that the recipe's sampler draws for texts with their weights."""
+    """An image `[1,3,S,S]`, 0..1, by the recipe's sampler for texts with their weights."""
     if run.recipe.sampler is None:
-        raise RunError(f"{run.part.name} starts from a sample, and no plugin offers a sampler")
+        raise RunError(f"{run.part.name} starts from a sample, but no plugin provides a sampler")
     sampler: Sampler = run.make(run.recipe.sampler)
     return sampler.sample(prompts, rng)
 
 
 def cut_out(picture: Tensor, near: float = 0.2) -> Tensor:
-    """Return `[1,4,H,W]`: what reaches in from the edge in the edge's own colour is transparent.
+    """The image `[1,3,H,W]` as `[1,4,H,W]` with its plain background made transparent.
 
-    All of `[1,3,H,W]` is opaque where most of its edge is further than `near` (the greatest
-    difference of a channel, 0..1) from the colour in the middle of the others: no plain background.
-    The new edge is soft, and has the colours of what lies within, none of the background.
+    The background is what is connected to the image's edge and within `near` (largest difference
+    of a channel, 0..1) of the median colour of the edge. If less than half of the edge is, there is
+    no plain background and all of the image stays opaque. The new edge is soft, and has the colours
+    of the foreground, none of the background.
     """
     edge = torch.ones_like(picture[:, :1])
     edge[:, :, 1:-1, 1:-1] = 0
-    behind = picture[:, :, edge[0, 0] > 0].median(dim=2).values[..., None, None]
-    alike = ((picture - behind).abs().amax(1, keepdim=True) < near).float()
-    if (alike * edge).sum() < edge.sum() / 2:
+    background = picture[:, :, edge[0, 0] > 0].median(dim=2).values[..., None, None]
+    similar = ((picture - background).abs().amax(1, keepdim=True) < near).float()
+    if (similar * edge).sum() < edge.sum() / 2:
         return torch.cat([picture, torch.ones_like(edge)], 1)
-    found, before = alike * edge, torch.zeros_like(edge)
+    found, before = similar * edge, torch.zeros_like(edge)
     while not torch.equal(found, before):
-        found, before = F.max_pool2d(found, 3, stride=1, padding=1) * alike, found
-    there = 1 - found
-    return torch.cat([_spread(picture, there), F.avg_pool2d(there, 3, stride=1, padding=1)], 1)
+        found, before = F.max_pool2d(found, 3, stride=1, padding=1) * similar, found
+    opaque = 1 - found
+    return torch.cat([_spread(picture, opaque), F.avg_pool2d(opaque, 3, stride=1, padding=1)], 1)
 
 
-def _spread(picture: Tensor, there: Tensor, reach: int = 4) -> Tensor:
-    """The picture with the colours of what is there, but for its rim, led on over the edge."""
-    known = -F.max_pool2d(-there, 3, stride=1, padding=1)
+def _spread(picture: Tensor, opaque: Tensor, reach: int = 4) -> Tensor:
+    """The image with the foreground's colours (without its outermost pixel) extended outwards."""
+    known = -F.max_pool2d(-opaque, 3, stride=1, padding=1)
     colours = picture * known
     for _ in range(reach):
         share = F.avg_pool2d(known, 3, stride=1, padding=1)

@@ -1,4 +1,4 @@
-"""StillPicture: a Generator that is one picture and does not move."""
+"""StillPicture: a Generator that always gives the same image."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from torch import Tensor
 
 
 class StillPicture:
-    """A picture `[B, 3 or 4, H, W]` where a generator is expected; it has no parameters."""
+    """An image `[B, 3 or 4, H, W]` where a generator is expected; it has no parameters."""
 
     def __init__(self, picture: Tensor) -> None:
         self._picture = picture
 
     def parameters(self) -> list[Tensor]:
-        """None: nothing moves."""
+        """Empty: there is nothing to optimise."""
         return []
 
     def image(self) -> Tensor:
-        """The picture."""
+        """The image."""
         return self._picture
 
     def constrain(self) -> None:
-        """Nothing: the picture does not change."""
+        """Do nothing: the image does not change."""
 
     def start_from(self, image: Tensor) -> None:
-        """Be another picture."""
+        """Replace the image."""
         self._picture = image
 
     def state_dict(self) -> dict[str, Any]:
-        """The picture."""
+        """The image."""
         return {"picture": self._picture}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Be the picture of a `state_dict`."""
+        """Restore the image of a `state_dict`."""
         self._picture = state["picture"]

@@ -1,4 +1,4 @@
-"""Drawing: the shortest way to a Generator, from some tensors and a function that draws them."""
+"""TensorGenerator: the shortest way to write a Generator, from tensors and a draw function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from pixweave.engine.optimizer import Adam
 class TensorGenerator:
     """A Generator made of named leaf tensors and a function `tensors -> image [B, 3, H, W]`.
 
-    The image is clamped to 0..1. `start_from` fits the tensors to the picture by gradient descent.
+    The image is clamped to 0..1. `start_from` fits the tensors to an image by gradient descent.
+
+        TensorGenerator(lambda t: t["grid"].sigmoid(), grid=torch.zeros(1, 3, 64, 64))
     """
 
     def __init__(self, draw: Callable[[Mapping[str, Tensor]], Tensor], **tensors: Tensor) -> None:
@@ -26,14 +28,14 @@ class TensorGenerator:
         return list(self.tensors.values())
 
     def image(self) -> Tensor:
-        """What the function draws of them, in 0..1."""
+        """The image that the function draws from the tensors, in 0..1."""
         return self.draw(self.tensors).clamp(0, 1)
 
     def constrain(self) -> None:
-        """Nothing: the image is clamped, the tensors are free."""
+        """Do nothing: the image is clamped, the tensors are unconstrained."""
 
     def start_from(self, image: Tensor, steps: int = 200, rate: float = 0.05) -> None:
-        """Fit the tensors to the picture: `steps` of Adam on the squared difference."""
+        """Fit the tensors to `image`: `steps` of Adam on the mean squared difference."""
         optimizer = Adam(self.parameters())
         for _ in range(steps):
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""What a loss sees of one step. The picture is made once, crops and embeddings when asked."""
+"""Views: what a loss sees of one step. Crops and embeddings are computed on request, once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class PictureView:
-    """One picture `image` `[B, 3, H, W]` as perceptors look at it in one step.
+    """One image `[B, 3, H, W]` as perceptors see it in one step.
 
-    Two of the same step and `name` look at the same places through the same augmentations.
+    Views with the same step and `name` use the same crops and the same augmentations.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class PictureView:
         self._embeddings: dict[str, Tensor] = {}
 
     def crops(self, perceptor: str) -> Tensor:
-        """The augmented crops `[B * N, 3, S, S]` that the perceptor of that id looks at.
+        """The augmented crops `[B * N, 3, S, S]` for the perceptor with that id.
 
         Perceptors of the same size share them: they are cut and augmented once per step.
         """
@@ -58,7 +58,7 @@ class PictureView:
         return self._crops[side]
 
     def embedding(self, perceptor: str) -> Tensor:
-        """Unit vectors `[B, N, D]` of the crops; encoded once per step, whoever asks."""
+        """Unit vectors `[B, N, D]` of the crops; encoded once per step and shared by all losses."""
         if perceptor not in self._embeddings:
             encoded = self._encode(perceptor, self.crops(perceptor))
             self._embeddings[perceptor] = encoded.unflatten(0, (len(self.image), -1))
@@ -66,7 +66,7 @@ class PictureView:
 
     @property
     def plan(self) -> CropPlan:
-        """Where the crops of this step lie, the same for every perceptor."""
+        """The positions of this step's crops, the same for every perceptor."""
         if self._plan is None:
             aspect = self.image.shape[3] / self.image.shape[2]
             rng = self.context.rng(f"crops{self.name}", self.step)
@@ -78,7 +78,7 @@ class PictureView:
         batch = self.context.recipe.crops.batch
         if batch is None or batch >= len(crops):
             return encode(crops)
-        # activations of one micro-batch at a time: encoded again on the way back
+        # keep activations of one micro-batch at a time: the backward pass encodes again
         parts = [
             checkpoint(encode, part, use_reentrant=False, preserve_rng_state=False)
             for part in crops.split(batch)
@@ -87,7 +87,7 @@ class PictureView:
 
 
 class StepView(PictureView):
-    """One step, seen by losses; see `pixweave.protocols.View`."""
+    """One step as losses see it; see `pixweave.protocols.View`."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class StepView(PictureView):
     ) -> None:
         self.raw = raw
         self.alpha = raw[:, 3:] if raw.shape[1] == 4 else None
-        # drawn anew each step, so that nothing but alpha can hide the background
+        # a new grey at each step, so that only alpha can hide the background
         rng = context.rng("background", moment.frame)
         self.grey = torch.rand(len(raw), 1, 1, 1, generator=rng).to(raw.device)
         image = raw if self.alpha is None else self._over_grey(raw)
@@ -106,19 +106,19 @@ class StepView(PictureView):
         self._parts: dict[tuple[str, float], PictureView] = {}
 
     def within(self, region: Region, margin: float = 0.0) -> PictureView:
-        """What is inside of a region, as if there were nothing else: crops lie within its box.
+        """A view of a region alone: crops lie within its bounding box.
 
-        What is outside is hidden by the grey of the step; with `margin`, a share of the region's
-        sides, so much of the surroundings is seen, but gets no gradient.
+        The step's grey covers what is outside. With `margin`, a fraction of the region's sides,
+        that much of the surroundings is visible, but gets no gradient.
         """
         region = region.fitted(*self.image.shape[-2:])
         key = (region.name, margin)
         if key not in self._parts:
             left, top, right, bottom = region.grown(margin)
             here = (..., slice(top, bottom), slice(left, right))
-            seen, mask = self.image[here], region.mask[here]
-            hidden = seen.detach() if margin else self.grey
-            part = seen * mask + hidden * (1 - mask)
+            inside, mask = self.image[here], region.mask[here]
+            outside = inside.detach() if margin else self.grey
+            part = inside * mask + outside * (1 - mask)
             name = f"/{region.name}/{margin:g}"
             self._parts[key] = PictureView(
                 self.context, self.augmentations, self.moment, part, name
@@ -126,7 +126,7 @@ class StepView(PictureView):
         return self._parts[key]
 
     def of(self, picture: Tensor) -> StepView:
-        """Another picture of three or four channels in the same crops."""
+        """A view of another image, of three or four channels, with the same crops."""
         return StepView(self.context, self.augmentations, self.moment, picture)
 
     def _over_grey(self, raw: Tensor) -> Tensor:

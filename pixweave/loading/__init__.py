@@ -1,13 +1,13 @@
-"""Many pictures: found in files and folders, and read for a perceptor, each with its fault if any.
+"""Loading images: find the files, decode them for a perceptor, report the unreadable ones.
 
-find.py     files, folders, globs and lists -> the picture files, in order, each of them once
-decode.py   one file -> 8-bit squares as a perceptor wants them
-reader.py   a stream of files -> a stream of pictures: worker threads, bounded look-ahead
+find_images.py   files, folders, globs and lists -> the image files, in order, each once
+decode.py        one file -> 8-bit squares as a perceptor needs them
+prefetch.py      a stream of files -> a stream of images: worker threads, bounded prefetch
 
     for file, got in read_images(find_images(["photos"]), Preprocessing(size=224)):
         got.pixels if isinstance(got, DecodedImage) else got.reason
 
-Importing it imports neither numpy, Pillow nor torch.
+Importing this package imports neither numpy, Pillow nor torch.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ __all__ = [
     "read_list",
 ]
 
-_LATER = {
+_LAZY = {
     **dict.fromkeys(("Preprocessing", "DecodedImage", "decode_image"), "pixweave.loading.decode"),
     "read_images": "pixweave.loading.prefetch",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs numpy and Pillow when it is first asked for."""
-    if name in _LATER:
+    """Import names that need numpy and Pillow on first access."""
+    if name in _LAZY:
         import importlib
 
-        return getattr(importlib.import_module(_LATER[name]), name)
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'pixweave.loading' has no attribute '{name}'")

@@ -1,9 +1,9 @@
-"""Decode one picture file into what a perceptor looks at: 8-bit squares of its own size.
+"""Decode one image file into the input of a perceptor: 8-bit squares of its size.
 
 JPEGs are decoded at a reduced scale (libjpeg's, by Pillow's `draft`), still at least twice as large
-as wanted: of a 12-megapixel photograph that takes a quarter of the time, and changes a pixel by
-0.2 of 255 on average. Size and crop are those of open_clip's own preprocessing, pixel for pixel
-where nothing was reduced.
+as needed: for a 12-megapixel photograph that takes a quarter of the time, and changes a pixel by
+0.2 of 255 on average. Resizing and cropping match open_clip's preprocessing, pixel for pixel if
+nothing was decoded at a reduced scale.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ MOST_BYTES = 1 << 30
 """Larger files are not read."""
 
 LONG = 32
-"""Pictures longer than this times their width are cut to it before they are resized."""
+"""Images with a larger aspect ratio are cropped to it before they are resized."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture is brought to the size of a perceptor.
+    """How an image is brought to the size of a perceptor.
 
-    `fit`: `crop` keeps the middle square, `squash` distorts to a square, `pad` adds `background`
-    around. What is transparent shows `background`. Of an animated file, `frames` of its pictures
-    are taken, evenly spread; one is the first, as viewers show it.
+    `fit`: `crop` keeps the centre square, `squash` distorts to a square, `pad` adds `background`
+    around the image. `background` also replaces transparency. Of an animated file, `frames` evenly
+    spaced frames are used, the first of them always included.
     """
 
     size: int
@@ -54,26 +54,26 @@ class Preprocessing:
 
     @classmethod
     def of_key(cls, key: str) -> Preprocessing:
-        """The look that has this `key`."""
+        """The Preprocessing that has this `key`."""
         fit, size, method, colour, frames = key.split("/")
         red, green, blue = bytes.fromhex(colour)
-        chosen: dict[str, Any] = {"fit": fit, "method": method}
-        return cls(int(size), background=(red, green, blue), frames=int(frames), **chosen)
+        choices: dict[str, Any] = {"fit": fit, "method": method}
+        return cls(int(size), background=(red, green, blue), frames=int(frames), **choices)
 
     @property
     def key(self) -> str:
-        """A short text that is equal when pictures come out equal."""
+        """A short text, equal for settings that give equal pixels."""
         colour = bytes(self.background).hex()
         return f"{self.fit}/{self.size}/{self.method}/{colour}/{self.frames}"
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """What was read of a file.
+    """A decoded image file.
 
-    `digest` is a BLAKE2b of its bytes; `pixels` uint8 `[K, S, S, 3]`, K the frames taken, or None
-    where `skip(digest)` said that they are known; `frames` their numbers; `width` and `height` are
-    those of the whole picture as it is shown; `taken` is the camera's time in seconds, or None.
+    `digest` is a BLAKE2b of its bytes; `pixels` uint8 `[K, S, S, 3]` for K frames, or None if
+    `skip(digest)` returned true; `frames` the frame numbers; `width` and `height` are those of the
+    whole image after EXIF rotation; `taken` is the camera's time in seconds, or None.
     """
 
     path: str
@@ -89,10 +89,10 @@ class DecodedImage:
 def decode_image(
     path: str | os.PathLike[str], look: Preprocessing, skip: Callable[[bytes], bool] | None = None
 ) -> DecodedImage | UnreadableImage:
-    """The picture in a file, or why there is none; never raises for what a file may hold.
+    """The decoded image of a file, or the reason why it is unreadable; never raises for bad files.
 
-    A JPEG that breaks off, a wrong ending, more than MOST_PIXELS: each has its reason. With `skip`,
-    a file whose digest it knows is not decoded. Bring `quiet_pillow()` around many calls.
+    Truncated JPEGs, wrong file types and images of more than MOST_PIXELS each have their reason.
+    A file for whose digest `skip` returns true is not decoded. Wrap many calls in `quiet_pillow()`.
     """
     name = os.fsdecode(path)
     try:
@@ -100,7 +100,7 @@ def decode_image(
         digest = hashlib.blake2b(data, digest_size=16).digest()
         if skip is not None and skip(digest):
             return DecodedImage(name, digest)
-        return _decoded(name, data, digest, look)
+        return _decode(name, data, digest, look)
     except _RefusedError as refused:
         return UnreadableImage(name, str(refused))
     except MemoryError:
@@ -108,16 +108,16 @@ def decode_image(
     except OSError as error:
         if error.errno is not None and error.strerror:
             return UnreadableImage(name, f"the file cannot be read: {error.strerror.lower()}")
-        return UnreadableImage(name, _said(error))
-    except Exception as error:  # decoders raise whatever they like on broken files
-        return UnreadableImage(name, _said(error))
+        return UnreadableImage(name, _message(error))
+    except Exception as error:  # decoders raise all kinds of errors on corrupt files
+        return UnreadableImage(name, _message(error))
 
 
 @contextlib.contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings about damage that hurts nobody; not for worker threads to enter.
+    """Silences Pillow's warnings about harmless damage; do not enter it in worker threads.
 
-    The warning filters belong to the whole process: enter it once, around the threads.
+    Warning filters apply to the whole process: enter it once, around the threads.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -125,21 +125,21 @@ def quiet_pillow() -> Iterator[None]:
 
 
 class _RefusedError(Exception):
-    """A picture that is not read, with the reason."""
+    """The image is refused, with the reason."""
 
 
 def _bytes(path: str) -> bytes:
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > MOST_BYTES:
-            raise _RefusedError(f"{size / 2**30:.1f} GiB are too many to read")
+            raise _RefusedError(f"the file is too large to read ({size / 2**30:.1f} GiB)")
         data = file.read(MOST_BYTES + 1)
     if not data:
         raise _RefusedError("the file is empty")
     return data
 
 
-def _decoded(path: str, data: bytes, digest: bytes, look: Preprocessing) -> DecodedImage:
+def _decode(path: str, data: bytes, digest: bytes, preprocessing: Preprocessing) -> DecodedImage:
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
@@ -147,28 +147,28 @@ def _decoded(path: str, data: bytes, digest: bytes, look: Preprocessing) -> Deco
     try:
         opened = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
-        raise _RefusedError("this is no picture that can be read") from None
+        raise _RefusedError("this is not an image in a supported format") from None
     except Image.DecompressionBombError:
         raise _RefusedError("it has more pixels than are safe to read") from None
     with opened:
         turn = orientation(opened)
         width, height = opened.size
-        if look.draft:
-            opened.draft("RGB", (2 * look.size, 2 * look.size))
+        if preprocessing.draft:
+            opened.draft("RGB", (2 * preprocessing.size, 2 * preprocessing.size))
         if opened.width * opened.height > MOST_PIXELS:
-            raise _RefusedError(f"{width}x{height} pixels are too many to read")
-        numbers = _frames(opened, look.frames)
-        shown = []
+            raise _RefusedError(f"it has too many pixels to read ({width}x{height})")
+        numbers = _frames(opened, preprocessing.frames)
+        squares = []
         for number in numbers:
             if number:
                 opened.seek(number)
-            shown.append(_square(upright(_rgb(opened, look), turn), look))
+            squares.append(_square(upright(_rgb(opened, preprocessing), turn), preprocessing))
         if turn in SIDEWAYS:
             width, height = height, width
         return DecodedImage(
             path,
             digest,
-            np.stack(shown),
+            np.stack(squares),
             numbers,
             width,
             height,
@@ -178,7 +178,7 @@ def _decoded(path: str, data: bytes, digest: bytes, look: Preprocessing) -> Deco
 
 
 def _check_codec(path: str, data: bytes) -> None:
-    """Raise _RefusedError, with the remedy, for a HEIC file where the library is not installed."""
+    """Raise _RefusedError, with a hint, for HEIC and AVIF files if no decoder is installed."""
     brand = data[4:12]
     if brand[:4] != b"ftyp":
         return
@@ -194,7 +194,7 @@ def _check_codec(path: str, data: bytes) -> None:
 
 @functools.cache
 def _heif() -> bool:
-    """Whether a HEIC library is there; it is then known to Pillow."""
+    """Whether a HEIC library is installed; if so, register it with Pillow."""
     for name in ("pillow_heif", "pi_heif"):
         with contextlib.suppress(ImportError):
             __import__(name).register_heif_opener()
@@ -203,36 +203,39 @@ def _heif() -> bool:
 
 
 def _frames(opened: Image.Image, wanted: int) -> tuple[int, ...]:
-    """Which frames to look at, evenly spread over the file, the first among them."""
+    """The numbers of the frames to use, evenly spaced over the file, including the first."""
     count = getattr(opened, "n_frames", 1) if wanted > 1 else 1
-    if opened.format in ("MPO", "TIFF", "ICO", "ICNS", "PSD"):  # parts of one thing, not a film
+    if opened.format in ("MPO", "TIFF", "ICO", "ICNS", "PSD"):  # pages or layers, not an animation
         count = 1
     taken = min(wanted, count)
     return tuple(number * count // taken for number in range(taken))
 
 
-def _rgb(opened: Image.Image, look: Preprocessing) -> Image.Image:
-    """The picture in 8-bit RGB over the background, whatever its mode."""
+def _rgb(opened: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    """The image in 8-bit RGB, composited over the background, from any mode."""
     from PIL import Image
 
-    picture: Image.Image = opened
-    if picture.mode.startswith(("I", "F")):
-        return _deep(picture).convert("RGB")
-    if picture.has_transparency_data:
-        clear = picture.convert("RGBA")
-        ground = Image.new("RGBA", clear.size, (*look.background, 255))
-        return Image.alpha_composite(ground, clear).convert("RGB")
-    return picture.convert("RGB")
+    image: Image.Image = opened
+    if image.mode.startswith(("I", "F")):
+        return _high_bit_depth(image).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        background = Image.new("RGBA", rgba.size, (*preprocessing.background, 255))
+        return Image.alpha_composite(background, rgba).convert("RGB")
+    return image.convert("RGB")
 
 
-def _deep(picture: Image.Image) -> Image.Image:
-    """More than 8 bits a channel as grey: integers of 16 bits, floats of 0..1 or what they span."""
+def _high_bit_depth(image: Image.Image) -> Image.Image:
+    """An image of more than 8 bits per channel as 8-bit grey.
+
+    Integers are scaled from 16 bits, floats from 0..1 or, if they exceed it, from their range.
+    """
     import numpy as np
     from PIL import Image
 
-    array = np.asarray(picture).astype(np.float64)
-    if picture.mode.startswith("I"):
-        array = array / 257 if array.max(initial=0) > 255 or ";16" in picture.mode else array
+    array = np.asarray(image).astype(np.float64)
+    if image.mode.startswith("I"):
+        array = array / 257 if array.max(initial=0) > 255 or ";16" in image.mode else array
     else:
         array = np.nan_to_num(array)
         low, high = array.min(initial=0), array.max(initial=1)
@@ -240,44 +243,46 @@ def _deep(picture: Image.Image) -> Image.Image:
     return Image.fromarray(array.round().clip(0, 255).astype(np.uint8))
 
 
-def _square(picture: Image.Image, look: Preprocessing) -> Array:
-    """uint8 `[S, S, 3]`, as torchvision's Resize and CenterCrop make it of a Pillow picture."""
+def _square(image: Image.Image, preprocessing: Preprocessing) -> Array:
+    """uint8 `[S, S, 3]`, equal to torchvision's Resize and CenterCrop of a Pillow image."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    side = look.size
-    method = Image.Resampling.BICUBIC if look.method == "bicubic" else Image.Resampling.BILINEAR
-    if look.fit == "squash":
-        picture = picture.resize((side, side), method)
-    elif look.fit == "pad":
-        picture = ImageOps.pad(picture, (side, side), method, look.background)
+    side = preprocessing.size
+    method = (
+        Image.Resampling.BICUBIC if preprocessing.method == "bicubic" else Image.Resampling.BILINEAR
+    )
+    if preprocessing.fit == "squash":
+        image = image.resize((side, side), method)
+    elif preprocessing.fit == "pad":
+        image = ImageOps.pad(image, (side, side), method, preprocessing.background)
     else:
-        picture = _cut_long(picture)
-        width, height = picture.size
+        image = _crop_long(image)
+        width, height = image.size
         short = min(width, height)
         wide, high = (side * width // short, side * height // short)
         if (width, height) != (wide, high):
-            picture = picture.resize((wide, high), method)
+            image = image.resize((wide, high), method)
         left, top = round((wide - side) / 2), round((high - side) / 2)
-        picture = picture.crop((left, top, left + side, top + side))
-    return np.asarray(picture)
+        image = image.crop((left, top, left + side, top + side))
+    return np.asarray(image)
 
 
-def _cut_long(picture: Image.Image) -> Image.Image:
-    """The middle of a picture that is so long that resizing all of it would take much memory."""
-    width, height = picture.size
+def _crop_long(image: Image.Image) -> Image.Image:
+    """The centre of a very long image: resizing all of it would take too much memory."""
+    width, height = image.size
     most = LONG * min(width, height)
     if width > most:
         left = (width - most) // 2
-        return picture.crop((left, 0, left + most, height))
+        return image.crop((left, 0, left + most, height))
     if height > most:
         top = (height - most) // 2
-        return picture.crop((0, top, width, top + most))
-    return picture
+        return image.crop((0, top, width, top + most))
+    return image
 
 
-def _said(error: Exception) -> str:
-    """What a decoder says, in one line."""
+def _message(error: Exception) -> str:
+    """A decoder's error message in one line."""
     if isinstance(error, struct.error | SyntaxError | EOFError | IndexError | KeyError):
         return "the file is damaged"
     text = " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""Find picture files: in files, folders, globs and lists, in order, each of them once."""
+"""Find image files in files, folders, globs and lists, in order, each once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SUFFIXES = frozenset(
         *("sgi", "tga", "tif", "tiff", "webp", "xbm", "xpm"),
     )
 )
-"""Endings of the files that are taken up from a folder; a file that is named needs none of them."""
+"""Suffixes of the image files in a folder; a file that is named may have any suffix."""
 
 JUNK = frozenset({"@eaDir", "__MACOSX", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
-"""Folders that systems make and that hold no pictures of anybody's."""
+"""Folders made by operating systems, without images of the user."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file that may be a picture: its path, bytes and time of change in nanoseconds."""
+    """A file that may be an image: its path, size in bytes and modification time in nanoseconds."""
 
     path: str
     size: int
@@ -33,7 +33,7 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class UnreadableImage:
-    """A path that gives no picture, and why."""
+    """A path that gives no image, and the reason."""
 
     path: str
     reason: str
@@ -41,10 +41,10 @@ class UnreadableImage:
 
 @dataclass
 class ScanReport:
-    """What was looked through: `roots`, absolute; `others` files had no picture's ending.
+    """What was scanned: absolute `roots` and `files`; `others` files had no image suffix.
 
     Fill it with `find_images(..., report=ScanReport())`. `unread` are folders that could not be
-    read: what lies in them is unknown, so nothing may be taken for deleted there.
+    read: their content is unknown, so no file in them may be considered deleted.
     """
 
     roots: list[str] = field(default_factory=list)
@@ -59,11 +59,11 @@ def find_images(
     exclude: Iterable[str] = (),
     report: ScanReport | None = None,
 ) -> Iterator[ImageFile | UnreadableImage]:
-    """Every picture file of the inputs as an absolute path, and what cannot be one with its reason.
+    """Every image file of the inputs with its absolute path, and unusable paths with the reason.
 
-    An input is a file (of any ending), a folder (searched to its depths, links followed, no folder
-    entered twice) or a glob (`**` included). Names that begin with a dot, and folders of JUNK, are
-    passed over unless `hidden`. `exclude` are glob patterns of names or of paths. Paths that are no
+    An input is a file (with any suffix), a folder (searched recursively, links followed, no folder
+    entered twice) or a glob (including `**`). Names that begin with a dot and JUNK folders are
+    skipped unless `hidden`. `exclude` are glob patterns of names or paths. Paths that are not valid
     UTF-8 keep their bytes as surrogates (os.fsdecode).
     """
     search = _Search(hidden, tuple(exclude), report if report is not None else ScanReport())
@@ -72,7 +72,7 @@ def find_images(
 
 
 def read_list(data: bytes) -> list[str]:
-    """The paths of a list as `find -print0` or `ls` write it: ended by NUL if one is there."""
+    """The paths of a list as `find -print0` or `ls` print it: separated by NUL if it has any."""
     separator = b"\0" if b"\0" in data else b"\n"
     lines = [
         line.removesuffix(b"\r") if separator == b"\n" else line for line in data.split(separator)
@@ -83,8 +83,8 @@ def read_list(data: bytes) -> list[str]:
 class _Search:
     def __init__(self, hidden: bool, exclude: tuple[str, ...], report: ScanReport) -> None:
         self.hidden, self.exclude, self.report = hidden, exclude, report
-        self.been: set[tuple[int, int]] = set()
-        self.given: set[str] = set()
+        self.visited: set[tuple[int, int]] = set()
+        self.returned: set[str] = set()
 
     def input(self, item: str) -> Iterator[ImageFile | UnreadableImage]:
         path = os.path.abspath(os.path.expanduser(item))
@@ -100,32 +100,33 @@ class _Search:
                 yield UnreadableImage(path, "nothing matches this pattern")
             for hit in hits:
                 if os.path.isdir(hit):
-                    continue  # what is wanted of a folder, the pattern says itself
+                    continue  # the pattern itself selects files within folders
                 if self.wanted(os.path.basename(hit), hit):
                     yield from self.file(hit)
 
     def folder(self, path: str) -> Iterator[ImageFile | UnreadableImage]:
         try:
             status = os.stat(path)
-            if (status.st_dev, status.st_ino) in self.been:  # a link led back
+            if (status.st_dev, status.st_ino) in self.visited:  # a link leads back
                 return
-            self.been.add((status.st_dev, status.st_ino))
+            self.visited.add((status.st_dev, status.st_ino))
             with os.scandir(path) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             self.report.unread.append(path)
             yield UnreadableImage(path, f"the folder cannot be read: {_reason(error)}")
             return
-        inside = []
+        subfolders = []
         for entry in entries:
             if self.excluded(entry.name, entry.path):
                 continue
             if _is_folder(entry):
-                inside.append(entry)
+                subfolders.append(entry)
             elif self.wanted(entry.name, entry.path):
                 yield from self.file(entry.path)
-        for entry in sorted(inside, key=lambda entry: entry.is_symlink()):  # the folder itself
-            yield from self.folder(entry.path)  # before a link to it
+        # folders before links, so that a folder is found under its real path
+        for entry in sorted(subfolders, key=lambda entry: entry.is_symlink()):
+            yield from self.folder(entry.path)
 
     def wanted(self, name: str, path: str) -> bool:
         if self.excluded(name, path):
@@ -140,19 +141,21 @@ class _Search:
 
         if not self.hidden and (name.startswith(".") or name in JUNK):
             return True
-        return any(fnmatchcase(name, one) or fnmatchcase(path, one) for one in self.exclude)
+        return any(
+            fnmatchcase(name, pattern) or fnmatchcase(path, pattern) for pattern in self.exclude
+        )
 
     def file(self, path: str) -> Iterator[ImageFile | UnreadableImage]:
-        if path in self.given:
+        if path in self.returned:
             return
-        self.given.add(path)
+        self.returned.add(path)
         try:
             status = os.stat(path)
         except OSError as error:
-            yield UnreadableImage(path, _absent(path, error))
+            yield UnreadableImage(path, _stat_error(path, error))
             return
         if not stat.S_ISREG(status.st_mode):
-            yield UnreadableImage(path, "this is no ordinary file")
+            yield UnreadableImage(path, "this is not a regular file")
         elif status.st_size == 0:
             yield UnreadableImage(path, "the file is empty")
         else:
@@ -162,13 +165,13 @@ class _Search:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a circle
+    except OSError:  # a circular link
         return False
 
 
-def _absent(path: str, error: OSError) -> str:
+def _stat_error(path: str, error: OSError) -> str:
     if os.path.islink(path):
-        return "the link leads nowhere"
+        return "the link is broken"
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     return f"the file cannot be read: {_reason(error)}"

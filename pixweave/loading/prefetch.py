@@ -1,4 +1,4 @@
-"""Read many pictures ahead of who uses them: worker threads, a bounded number, order kept."""
+"""Prefetch: decode images ahead of their use in worker threads; bounded, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixweave.loading.find_images import ImageFile, UnreadableImage
 from pixweave.workers.tasks import available_cores
 
 AHEAD = 64
-"""How many pictures may be read but not yet used; at 224 pixels they take 10 MB."""
+"""How many images may be decoded but not yet used; at 224 pixels they take 10 MB."""
 
 
 def read_images(
@@ -22,10 +22,10 @@ def read_images(
     workers: int = 0,
     ahead: int = AHEAD,
 ) -> Generator[tuple[ImageFile | UnreadableImage, DecodedImage | UnreadableImage], None, None]:
-    """Each file with what was read of it, in the order given; what is unreadable comes through.
+    """Each file with its decoded image, in the order given; unreadable ones are passed through.
 
-    Decoding lets go of Python's lock, so threads share the work; 0 workers: one for each core that
-    this process may use. `files` is drawn from only `ahead` items in advance, and `skip(digest)` is
+    Decoding releases Python's GIL, so threads run in parallel; 0 `workers`: one for each core that
+    this process may use. `files` is read at most `ahead` items in advance, and `skip(digest)` is
     called in the threads. Close the generator to stop early.
     """
     waiting: deque[

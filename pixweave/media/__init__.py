@@ -1,1 +1,1 @@
-"""Files in and out: images, palettes, SVG, metadata, tables, pictures in a terminal."""
+"""Reading and writing files: images, palettes, SVG, metadata, tables, terminal previews."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside, then renamed."""
+"""Atomic writes: a file is written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the name `path` only if nothing goes wrong."""
+    """A temporary path beside `path` to write to; renamed to `path` if no exception is raised."""
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
@@ -24,6 +24,6 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all."""
+    """Write a text file atomically, as UTF-8."""
     with whole(path) as part:
         part.write_text(text, "utf-8")

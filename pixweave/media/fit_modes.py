@@ -1,4 +1,4 @@
-"""How a picture is laid onto another size: the words of recipes. Imports no torch."""
+"""The settings `fit` and `resample`: how an image is fitted to another size. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ Fit = Literal["cover", "contain", "stretch", "tile", "center"]
 Resample = Literal["smooth", "crisp"]
 
 FITS = (
-    "cover: fill the picture, cut what juts out; contain: all of it, bars beside; stretch: both "
-    "sides as they must be; tile: its own size, repeated; center: its own size, in the middle"
+    "cover: fill the image and crop the rest; contain: show all of it, with bars; stretch: change "
+    "the aspect ratio to fit; tile: original size, repeated; center: original size, centred"
 )

@@ -1,4 +1,4 @@
-"""Palettes: named sets, lists of colours, .gpl and .hex files, or the colours of a picture."""
+"""Palettes: named sets, lists of colours, .gpl and .hex files, or the colours of an image."""
 
 from __future__ import annotations
 
@@ -36,31 +36,37 @@ SETS: dict[str, tuple[Rgb, ...]] = {
     name: tuple((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in text.split())
     for name, text in _HEX.items()
 }
-"""The named palettes, 8 bits a channel."""
+"""The named palettes, 8 bits per channel."""
 
 _FILES = (".gpl", ".hex", ".png", ".gif", ".jpg", ".jpeg", ".webp", ".bmp")
 MOST = 256
 
 
 def colour(text: str) -> Rgb:
-    """A colour from `#rgb`, `#rrggbb`, `rrggbb` or a CSS name, 0..255 a channel."""
+    """The colour (r, g, b), 0..255, of `#rgb`, `#rrggbb`, `rrggbb` or a CSS name.
+
+    Raises ValueError if the text is not a colour.
+    """
     if re.fullmatch(r"[0-9a-fA-F]{6}", text):
         text = f"#{text}"
     from PIL import ImageColor
 
     try:
-        found = ImageColor.getrgb(text)
+        channels = ImageColor.getrgb(text)
     except ValueError:
         name = nearest_name(text.lower(), ImageColor.colormap)
         near = f"; did you mean '{name}'?" if name else ""
         raise ValueError(
-            f"'{text}' is no colour; write '#rrggbb', '#rgb' or a CSS name{near}"
+            f"'{text}' is not a valid colour; write '#rrggbb', '#rgb' or a CSS name{near}"
         ) from None
-    return found[0], found[1], found[2]
+    return channels[0], channels[1], channels[2]
 
 
 def read_palette(written: Any) -> tuple[Rgb, ...]:
-    """The colours that a recipe means: a named set, a file or a list; ValueError if none."""
+    """The colours of a named set, a file or a list, as written in a recipe.
+
+    Raises ValueError if it is not a palette of 2 to 256 colours.
+    """
     if isinstance(written, str):
         path = _path(written)
         if path is not None:
@@ -85,7 +91,8 @@ def _one(written: Any) -> Rgb:
         if all(isinstance(c, int) and 0 <= c <= 255 for c in (r, g, b)):
             return r, g, b
     raise ValueError(
-        f"{written!r} is no colour; write '#rrggbb' in quotes, a CSS name or [r, g, b] in 0..255"
+        f"{written!r} is not a valid colour; "
+        "write '#rrggbb' in quotes, a CSS name or [r, g, b] in 0..255"
     )
 
 
@@ -94,7 +101,7 @@ def _path(written: str) -> Path | None:
         return None
     path = Path(getattr(written, "folder", ".")) / Path(written).expanduser()
     if not path.is_file():
-        raise ValueError(f"there is no palette file '{written}'")
+        raise ValueError(f"palette file '{written}' not found")
     return path
 
 
@@ -102,33 +109,33 @@ def _from_file(path: Path) -> tuple[Rgb, ...]:
     if path.suffix.lower() == ".gpl":
         rows = path.read_text("utf-8", "replace").splitlines()
         if not rows or not rows[0].startswith("GIMP Palette"):
-            raise ValueError(f"'{path.name}' does not begin with 'GIMP Palette'")
-        found = [re.match(r"\s*(\d+)\s+(\d+)\s+(\d+)", row) for row in rows[1:]]
-        colours = [(int(m[1]), int(m[2]), int(m[3])) for m in found if m]
+            raise ValueError(f"'{path.name}' does not start with 'GIMP Palette'")
+        matches = [re.match(r"\s*(\d+)\s+(\d+)\s+(\d+)", row) for row in rows[1:]]
+        colours = [(int(m[1]), int(m[2]), int(m[3])) for m in matches if m]
         if any(max(c) > 255 for c in colours):
             raise ValueError(f"'{path.name}' has a value over 255")
     elif path.suffix.lower() == ".hex":
         words = path.read_text("utf-8", "replace").split()
         colours = [colour(word.lstrip("#")) for word in words]
     else:
-        colours = _from_picture(path)
+        colours = _from_image(path)
     return _checked(tuple(colours), f"'{path.name}'")
 
 
-def _from_picture(path: Path) -> list[Rgb]:
-    """Its own colours when there are at most 256, else 16 by median cut."""
+def _from_image(path: Path) -> list[Rgb]:
+    """The colours of an image if there are at most 256, else 16 by median cut."""
     from PIL import Image
 
     try:
-        picture = Image.open(path).convert("RGB")
+        image = Image.open(path).convert("RGB")
     except OSError as error:
-        raise ValueError(f"'{path.name}' is no picture ({error})") from None
-    own = picture.getcolors(MOST)
-    if own is None:
-        picture = picture.quantize(16, Image.Quantize.MEDIANCUT).convert("RGB")
-        own = picture.getcolors(MOST)
-    assert own is not None
-    return sorted((c for _, c in own if isinstance(c, tuple)), key=sum)  # type: ignore[misc]
+        raise ValueError(f"'{path.name}' is not a readable image ({error})") from None
+    counts = image.getcolors(MOST)
+    if counts is None:
+        image = image.quantize(16, Image.Quantize.MEDIANCUT).convert("RGB")
+        counts = image.getcolors(MOST)
+    assert counts is not None
+    return sorted((c for _, c in counts if isinstance(c, tuple)), key=sum)  # type: ignore[misc]
 
 
 def _checked(colours: tuple[Rgb, ...], source: str) -> tuple[Rgb, ...]:
@@ -184,7 +191,7 @@ Palette = Annotated[
                     },
                 },
             ],
-            "description": "a named set, a .gpl, .hex or picture file, or a list of colours",
+            "description": "a named set, a .gpl, .hex or image file, or a list of colours",
         }
     ),
 ]

@@ -1,4 +1,4 @@
-"""Region: a part of a picture, given by a mask."""
+"""Region: a part of an image, defined by a mask."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A mask `[1, 1, H, W]`, 1 inside and 0 outside, and the `box` in which it is not 0.
+    """A mask `[1, 1, H, W]`, 1 inside and 0 outside, and the bounding `box` of its inside.
 
-    `box` is left, top, right and bottom in pixels; `name` is the same for the same mask.
+    `box` is left, top, right and bottom in pixels; equal masks have the same `name`.
     """
 
     mask: Tensor
@@ -22,18 +22,18 @@ class Region:
 
     @cached_property
     def name(self) -> str:
-        """A short text that tells this mask from others, for random streams."""
+        """A short digest of the mask, which names its random streams."""
         raw = (self.mask * 255).round().byte().cpu().numpy()
         return hashlib.blake2b(raw.tobytes(), digest_size=6).hexdigest()
 
     def fitted(self, height: int, width: int) -> Region:
-        """The same region of a picture of another size."""
+        """The region resized to another image size."""
         if self.mask.shape[-2:] == (height, width):
             return self
         return region_of(F.interpolate(self.mask, (height, width), mode="nearest"))
 
     def grown(self, share: float) -> tuple[int, int, int, int]:
-        """The box, wider by that share of its sides on each side, within the picture."""
+        """The box with a margin of `share` of its sides on each side, clipped to the image."""
         height, width = self.mask.shape[-2:]
         left, top, right, bottom = self.box
         across, down = (round(share * side) for side in (right - left, bottom - top))
@@ -46,7 +46,7 @@ class Region:
 
 
 def region_of(mask: Tensor) -> Region:
-    """The region of a mask that is not 0 everywhere."""
+    """The region of a mask, which must not be 0 everywhere."""
     inside = mask[0, 0] > 0
     rows, columns = inside.any(1).nonzero().flatten(), inside.any(0).nonzero().flatten()
     left, right, top, bottom = (int(end) for side in (columns, rows) for end in (side[0], side[-1]))

@@ -12,24 +12,24 @@ Format = Literal["table", "tsv", "csv", "jsonl"]
 
 
 def line(row: Mapping[str, Any], form: str) -> str:
-    """One row as one line, without its end: tabs and ends of lines in TSV are escaped."""
+    """One row as one line without newline; TSV escapes tabs, newlines and backslashes."""
     if form == "jsonl":
         return json.dumps(row, ensure_ascii=True)
     cells = [_text(value) for value in row.values()]
     if form == "csv":
-        made = io.StringIO()
-        csv.writer(made, lineterminator="").writerow(cells)
-        return made.getvalue()
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="").writerow(cells)
+        return buffer.getvalue()
     return "\t".join(_escaped(cell) for cell in cells)
 
 
 def heading(names: Sequence[str], form: str) -> str:
-    """The line above all rows; '' for JSON lines."""
+    """The header line; '' for JSON lines."""
     return "" if form == "jsonl" else line(dict.fromkeys(names, "") | {n: n for n in names}, form)
 
 
 def whole(rows: Sequence[Mapping[str, Any]], names: Sequence[str], suffix: str) -> str:
-    """A file of rows; `suffix` is .csv, .tsv or .jsonl."""
+    """The text of a file of rows; `suffix` is .csv, .tsv or .jsonl."""
     form = suffix.removeprefix(".")
     lines = [heading(names, form), *(line(row, form) for row in rows)]
     return "".join(f"{text}\n" for text in lines if text)

@@ -1,9 +1,9 @@
-"""Pictures in a terminal: what it can show, as text with colours or as an inline picture, and how
-often drawing is worth its time.
+"""Images in a terminal: detect what it supports, render coloured text or inline images, and limit
+the time spent on it.
 
-The half blocks are those of timg and chafa; the inline pictures follow the documents of kitty's
-graphics protocol and of iTerm2. The time budget, instead of "every n steps", answers the oldest
-complaint about previews: that they slow the run down.
+The half blocks follow timg and chafa; the inline images follow the documentation of kitty's
+graphics protocol and of iTerm2. A time budget, instead of "every n steps", keeps previews from
+slowing the run down.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 Kind = Literal["kitty", "iterm", "blocks"]
 
 KITTY_CHUNK = 4096
-"""Most base64 characters in one escape sequence of kitty's protocol."""
+"""Largest number of base64 characters in one escape sequence of kitty's protocol."""
 
 CHECKS = (102, 153)
-"""The two greys, 0..255, that show through a transparent picture."""
+"""The two greys, 0..255, of the checkerboard behind transparent images."""
 
 
 class _Stream(Protocol):
@@ -37,36 +37,36 @@ class _Stream(Protocol):
 
 
 def supports(stream: _Stream, env: Mapping[str, str]) -> Kind | None:
-    """The best way to show a picture on a stream, from what it and the environment say; or None.
+    """The best supported way to show an image on a stream, or None.
 
-    Nothing is asked of the terminal itself: an answer could come late and end up in the shell.
-    Inside tmux and screen only blocks get through.
+    Decided from the stream and the environment. The terminal itself is not queried: a late reply
+    could end up in the shell. tmux and screen support only blocks.
     """
     term, program = env.get("TERM", ""), env.get("TERM_PROGRAM", "")
     if not stream.isatty() or env.get("NO_COLOR") or term in ("", "dumb"):
         return None
-    if not (stream.encoding or "").lower().startswith("utf"):  # it could not even say a block
+    if not (stream.encoding or "").lower().startswith("utf"):  # cannot encode the block character
         return None
     inside = "TMUX" in env or term.startswith(("tmux", "screen"))
     if not inside and (
         term in ("xterm-kitty", "xterm-ghostty") or "KITTY_WINDOW_ID" in env or program == "ghostty"
     ):
         return "kitty"
-    iterm2 = env.get("LC_TERMINAL") == "iTerm2"  # what ssh brings along
+    iterm2 = env.get("LC_TERMINAL") == "iTerm2"  # forwarded by ssh
     if not inside and (iterm2 or program in ("iTerm.app", "WezTerm")):
         return "iterm"
     if env.get("COLORTERM") in ("truecolor", "24bit"):
         return "blocks"
-    # Apple's Terminal calls itself 256color and shows 24-bit colours as flicker
+    # Apple's Terminal reports 256color, but does not support 24-bit colours
     named = ("256color" in term or "direct" in term) and program != "Apple_Terminal"
     return "blocks" if named else None
 
 
 def fit(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
-    """The size in pixels at which a picture fills `columns` x `rows` cells of 1 x 2 pixels.
+    """The size in pixels at which an image fills `columns` x `rows` cells of 1 x 2 pixels.
 
-    Keeps the aspect; a picture that is smaller grows by a whole factor, so that its pixels stay
-    squares. At least 1 x 1.
+    Keeps the aspect ratio; a smaller image is enlarged by an integer factor, so that its pixels
+    stay square. At least 1 x 1.
     """
     scale = min(columns / width, 2 * rows / height)
     if scale >= 1:
@@ -75,11 +75,11 @@ def fit(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
 
 
 def half_blocks(array: Array, columns: int, rows: int) -> list[str]:
-    """A picture as lines of `▀` in 24-bit colours, two pixels to a cell.
+    """An image as lines of `▀` in 24-bit colours, two pixels per cell.
 
     `array` is bytes `[H, W, C]`, C 1 (grey), 3 or 4 (straight alpha, shown over a checkerboard).
-    At most `rows` lines of `columns` cells. Each line begins and ends with the terminal's own
-    colours, and a colour is only sent where it changes.
+    At most `rows` lines of `columns` cells. Each line starts and ends with the terminal's default
+    colours, and colour codes are sent only where the colour changes.
     """
     import numpy as np
 
@@ -87,7 +87,7 @@ def half_blocks(array: Array, columns: int, rows: int) -> list[str]:
     wide, high = fit(width, height, columns, rows)
     codes = _over_checks(_resize(array, wide, high)) @ np.array([65536, 256, 1])
     if high % 2:
-        codes = np.concatenate([codes, np.full((1, wide), -1)])  # -1: nothing there
+        codes = np.concatenate([codes, np.full((1, wide), -1)])  # -1: no pixel
     return [
         _line(top, bottom)
         for top, bottom in zip(codes[::2].tolist(), codes[1::2].tolist(), strict=True)
@@ -95,32 +95,32 @@ def half_blocks(array: Array, columns: int, rows: int) -> list[str]:
 
 
 def _resize(array: Array, wide: int, high: int) -> Array:
-    """Float `[high, wide, C]`, alpha premultiplied, 0..255: the mean of each area, or repeats."""
+    """The image as float `[high, wide, C]`, alpha premultiplied, 0..255; area mean or repeat."""
     import numpy as np
 
     height, width, channels = array.shape
-    picture = array.astype(np.float32)
+    image = array.astype(np.float32)
     if channels == 4:
-        picture[..., :3] *= picture[..., 3:] / 255
+        image[..., :3] *= image[..., 3:] / 255
     if wide >= width and high >= height:
-        return picture.repeat(high // height, 0).repeat(wide // width, 1)
+        return image.repeat(high // height, 0).repeat(wide // width, 1)
     ys, xs = np.arange(high) * height // high, np.arange(wide) * width // wide
-    summed = np.add.reduceat(np.add.reduceat(picture, ys, axis=0), xs, axis=1)
+    summed = np.add.reduceat(np.add.reduceat(image, ys, axis=0), xs, axis=1)
     counts = np.diff(ys, append=height)[:, None] * np.diff(xs, append=width)
     return np.asarray(summed / counts[..., None])
 
 
-def _over_checks(picture: Array) -> Array:
-    """Integer RGB `[H, W, 3]` of a picture, over squares of 4 x 4 pixels where it has alpha."""
+def _over_checks(image: Array) -> Array:
+    """The image as integer RGB `[H, W, 3]`, over a checkerboard of 4 x 4 pixels if it has alpha."""
     import numpy as np
 
-    if picture.shape[2] == 4:
-        high, wide = picture.shape[:2]
+    if image.shape[2] == 4:
+        high, wide = image.shape[:2]
         odd = (np.arange(high)[:, None] // 4 + np.arange(wide) // 4) % 2
         checks = np.where(odd, *reversed(CHECKS))[..., None]
-        picture = picture[..., :3] + (1 - picture[..., 3:] / 255) * checks
-    picture = picture.round().clip(0, 255).astype(np.int64)
-    return picture.repeat(3, 2) if picture.shape[2] == 1 else picture
+        image = image[..., :3] + (1 - image[..., 3:] / 255) * checks
+    image = image.round().clip(0, 255).astype(np.int64)
+    return image.repeat(3, 2) if image.shape[2] == 1 else image
 
 
 def _line(top: list[int], bottom: list[int]) -> str:
@@ -138,7 +138,7 @@ def _line(top: list[int], bottom: list[int]) -> str:
 
 
 def png(array: Array) -> bytes:
-    """The picture `[H, W, 3 or 4]` as a PNG, packed fast rather than small."""
+    """The image `[H, W, 3 or 4]` as PNG bytes, with fast compression."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -149,7 +149,7 @@ def png(array: Array) -> bytes:
 def kitty(data: bytes, columns: int, rows: int) -> str:
     """The escape sequences that make kitty or ghostty show a PNG over `columns` x `rows` cells.
 
-    `q=2` keeps the terminal from answering, since nobody reads the answer.
+    `q=2` suppresses the terminal's reply, which nothing would read.
     """
     text = base64.standard_b64encode(data).decode()
     chunks = [text[i : i + KITTY_CHUNK] for i in range(0, len(text), KITTY_CHUNK)]
@@ -161,7 +161,7 @@ def kitty(data: bytes, columns: int, rows: int) -> str:
 
 
 def iterm(data: bytes, columns: int, rows: int) -> str:
-    """The escape sequence that makes iTerm2 or WezTerm show a PNG or JPEG over that many cells."""
+    """The escape sequence that makes iTerm2 or WezTerm show a PNG or JPEG at that size in cells."""
     text = base64.standard_b64encode(data).decode()
     return (
         f"\x1b]1337;File=inline=1;size={len(data)};width={columns};height={rows};"
@@ -170,11 +170,11 @@ def iterm(data: bytes, columns: int, rows: int) -> str:
 
 
 class Budget:
-    """Says when drawing is worth its time, so that all of it stays under a share of the wall time.
+    """Limits the time spent on drawing to a share of the wall time.
 
-    A drawing is expected to cost what the one before it did: over a slow line they simply become
-    rare. Idle time is not saved up: after each drawing there is a pause of its own length. Only
-    the first drawing, whose cost nobody knows, may exceed the share, for cost / share seconds.
+    A drawing is expected to take as long as the previous one, so on a slow connection drawings
+    become rare. Idle time is not saved up: the pause after each drawing is proportional to its
+    cost. Only the first drawing, of unknown cost, may exceed the share, for cost / share seconds.
     """
 
     def __init__(self, share: float = 0.02, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -188,12 +188,12 @@ class Budget:
         """Whether a drawing now would keep the total under the share."""
         now = self._clock()
         after = now + self._cost
-        paused = now - self._ended >= self._cost * (1 / self._allowed - 1)
-        return paused and self.spent + self._cost <= self._allowed * (after - self._began)
+        has_paused = now - self._ended >= self._cost * (1 / self._allowed - 1)
+        return has_paused and self.spent + self._cost <= self._allowed * (after - self._began)
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
-        """Measures what is drawn inside it."""
+        """Measures the time of a drawing."""
         before = self._clock()
         try:
             yield
@@ -205,6 +205,6 @@ class Budget:
 
     @property
     def share(self) -> float:
-        """The part of the time since the beginning that went into drawing, 0..1."""
+        """The share of the time since the start that was spent on drawing, 0..1."""
         elapsed = self._clock() - self._began
         return self.spent / elapsed if elapsed > 0 else 0.0

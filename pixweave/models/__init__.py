@@ -1,9 +1,9 @@
-"""The model store: weights that are fetched once, checked always, and read as data only.
+"""The model store: downloads model weights once, verifies them, and reads them as data only.
 
     files = pixweave.models.store().get("vqgan_imagenet_f16_1024")
     files.weights, files.config
 
-Importing it imports neither torch nor anything of the network.
+Importing this package imports neither torch nor network libraries.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["Check", "ModelFiles", "Store", "home", "offline_by", "store"]
 
 
 def store() -> Store:
-    """The store of this machine, as the environment says: PIXWEAVE_HOME, PIXWEAVE_OFFLINE."""
+    """The store of this machine, configured by PIXWEAVE_HOME and PIXWEAVE_OFFLINE."""
     from pixweave.models.model_store import Store
 
     return Store()
 
 
 def __getattr__(name: str) -> Any:
-    """Import the store when it is first asked for: most runs need the folder alone."""
+    """Import the store on first access: most commands need only the folder."""
     if name in __all__:
         from pixweave.models import model_store
 

@@ -21,7 +21,7 @@ WORDS = regex.compile(
 
 
 class BpeTokenizer:
-    """Texts to tokens by the merge list in a .txt.gz file."""
+    """Tokenizes texts with the merge list in a .txt.gz file."""
 
     def __init__(self, path: Path) -> None:
         lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
@@ -39,7 +39,7 @@ class BpeTokenizer:
         }
 
     def __call__(self, texts: Sequence[str], context: int) -> Tensor:
-        """Return ids [P,context] int64: start, the words, end, zeros."""
+        """Token ids `[P, context]` int64: start token, the words, end token, zeros."""
         table = torch.zeros(len(texts), context, dtype=torch.int64)
         for row, text in zip(table, texts, strict=True):
             ids = [token for word in self.words(text) for token in self.encode_word(word)]
@@ -48,7 +48,7 @@ class BpeTokenizer:
         return table
 
     def overflow(self, text: str, context: int) -> str:
-        """Return the words from the first one that does not fit whole into ``context`` tokens."""
+        """The words from the first one that does not fit fully into `context` tokens, or ''."""
         words, used = self.words(text), 2
         for index, word in enumerate(words):
             used += len(self.encode_word(word))
@@ -57,12 +57,12 @@ class BpeTokenizer:
         return ""
 
     def words(self, text: str) -> list[str]:
-        """Return the cleaned, lower-case words that are encoded one by one."""
+        """The cleaned, lower-case words, which are encoded separately."""
         text = html.unescape(html.unescape(ftfy.fix_text(text)))
         return WORDS.findall(" ".join(text.split()).lower())
 
     def encode_word(self, word: str) -> list[int]:
-        """Return the ids of one word, merging its most frequent pairs first."""
+        """The token ids of one word, merging its most frequent pairs first."""
         word = "".join(self.bytes[byte] for byte in word.encode("utf-8"))
         if word not in self.pieces:
             parts = [*word[:-1], word[-1] + "</w>"]

@@ -1,4 +1,4 @@
-"""Which models there are: the catalogue in the package, and the user's own models.yaml."""
+"""The model catalogue: the entries of the package and of the user's models.yaml."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ class _Strict(BaseModel):
 class ModelFile(_Strict):
     """One file of a model."""
 
-    name: Name = Field(description="what it is called on this machine")
+    name: Name = Field(description="file name on this machine")
     mirrors: tuple[Address, ...] = Field(
         min_length=1, description="http://, https:// or hf://OWNER/NAME[@REVISION]/FILE, best first"
     )
-    size: int | None = Field(None, gt=0, description="bytes; none: not known")
-    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="none: not known")
-    roughly: str | None = Field(None, description="about how large, in words, where size is none")
+    size: int | None = Field(None, gt=0, description="bytes; none: unknown")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="none: unknown")
+    roughly: str | None = Field(None, description="approximate size as text, if size is none")
 
 
 class Model(_Strict):
-    """A model of the catalogue; `files` by role: weights, config and whatever else there is."""
+    """A model of the catalogue; `files` by role: weights, config and possibly others."""
 
-    about: str = Field(description="what it is, in a line")
-    licence: str = Field("not stated", description="of the weights, as far as it is stated")
-    page: str | None = Field(None, description="where it is described")
+    about: str = Field(description="description in one line")
+    licence: str = Field("not stated", description="licence of the weights, if stated")
+    page: str | None = Field(None, description="address of its web page")
     files: dict[str, ModelFile] = Field(min_length=1, description="files by role")
 
     @model_validator(mode="after")
-    def _apart(self) -> Model:
+    def _unique_names(self) -> Model:
         names = [file.name for file in self.files.values()]
         if len(set(names)) < len(names):
-            raise ValueError(f"two files have one name: {', '.join(names)}")
+            raise ValueError(f"two files have the same name: {', '.join(names)}")
         return self
 
     @property
     def extent(self) -> str:
-        """The size of all files in words, or '' where it is not known."""
+        """The total size as text, or '' if it is unknown."""
         files = self.files.values()
         known = [file.size for file in files if file.size is not None]
         if len(known) == len(files):
@@ -68,13 +68,13 @@ class Model(_Strict):
 
 
 def load(home: Path) -> dict[str, Model]:
-    """The models of the package and of `home`/models.yaml, which wins where the names are alike.
+    """The models of the package and of `home`/models.yaml, which takes precedence.
 
-    RunError names what is wrong with the user's file.
+    RunError names the first error in the user's file.
     """
-    found = _read(HERE / "catalogue.yaml")
-    own = home / "models.yaml"
-    return {**found, **_read(own)} if own.is_file() else found
+    bundled = _read(HERE / "catalogue.yaml")
+    user_file = home / "models.yaml"
+    return {**bundled, **_read(user_file)} if user_file.is_file() else bundled
 
 
 def _read(path: Path) -> dict[str, Model]:
@@ -88,33 +88,33 @@ def _read(path: Path) -> dict[str, Model]:
     models = {}
     for name, entry in content.items():
         if not is_plain(str(name)):
-            raise RunError(f"the catalogue '{path}' is wrong at {name}: {_WORDS['name']}")
+            raise RunError(f"error in the catalogue '{path}' at {name}: {_HINTS['name']}")
         try:
             models[str(name)] = Model.model_validate(entry)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, (name, *first["loc"])))
-            said = first["msg"].removeprefix("Value error, ")
+            message = first["msg"].removeprefix("Value error, ")
             if first["type"] == "string_pattern_mismatch":
-                said = next(text for word, text in _WORDS.items() if word in first["loc"])
-            raise RunError(f"the catalogue '{path}' is wrong at {where}: {said}") from None
+                message = next(hint for key, hint in _HINTS.items() if key in first["loc"])
+            raise RunError(f"error in the catalogue '{path}' at {where}: {message}") from None
     return models
 
 
-_WORDS = {
-    "name": "a name is made of letters, digits, '.', '_' and '-'",
+_HINTS = {
+    "name": "a name consists of letters, digits, '.', '_' and '-'",
     "mirrors": "write http://..., https://... or hf://OWNER/NAME[@REVISION]/FILE",
     "sha256": "write 64 hexadecimal digits, in lower case",
 }
 
 
 def is_plain(name: str) -> bool:
-    """Whether a word may be the name of a model, and so of a folder."""
+    """Whether a text is a valid name for a model, and for its folder."""
     return re.fullmatch(PLAIN, name) is not None
 
 
 def in_bytes(count: float) -> str:
-    """A number of bytes in words, by thousands: `958 MB`."""
+    """A number of bytes as text, in decimal units: `958 MB`."""
     if count < 1000:
         return f"{count:.0f} bytes"
     for unit in ("kB", "MB"):

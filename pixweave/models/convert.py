@@ -1,8 +1,8 @@
-"""A pickled checkpoint made a safetensors file, without running anything that is in it.
+"""Convert a pickled checkpoint to a safetensors file, without executing any code in it.
 
-`torch.load(weights_only=True)` reads it. What old Lightning files hold besides tensors (callback
-classes as keys, omegaconf settings, numpy scalars) gets inert stand-ins, known by name: they keep
-what they are given and do nothing. Every other name is refused.
+`torch.load(weights_only=True)` reads it. Objects in old Lightning files besides tensors (callback
+classes as keys, omegaconf settings, numpy scalars) are replaced by inert stand-ins, from a list of
+names: they store their state and do nothing. Every other name is refused.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ HARMLESS = re.compile(
     r"|typing\.\w+$|argparse\.Namespace$|collections\.defaultdict$|_codecs\.encode$"
     r"|pathlib\.\w*Path$|copyreg\._reconstructor$"
 )
-"""The names that get a stand-in. None of them is ever imported."""
+"""The names that are replaced by stand-ins. None of them is ever imported."""
 
 _DICTS = re.compile(r"\.AttributeDict$|^collections\.defaultdict$")
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, and which entries of the checkpoint could not be kept."""
+    """The written file, and the entries of the checkpoint that could not be converted."""
 
     path: Path
     tensors: int
@@ -50,10 +50,10 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
     """Write the state dict of the checkpoint `source` to `target`, a safetensors file.
 
     Tensors whose names begin with one of `without` are left out. The metadata is `source`,
-    `source_sha256` and, as JSON, `checkpoint`: all that the file holds besides tensors and is
-    plain, such as epoch, global_step and hyper_parameters.
-    MissingError when `source` is not there; RunError when it is no checkpoint, holds what is
-    refused, or `target` cannot be written.
+    `source_sha256` and, as JSON, `checkpoint`: the other plain values in the file, such as epoch,
+    global_step and hyper_parameters.
+    MissingError if `source` does not exist; RunError if it is not a checkpoint, contains refused
+    objects, or `target` cannot be written.
     """
     from safetensors.torch import save_file
 
@@ -63,7 +63,8 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
     state, rest = _split(source, found)
     tensors, dropped = _tensors(state, without)
     if not tensors:
-        raise RunError(f"'{source}' holds no tensors" + (" but those left out" if without else ""))
+        others = " besides those left out" if without else ""
+        raise RunError(f"'{source}' contains no tensors{others}")
     kept = {}
     for key, value in rest.items():
         try:
@@ -90,7 +91,7 @@ def convert(source: Path, target: Path, without: tuple[str, ...] = ()) -> Conver
 
 
 def read(path: Path) -> Any:
-    """What a pickled checkpoint holds, on the CPU; see the module for what is refused."""
+    """The content of a pickled checkpoint, on the CPU; refused objects: see the module."""
     import torch
 
     try:
@@ -99,23 +100,23 @@ def read(path: Path) -> Any:
             warnings.catch_warnings(),
             torch.serialization.safe_globals([(_stand_in(name), name) for name in names]),
         ):
-            warnings.simplefilter("ignore")  # torch warns of old formats
+            warnings.simplefilter("ignore")  # torch warns about old formats
             zipped = zipfile.is_zipfile(path)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except FileNotFoundError:
         raise MissingError(f"there is no file '{path}'") from None
     except OSError as error:
-        if error.errno == errno.EINVAL:  # torch was led to a place that is not in the file
-            raise RunError(f"'{path}' is not a checkpoint: it is cut off or broken") from None
+        if error.errno == errno.EINVAL:  # an offset outside of the file
+            raise RunError(f"'{path}' is not a checkpoint: it is truncated or corrupt") from None
         raise RunError(f"'{path}' cannot be read: {error.strerror or error}") from None
     except pickle.UnpicklingError as error:
         raise RunError(_refusal(path, str(error))) from None
-    except Exception as error:  # a broken pickle raises whatever it likes
-        first = str(error).strip().split("\n", 1)[0] or "it ends too early"
+    except Exception as error:  # a corrupt pickle may raise any error
+        first = str(error).strip().split("\n", 1)[0] or "it is truncated"
         if isinstance(error, LookupError | AttributeError | TypeError):
             first = "it is not a pickle that torch wrote"
         if "TorchScript" in first or "torch.jit" in first:
-            first = "it is a TorchScript archive, which is code"
+            first = "it is a TorchScript archive, which contains code"
         raise RunError(f"'{path}' is not a checkpoint: {first}") from None
 
 
@@ -123,16 +124,16 @@ def _refusal(path: Path, error: str) -> str:
     found = re.search(r"GLOBAL (\S+)", error) or re.search(r"but got <class '(\S+)'>", error)
     if found:
         module, dot, name = found[1].rpartition(".")
-        held = f"{IMPORT_MAPPING.get(module, module)}{dot}{name}"
+        imported = f"{IMPORT_MAPPING.get(module, module)}{dot}{name}"
         return (
-            f"'{path}' is refused: it holds '{held}', which is not data; nothing of it was "
-            "run. Take the weights as .safetensors from a source that you trust"
+            f"'{path}' is refused: it contains '{imported}', which is not data; nothing in it was "
+            "executed. Get the weights as .safetensors from a source that you trust"
         )
-    return f"'{path}' is not a checkpoint: its pickle is of a kind that torch does not write"
+    return f"'{path}' is not a checkpoint: torch does not write this kind of pickle"
 
 
 def _names(path: Path) -> Iterator[str]:
-    """The names that the pickles of a file would import, read without importing any."""
+    """The names that the pickles of a file would import, without importing any."""
     with path.open("rb") as file:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
@@ -153,12 +154,12 @@ def _globals(file: Any) -> Iterator[str]:
                 module, _, name = str(argument).partition(" ")
                 module, name = NAME_MAPPING.get((module, name), (module, name))
                 yield f"{IMPORT_MAPPING.get(module, module)}.{name}"
-    except ValueError:  # not a pickle: torch.load will say so
+    except ValueError:  # not a pickle: torch.load will report it
         return
 
 
 class Inert:
-    """Stands for an object of a class that is not imported: keeps its state, does nothing."""
+    """Stand-in for an object of a class that is not imported: stores its state, does nothing."""
 
     inert_name = ""
     state: Any = None
@@ -175,7 +176,7 @@ class Inert:
 
 def _stand_in(name: str) -> Any:
     if _DICTS.search(name):
-        # the safe unpickler sets items of true dicts only
+        # the safe unpickler sets items of real dicts only
         return type("InertDict", (Inert,), {"inert_name": name, "__new__": lambda cls, *a: {}})
     return type("Inert", (Inert,), {"inert_name": name})
 
@@ -185,25 +186,25 @@ class _NotPlainError(Exception):
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it; raises _NotPlainError when nothing of it is plain."""
+    """The JSON-compatible part of a value; raises _NotPlainError if there is none."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
         named = {str(k): v for k, v in value.items() if isinstance(k, str | int | float)}
         if value and not named:
             raise _NotPlainError
-        return _kept(named)
+        return _plain_entries(named)
     if isinstance(value, list | tuple | set):
-        return list(_kept(dict(enumerate(value))).values())
+        return list(_plain_entries(dict(enumerate(value))).values())
     if isinstance(value, Inert) and isinstance(value.state, Mapping):
-        inner = value.state.get("_content", value.state.get("_val", value))  # omegaconf's own
+        inner = value.state.get("_content", value.state.get("_val", value))  # omegaconf's fields
         if inner is not value:
             return _plain(inner)
     raise _NotPlainError
 
 
-def _kept(entries: dict[Any, Any]) -> dict[Any, Any]:
-    """The plain ones of some entries."""
+def _plain_entries(entries: dict[Any, Any]) -> dict[Any, Any]:
+    """The JSON-compatible entries."""
     found = {}
     for key, value in entries.items():
         try:
@@ -216,9 +217,9 @@ def _kept(entries: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _split(path: Path, found: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any]]:
-    """The state dict of a checkpoint, and what else is in it."""
+    """The state dict of a checkpoint, and its other entries."""
     if not isinstance(found, Mapping):
-        raise RunError(f"'{path}' holds no state dict of tensors")
+        raise RunError(f"'{path}' contains no state dict of tensors")
     for key in ("state_dict", "model"):
         if isinstance(found.get(key), Mapping):
             return found[key], {k: v for k, v in found.items() if k != key}
@@ -228,7 +229,7 @@ def _split(path: Path, found: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any]
 def _tensors(
     state: Mapping[Any, Any], without: tuple[str, ...]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Tensors that share no memory, by name; and the names of what is no tensor."""
+    """Tensors that share no memory, by name; and the names of the other values."""
     from torch import Tensor
 
     tensors, dropped, seen = {}, [], set()

@@ -1,6 +1,6 @@
-"""One file over HTTP: into a part file that a later call goes on with, if nothing changed.
+"""Download a file over HTTP to a part file; a later call resumes it if the file is unchanged.
 
-httpx2 honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; it is imported when it is needed.
+httpx2 honours HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; it is imported on first use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx2
 
 Report = Callable[[int, int | None], None]
-"""Told how many bytes of how many are there; the total is None while it is not known."""
+"""Called with the number of bytes so far and in total; the total is None while unknown."""
 
 REDIRECTS = 10
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,20 +32,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient a download is."""
+    """Timeouts and retries of a download."""
 
     connect: float = 10.0
-    """Seconds until the server must have answered."""
+    """Seconds to wait for a connection."""
     stall: float = 30.0
-    """Seconds without a byte after which the mirror counts as stalled."""
+    """Seconds without data after which a mirror counts as stalled."""
     tries: int = 3
-    """Attempts with each mirror; each goes on where the last one stopped."""
+    """Attempts with each mirror; each resumes where the previous one stopped."""
     pause: float = 1.0
-    """Seconds before the second attempt, doubled each time."""
+    """Seconds to wait before the second attempt, doubled each time."""
 
 
 class Fault(Exception):  # noqa: N818
-    """What went wrong with one mirror, in a few words; `again`: another attempt may help."""
+    """The error of one mirror; `again`: another attempt may succeed."""
 
     def __init__(self, message: str, again: bool = False) -> None:
         super().__init__(message)
@@ -53,9 +53,9 @@ class Fault(Exception):  # noqa: N818
 
 
 def fetch(url: str, part: Path, report: Report, limits: Limits, size: int | None = None) -> None:
-    """Download `url` into `part`, whole; `size` is the expected number of bytes, if known.
+    """Download all of `url` to `part`; `size` is the expected number of bytes, if known.
 
-    Fault when this mirror has not given the file; RunError when the disk is full or not writable.
+    Fault if this mirror did not deliver the file; RunError if the disk is full or not writable.
     """
     for attempt in range(limits.tries):
         try:
@@ -67,7 +67,7 @@ def fetch(url: str, part: Path, report: Report, limits: Limits, size: int | None
 
 
 def forget(part: Path) -> None:
-    """Remove a part file and the note of where it is from."""
+    """Remove a part file and its note with the address that it came from."""
     for path in (part, _note(part)):
         path.unlink(missing_ok=True)
 
@@ -89,20 +89,20 @@ def _attempt(url: str, part: Path, report: Report, limits: Limits, size: int | N
         ):
             _receive(answer, url, part, start, report, size)
     except httpx2.TooManyRedirects:
-        raise Fault(f"redirects without end (more than {REDIRECTS})") from None
+        raise Fault(f"too many redirects (more than {REDIRECTS})") from None
     except httpx2.ConnectTimeout:
         raise Fault(f"no connection within {limits.connect:g} s", again=True) from None
     except httpx2.TimeoutException:
         raise Fault(f"no data for {limits.stall:g} s", again=True) from None
     except httpx2.ProxyError as error:
-        raise Fault(f"the proxy refuses: {error}") from None
+        raise Fault(f"the proxy refused the request: {error}") from None
     except httpx2.RemoteProtocolError:
-        raise Fault(f"the connection broke off after {_there(part)}", again=True) from None
+        raise Fault(f"the connection was lost after {_size(part)}", again=True) from None
     except httpx2.TransportError as error:
         reason = str(error) or type(error).__name__
         raise Fault(f"no connection: {reason}", again=True) from None
     except (httpx2.InvalidURL, httpx2.HTTPError) as error:
-        raise Fault(f"not to be used: {error}") from None
+        raise Fault(f"invalid address or response: {error}") from None
 
 
 def _receive(
@@ -116,7 +116,7 @@ def _receive(
     if size is not None and total not in (None, size):
         raise Fault(f"has {total} bytes instead of {size}")
     with writing(part):
-        _room(part, None if total is None else total - begin)
+        _check_space(part, None if total is None else total - begin)
         if not begin:
             forget(part)
             _write_note(part, url, answer.headers)
@@ -128,14 +128,14 @@ def _receive(
                 done += len(chunk)
                 report(done, total or size)
     if total is not None and done != total:
-        raise Fault(f"the connection broke off after {in_bytes(done)}", again=True)
+        raise Fault(f"the connection was lost after {in_bytes(done)}", again=True)
     if size is not None and done != size:
         forget(part)
         raise Fault(f"has {done} bytes instead of {size}")
 
 
 def _begin(answer: httpx2.Response, part: Path, start: int) -> int | None:
-    """The byte at which the body begins; None when there is nothing left to fetch."""
+    """The byte at which the body begins; None if the download is already complete."""
     status = answer.status_code
     found = re.fullmatch(
         r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", "")
@@ -144,25 +144,25 @@ def _begin(answer: httpx2.Response, part: Path, start: int) -> int | None:
         if found and found[2] == str(start):
             return None
         forget(part)
-        raise Fault("the part that is here does not fit the file there", again=True)
+        raise Fault("the partial download does not match the file on the server", again=True)
     if status == 206:
         if not start or not found or found[1] != str(start):
             forget(part)
-            raise Fault("answers with another part than the one asked for", again=True)
+            raise Fault("sends another range than requested", again=True)
     elif status != 200:
         again = status in (408, 425, 429) or status >= 500
         raise Fault(f"{status} {answer.reason_phrase}".rstrip(), again)
     kind = answer.headers.get("Content-Type", "")
     if kind.startswith("text/html"):
-        raise Fault("answers with a web page instead of the file")
+        raise Fault("sends a web page instead of the file")
     coding = answer.headers.get("Content-Encoding", "identity")
     if coding != "identity":
-        raise Fault(f"sends the file encoded as {coding}, which was not asked for")
+        raise Fault(f"sends the file encoded as {coding}, which was not requested")
     return start if status == 206 else 0
 
 
 def _resumable(url: str, part: Path) -> tuple[int, str]:
-    """How many bytes are there already, and what says that the file is still the same."""
+    """The number of bytes to resume from, and the validator of the unchanged file; or (0, "")."""
     try:
         note = json.loads(_note(part).read_text("utf-8"))
         start = part.stat().st_size
@@ -176,7 +176,7 @@ def _resumable(url: str, part: Path) -> tuple[int, str]:
 
 def _write_note(part: Path, url: str, headers: Any) -> None:
     tag = headers.get("ETag", "")
-    strong = tag if tag.startswith('"') else ""  # a weak one does not vouch for every byte
+    strong = tag if tag.startswith('"') else ""  # a weak one does not guarantee equal bytes
     note = {"url": url, "validator": strong or headers.get("Last-Modified", "")}
     _note(part).write_text(json.dumps(note), "utf-8")
 
@@ -185,11 +185,11 @@ def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _there(part: Path) -> str:
+def _size(part: Path) -> str:
     return in_bytes(part.stat().st_size if part.exists() else 0)
 
 
-def _room(part: Path, needed: int | None) -> None:
+def _check_space(part: Path, needed: int | None) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed is not None and needed > free:
         raise OSError(errno.ENOSPC, f"{in_bytes(needed)} are needed and {in_bytes(free)} are free")
@@ -197,21 +197,21 @@ def _room(part: Path, needed: int | None) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the disk raises into a RunError that says what to do."""
+    """Turns disk errors into a RunError with a hint."""
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
-            what = f"'{path.parent}' cannot be written: {error.strerror or error}"
-            raise RunError(f"{what}; set PIXWEAVE_HOME to another folder") from None
-        known = error.strerror if " are needed" in str(error.strerror) else "no space is left"
+            message = f"'{path.parent}' cannot be written: {error.strerror or error}"
+            raise RunError(f"{message}; set PIXWEAVE_HOME to another folder") from None
+        reason = error.strerror if " are needed" in str(error.strerror) else "no space is left"
         raise RunError(
-            f"the disk of '{path.parent}' is full: {known}; make room, or set PIXWEAVE_HOME to "
-            "another folder, and get the model again: what is there is kept"
+            f"the disk of '{path.parent}' is full: {reason}; free some space, or set "
+            "PIXWEAVE_HOME to another folder, and get the model again: what was downloaded is kept"
         ) from None
 
 
 def sync(path: Path) -> None:
-    """Have the bytes of a file on the disk."""
+    """Flush a file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

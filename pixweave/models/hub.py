@@ -1,4 +1,4 @@
-"""One file from the Hugging Face hub, through its own client."""
+"""Download a file from the Hugging Face hub with its client library."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pixweave.models.fetch import FULL, Fault, Limits, Report, writing
 
 
 def fetch(address: str, part: Path, report: Report, limits: Limits) -> None:
-    """Download hf://OWNER/NAME[@REVISION]/FILE into `part`; it resumes as the client does.
+    """Download hf://OWNER/NAME[@REVISION]/FILE to `part`; the client resumes partial downloads.
 
-    The endpoint is HF_ENDPOINT, the token HF_TOKEN. Fault when the hub has not given the file;
-    RunError when the disk is full.
+    The endpoint is HF_ENDPOINT, the token HF_TOKEN. Fault if the hub did not deliver the file;
+    RunError if the disk is full.
     """
     from huggingface_hub import errors, hf_hub_download
 
@@ -35,7 +35,9 @@ def fetch(address: str, part: Path, report: Report, limits: Limits) -> None:
         os.replace(found, part)
         shutil.rmtree(folder)
     except errors.GatedRepoError:
-        raise Fault(f"the hub wants a login for '{repo}': accept its terms, set HF_TOKEN") from None
+        raise Fault(
+            f"the hub requires a login for '{repo}': accept its terms, set HF_TOKEN"
+        ) from None
     except errors.RepositoryNotFoundError:
         raise Fault(f"the hub has no '{repo}', or it is private: set HF_TOKEN") from None
     except errors.RevisionNotFoundError:
@@ -69,7 +71,7 @@ def _bar(report: Report) -> type[Any]:
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
     class Silent(tqdm):
-        """The client's progress bar: shows nothing itself and tells our own."""
+        """A progress bar for the client that shows nothing and calls `report`."""
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "disable": True})

@@ -1,9 +1,9 @@
-"""The models on this machine: found, fetched, checked and removed.
+"""The model store: finds, downloads, verifies and removes models on this machine.
 
 HOME is PIXWEAVE_HOME, or the platform's cache folder for pixweave:
-  models/NAME/FILE    the files, whole and checked; `.FILE.part` is one that is still being fetched
-  models.lock         what the first download of each file was, where nobody has published its hash
-  models.yaml         the user's own entries of the catalogue
+  models/NAME/FILE    complete, verified files; `.FILE.part` is an unfinished download
+  models.lock         sha256 of the first download of each file without a published sha256
+  models.yaml         the user's entries of the catalogue
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from pixweave.models.fetch import Fault, Limits, fetch, forget, sync, writing
 from pixweave.models.home_folder import home, offline_by
 
 Report = Callable[[str, int, int | None], None]
-"""Told the name of a file, how many bytes of it are there, and of how many (None: not known)."""
+"""Called with a file's name, its bytes so far, and its total (None: unknown)."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model that is on this machine: its files by role."""
+    """The files of a model on this machine, by role."""
 
     name: str
     paths: Mapping[str, Path]
 
     @property
     def weights(self) -> Path:
-        """The file of the weights; MissingError if the model has none."""
+        """The weights file; MissingError if the model has none."""
         if "weights" not in self.paths:
-            raise MissingError(f"the model '{self.name}' has no file of the role 'weights'")
+            raise MissingError(f"the model '{self.name}' has no file with the role 'weights'")
         return self.paths["weights"]
 
     @property
     def config(self) -> Path | None:
-        """The file that says how to build the model, if it has one."""
+        """The configuration file of the model, if it has one."""
         return self.paths.get("config")
 
 
 @dataclass(frozen=True)
 class Check:
-    """What `verify` found of one file: `fault` is empty when it is as it should be."""
+    """The result of `verify` for one file; `fault` is the error, empty if there is none."""
 
     model: str
     path: Path
@@ -62,9 +62,9 @@ class Check:
 
 @dataclass
 class Store:
-    """The models of one folder. Nothing is read before it is asked for, nothing fetched but by get.
+    """The models of one folder. Everything is read on first access; only `get` downloads.
 
-    `offline` says why the network is forbidden; empty: it is not.
+    `offline` names what disables the network; empty: it is enabled.
     """
 
     home: Path = field(default_factory=home)
@@ -73,23 +73,23 @@ class Store:
 
     @cached_property
     def models(self) -> dict[str, Model]:
-        """The catalogue: the package's entries and those of HOME/models.yaml."""
+        """The catalogue: the entries of the package and of HOME/models.yaml."""
         return catalogue.load(self.home)
 
     def folder(self, name: str) -> Path:
-        """Where the files of a model lie, or would."""
+        """The folder for the files of a model."""
         return self.home / "models" / name
 
     def state(self, name: str) -> str:
-        """`here`, `part` (some of it), or '' when nothing of a model is on this machine."""
-        there = [self._path(name, file) for file in self._model(name).files.values()]
-        if all(path.is_file() for path in there):
+        """`here`, `part` (some of it), or '' if nothing of a model is on this machine."""
+        paths = [self._path(name, file) for file in self._model(name).files.values()]
+        if all(path.is_file() for path in paths):
             return "here"
-        begun = any(path.is_file() or _beside(path, ".part").is_file() for path in there)
-        return "part" if begun else ""
+        partial = any(path.is_file() or _hidden(path, ".part").is_file() for path in paths)
+        return "part" if partial else ""
 
     def path(self, name: str) -> ModelFiles:
-        """The files of a model, without fetching; MissingError says how to get them."""
+        """The files of a model, without downloading; MissingError says how to get them."""
         if name.startswith(open_clip_weights.PREFIX):
             return ModelFiles(name, {"weights": open_clip_weights.path(name)})
         paths = {role: self._path(name, file) for role, file in self._model(name).files.items()}
@@ -98,11 +98,11 @@ class Store:
         return ModelFiles(name, paths)
 
     def get(self, name: str, report: Report | None = None) -> ModelFiles:
-        """The files of a model, checked; what is not there is fetched.
+        """The verified files of a model; missing files are downloaded.
 
-        A file is checked against the published sha256, else against what models.lock recorded of
-        its first download. MissingError when the model is unknown, offline or cannot be fetched;
-        RunError when a file is not what it should be or the disk is full.
+        A file is verified by the published sha256, or else by the one of its first download in
+        models.lock. MissingError if the model is unknown, not on this machine while offline, or
+        cannot be downloaded; RunError if a file has the wrong content or the disk is full.
         """
         report = report or (lambda file, done, total: None)
         if name.startswith(open_clip_weights.PREFIX):
@@ -114,23 +114,23 @@ class Store:
             raise MissingError(self._absent(name, absent))
         for role, file in files.items():
             path = paths[role]
-            if self._stamped(name, file, path):
+            if self._is_verified(name, file, path):
                 continue
             if path.is_file() and not os.access(path.parent, os.W_OK):
-                self._refuse_wrong(name, file, path)  # a store that others keep for us
+                self._verify(name, file, path)  # a read-only store, managed by others
                 continue
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(path):
-                self._bring(name, file, path, report)
+                self._ensure(name, file, path, report)
         return ModelFiles(name, paths)
 
     def verify(self, name: str) -> list[Check]:
-        """Read every file of a model that is there and compare its sha256; MissingError if none."""
+        """Compare the sha256 of every file of a model on this machine; MissingError if none."""
         if name.startswith(open_clip_weights.PREFIX):
             path = open_clip_weights.path(name)
             digest, expected = sha256(path), open_clip_weights.expected(path)
-            fault = f"the hub's cache says {expected}" if expected not in ("", digest) else ""
+            fault = f"the hub's cache has {expected}" if expected not in ("", digest) else ""
             return [Check(name, path, digest, fault)]
         checks = []
         for file in self._model(name).files.values():
@@ -144,15 +144,15 @@ class Store:
         return checks
 
     def remove(self, name: str, unlock: bool = False) -> int:
-        """Remove what is here of a model, bytes returned; `unlock` forgets its hashes too.
+        """Remove the files of a model; return the bytes freed. `unlock` also drops its sha256.
 
-        A model that has left the catalogue can be removed by its name still.
+        A model that is no longer in the catalogue can still be removed by its name.
         """
         folder = self.folder(name)
         if name.startswith(open_clip_weights.PREFIX):
             raise RunError(
-                f"'{name}' lies in the cache of the Hugging Face hub, which other "
-                "programs share; remove it with `hf cache rm`"
+                f"'{name}' is in the cache of the Hugging Face hub, which is shared with other "
+                "programs; remove it with `hf cache rm`"
             )
         if name not in self.models and not (catalogue.is_plain(name) and folder.is_dir()):
             self._model(name)
@@ -177,23 +177,23 @@ class Store:
     def _absent(self, name: str, absent: list[Path]) -> str:
         names = ", ".join(path.name for path in absent if path != self.folder(name))
         where = f"'{absent[0].parent if names else absent[0]}'"
-        bring = f"put {names} into {where}" if names else f"put its files into {where}"
+        copy_hint = f"put {names} into {where}" if names else f"put its files into {where}"
         if self.offline:
             return (
-                f"the model '{name}' is not on this machine, and the network is forbidden by "
-                f"{self.offline}; run `pixweave models get {name}` without it, or {bring}"
+                f"the model '{name}' is not on this machine, and the network is disabled by "
+                f"{self.offline}; run `pixweave models get {name}` without it, or {copy_hint}"
             )
         return (
             f"the model '{name}' is not on this machine; run `pixweave models get {name}`, "
-            f"or {bring}"
+            f"or {copy_hint}"
         )
 
-    def _bring(self, name: str, file: ModelFile, path: Path, report: Report) -> None:
-        """Have the file there and checked; another process may have fetched it meanwhile."""
+    def _ensure(self, name: str, file: ModelFile, path: Path, report: Report) -> None:
+        """Download and verify the file, unless another process has done so meanwhile."""
         if path.is_file():
-            self._accept_own(name, file, path)
+            self._accept_existing(name, file, path)
             return
-        part, faults = _beside(path, ".part"), []
+        part, faults = _hidden(path, ".part"), []
         for url in file.mirrors:
             try:
                 self._download(url, part, file, report)
@@ -209,12 +209,12 @@ class Store:
                 self._record(name, file, digest, part.stat().st_size, url)
                 os.replace(part, path)
                 forget(part)
-            self._stamp(path, digest)
+            self._mark_verified(path, digest)
             return
         raise MissingError(
             "\n".join(
                 [
-                    f"the file '{file.name}' of the model '{name}' could not be fetched:",
+                    f"the file '{file.name}' of the model '{name}' could not be downloaded:",
                     *faults,
                     f"try again later, put it at '{path}' yourself, or add a mirror to "
                     f"'{self.home / 'models.yaml'}'",
@@ -223,26 +223,26 @@ class Store:
         )
 
     def _download(self, url: str, part: Path, file: ModelFile, report: Report) -> None:
-        def tell(done: int, total: int | None) -> None:
+        def report_file(done: int, total: int | None) -> None:
             report(file.name, done, total)
 
         if url.startswith(HUB):
             from pixweave.models import hub
 
             forget(part)
-            hub.fetch(url, part, tell, self.limits)
+            hub.fetch(url, part, report_file, self.limits)
         else:
-            fetch(url, part, tell, self.limits, file.size)
+            fetch(url, part, report_file, self.limits, file.size)
 
-    def _accept_own(self, name: str, file: ModelFile, path: Path) -> None:
-        """Check a file that is there but was not stamped: put there by hand, or changed."""
-        digest = self._refuse_wrong(name, file, path)
+    def _accept_existing(self, name: str, file: ModelFile, path: Path) -> None:
+        """Verify an existing file that was put there by the user, or changed."""
+        digest = self._verify(name, file, path)
         with writing(path):
             self._record(name, file, digest, path.stat().st_size, "a file that was there already")
-        self._stamp(path, digest)
+        self._mark_verified(path, digest)
 
-    def _refuse_wrong(self, name: str, file: ModelFile, path: Path) -> str:
-        """The sha256 of a file that is there; RunError when it is another than expected."""
+    def _verify(self, name: str, file: ModelFile, path: Path) -> str:
+        """The sha256 of an existing file; RunError if it is not the expected one."""
         digest = sha256(path)
         if fault := self._differs(name, file, path, digest):
             raise RunError(
@@ -252,13 +252,13 @@ class Store:
         return digest
 
     def _differs(self, name: str, file: ModelFile, path: Path, digest: str) -> str:
-        """What is wrong with a file, in words that follow its name; '' if nothing."""
+        """The error of a file, as a phrase that follows its name; '' if there is none."""
         size = path.stat().st_size
         if file.size is not None and size != file.size:
             return f"has {size} bytes instead of {file.size}"
         if file.sha256:
-            right = digest == file.sha256
-            return "" if right else f"has sha256 {digest} instead of {file.sha256}"
+            equal = digest == file.sha256
+            return "" if equal else f"has sha256 {digest} instead of {file.sha256}"
         known = self._recorded().get(name, {}).get(file.name)
         if known and known["sha256"] != digest:
             return (
@@ -278,8 +278,8 @@ class Store:
             return {}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             raise RunError(
-                f"'{lock}' cannot be read as the record of first downloads; "
-                "mend it, or remove it to begin anew"
+                f"'{lock}' is not a valid record of first downloads; "
+                "fix it, or remove it to start again"
             ) from None
         return dict(found)
 
@@ -297,7 +297,7 @@ class Store:
 
     @contextlib.contextmanager
     def _lock_file(self) -> Iterator[dict[str, dict[str, dict[str, Any]]]]:
-        """The content of models.lock, written back whole; one process at a time."""
+        """The content of models.lock, written back atomically; one process at a time."""
         from pixweave.media.atomic_write import write_whole
 
         self.home.mkdir(parents=True, exist_ok=True)
@@ -314,22 +314,23 @@ class Store:
         from filelock import FileLock
 
         with writing(path):
-            lock = FileLock(_beside(path, ".lock"))
+            lock = FileLock(_hidden(path, ".lock"))
             lock.acquire()
         try:
             yield
         finally:
             lock.release()
 
-    def _stamp(self, path: Path, digest: str) -> None:
-        """Note that the file was checked as it is now, so that it need not be hashed each time."""
+    def _mark_verified(self, path: Path, digest: str) -> None:
+        """Record that the file was verified in its current state, to avoid hashing it each time."""
         with contextlib.suppress(OSError):
-            _beside(path, ".checked").write_text(f"{digest} {_looks(path)}", "utf-8")
+            _hidden(path, ".checked").write_text(f"{digest} {_size_and_time(path)}", "utf-8")
 
-    def _stamped(self, name: str, file: ModelFile, path: Path) -> bool:
+    def _is_verified(self, name: str, file: ModelFile, path: Path) -> bool:
         try:
-            digest, _, looks = _beside(path, ".checked").read_text("utf-8").partition(" ")
-            return looks == _looks(path) and not self._differs(name, file, path, digest)
+            digest, _, state = _hidden(path, ".checked").read_text("utf-8").partition(" ")
+            unchanged = state == _size_and_time(path)
+            return unchanged and not self._differs(name, file, path, digest)
         except OSError:
             return False
 
@@ -340,10 +341,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _looks(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_size} {found.st_mtime_ns}"
+def _size_and_time(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _beside(path: Path, end: str) -> Path:
-    return path.with_name(f".{path.name}{end}")
+def _hidden(path: Path, suffix: str) -> Path:
+    """The hidden companion file of a path, in the same folder."""
+    return path.with_name(f".{path.name}{suffix}")

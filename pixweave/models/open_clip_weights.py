@@ -1,4 +1,4 @@
-"""open_clip's published weights, by its own lists and into its own cache: open_clip:MODEL/TAG."""
+"""open_clip's published weights: downloaded by open_clip to its cache, as open_clip:MODEL/TAG."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ PREFIX = "open_clip:"
 
 
 def names() -> list[str]:
-    """Every model and tag that open_clip knows; this imports torch, some seconds."""
+    """All models and tags that open_clip lists; this imports torch, which takes seconds."""
     pretrained = _library()
     return [f"{PREFIX}{model}/{tag}" for model, tag in pretrained.list_pretrained()]
 
 
 def path(name: str) -> Path:
-    """The file of the weights in the cache; MissingError when it is not there."""
+    """The weights file in the cache; MissingError if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     config = _config(name)
@@ -38,34 +38,34 @@ def path(name: str) -> Path:
 
 
 def get(name: str, offline: str) -> Path:
-    """The file of the weights, fetched by open_clip if need be; MissingError when it cannot."""
+    """The weights file, downloaded by open_clip if necessary; MissingError if that fails."""
     config = _config(name)
     if offline:
         try:
             return path(name)
         except MissingError:
             raise MissingError(
-                f"the model '{name}' is not on this machine, and the network is forbidden by "
+                f"the model '{name}' is not on this machine, and the network is disabled by "
                 f"{offline}; run `pixweave models get {name}` without it"
             ) from None
     try:
         return Path(_library().download_pretrained(config))
-    except Exception as error:  # whatever the network and its libraries raise
+    except Exception as error:  # network libraries raise many kinds of errors
         source = config.get("hf_hub") or config.get("url")
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MissingError(
-            f"the model '{name}' could not be fetched from {source}: {reason}; try again later"
+            f"the model '{name}' could not be downloaded from {source}: {reason}; try again later"
         ) from None
 
 
 def expected(file: Path) -> str:
-    """The sha256 that the hub's cache gives to a file, or ''."""
+    """The sha256 of a file according to the hub's cache, or ''."""
     blob = file.resolve().name
     return blob if re.fullmatch("[0-9a-f]{64}", blob) else ""
 
 
 def _candidates(file: str) -> list[str]:
-    """The names under which open_clip looks for weights, the safe ones first."""
+    """The file names that open_clip looks for, safetensors first."""
     from open_clip import constants
 
     file = file or constants.HF_WEIGHTS_NAME
@@ -76,7 +76,7 @@ def _candidates(file: str) -> list[str]:
 
 
 def _config(name: str) -> dict[str, Any]:
-    """What open_clip knows of a tag; MissingError with the nearest name when it has none."""
+    """open_clip's configuration of a tag; MissingError with the nearest name if unknown."""
     model, _, tag = name.removeprefix(PREFIX).rpartition("/")
     library = _library()
     found = library.get_pretrained_cfg(model, tag) if model else {}

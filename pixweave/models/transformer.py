@@ -1,4 +1,4 @@
-"""The transformer block that several models share; names as in open_clip, key for key."""
+"""The transformer block shared by several models; state-dict keys as in open_clip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """A pre-norm block of attention and a two-layer MLP: [N,L,W] -> [N,L,W]."""
+    """A pre-norm block of attention and a two-layer MLP: `[N,L,W]` -> `[N,L,W]`."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -19,13 +19,13 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`mask` is added to the logits: 0 where a token may look, -inf where not."""
+        """`mask` is added to the logits: 0 where attention is allowed, else -inf."""
         x = x + self.attn(self.ln_1(x), mask)
         return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x))))
 
 
 class SelfAttention(nn.Module):
-    """Attention of each token to all that the mask lets it see."""
+    """Multi-head self-attention, restricted by an optional mask."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """`mask` is added to the logits: 0 where a token may look, -inf where not."""
+        """`mask` is added to the logits: 0 where attention is allowed, else -inf."""
         query, key, value = F.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
         return self.out_proj(attend(query, key, value, self.heads, mask))
 
@@ -43,8 +43,8 @@ class SelfAttention(nn.Module):
 def attend(
     query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None
 ) -> Tensor:
-    """Return softmax(query key' / sqrt(d)) value for [N,Q,C], [N,L,C], [N,L,C] -> [N,Q,C]."""
-    # written out, not scaled_dot_product_attention: that one cannot be differentiated twice
+    """softmax(query key' / sqrt(d)) value: `[N,Q,C]`, `[N,L,C]`, `[N,L,C]` -> `[N,Q,C]`."""
+    # not scaled_dot_product_attention, which cannot be differentiated twice
     query, key, value = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if mask is not None:

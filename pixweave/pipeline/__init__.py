@@ -1,1 +1,1 @@
-"""What a recipe does: events, the runner, its stages, and the run folder that it leaves."""
+"""Runs recipes: the runners for images and stages, exporting, and the run folder."""

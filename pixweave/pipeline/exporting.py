@@ -1,4 +1,4 @@
-"""Exporting: every exporter of a run, each shielded from the faults of the others."""
+"""Exporting: all exporters of a run, each isolated from the errors of the others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixweave.protocols import Exporter
 
 
 class Exports:
-    """All exporters of a run; one that fails is dropped with its reason and costs no other."""
+    """All exporters of a run; one that fails is dropped with its reason, the others continue."""
 
     def __init__(self, run: Run) -> None:
         self.failures: list[str] = []
@@ -25,7 +25,7 @@ class Exports:
         for name, exporter in list(self._open.items()):
             try:
                 exporter.write(frame)
-            except Exception as error:  # whatever it is, the other exports go on
+            except Exception as error:  # the other exports continue after any error
                 self._drop(name, exporter, error)
 
     def close(self) -> list[Path]:
@@ -33,7 +33,7 @@ class Exports:
         for name, exporter in list(self._open.items()):
             try:
                 paths += self._finish(exporter)
-            except Exception as error:  # whatever it is, the other exports go on
+            except Exception as error:  # the other exports continue after any error
                 self._drop(name, exporter, error)
         self._open = {}
         return paths

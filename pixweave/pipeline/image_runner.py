@@ -1,4 +1,4 @@
-"""ImageRunner: a recipe that draws one picture, from planning to its files, as events."""
+"""ImageRunner: runs a recipe that generates one image, from planning to its files, as events."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from pixweave.recipe import Recipe
 
 READ_EVERY = 0.1
-"""Seconds between two readings of the losses: reading waits for the device."""
+"""Seconds between two readings of the losses: reading them waits for the device."""
 
 LESS_MEMORY = "try a smaller crops.batch (say 4), fewer crops.count, or a smaller size"
 
 
 class ImageRunner:
-    """Draws the picture of a recipe; `status` is done, interrupted or failed.
+    """Generates the image of a recipe; `status` is done, interrupted or failed.
 
-    `prebuilt` holds models that are built already, see `open_run`.
+    `prebuilt` holds models for reuse, see `open_run`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ImageRunner:
         self.steps_done = 0
 
     def events(self) -> Iterator[Event]:
-        """What happens, as it happens."""
+        """Run the recipe; yield events as they happen. RunError if an export failed."""
         from pixweave.pipeline.exporting import Exports  # imports torch
 
         recipe = self.recipe
@@ -120,7 +120,7 @@ class ImageRunner:
                 return
 
     def summary(self) -> dict[str, Any]:
-        """What `run.json` says at the end."""
+        """The summary for `run.json`."""
         return {
             "folder": str(self.folder),
             "outputs": [str(path) for path in self.outputs],
@@ -133,7 +133,7 @@ class ImageRunner:
         }
 
     def _machine(self) -> dict[str, Any]:
-        """What `auto` came to, for whoever continues on another machine."""
+        """The device and precision used, to continue on another machine with the same ones."""
         if self.run is None:
             return {}
         return {"device": str(self.run.device), "precision": str(self.run.dtype).split(".")[1]}
@@ -150,7 +150,7 @@ class ImageRunner:
 
 
 def _read_losses(frame: Frame) -> dict[str, float]:
-    """The losses as numbers; RunError if one is no longer a number."""
+    """The losses as numbers; RunError if one is not finite."""
     losses = {name: float(loss) for name, loss in frame.losses.items()}
     for name, value in losses.items():
         if not math.isfinite(value):
@@ -162,7 +162,7 @@ def _read_losses(frame: Frame) -> dict[str, float]:
 
 
 def embedded_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML; input files go by their bare names, to tell nobody's folders."""
+    """The resolved recipe as YAML; input files without their folders, for privacy."""
     body = _without_folders(recipe.resolved())
     return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=1000))
 
@@ -177,7 +177,7 @@ def _without_folders(value: Any) -> Any:
 
 
 def _overflows(run: Run) -> Iterator[str]:
-    """A warning for each prompt that a perceptor's context cannot hold."""
+    """A warning for each prompt that does not fit into a perceptor's context."""
     for part in run.recipe.losses:
         text = getattr(part.settings, "text", None)
         if not isinstance(text, str):
@@ -185,7 +185,7 @@ def _overflows(run: Run) -> Iterator[str]:
         for name, perceptor in run.perceptors.items():
             overflow = getattr(perceptor, "overflow", None)
             if overflow is not None and (cut := overflow(text)):
-                yield f"{part.mark}: perceptor '{name}' does not see the end of the prompt: '{cut}'"
+                yield f"{part.mark}: perceptor '{name}' ignores the end of the prompt: '{cut}'"
 
 
 def _in_order(recipe: Recipe) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The run folder: the recipe, what happened, and how it ended."""
+"""The run folder: the recipe, the events and the result."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PACKAGES = ("pixweave", "torch", "open_clip_torch", "kornia", "numpy", "pillow",
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """Make and give `root/DATE/NUMBER-NAME`, numbered on; `root/last` leads to it.
+    """Create and return `root/DATE/NUMBER-NAME` with the next number; `root/last` links to it.
 
-    Runs that start at the same moment get different numbers.
+    Runs that start at the same time get different numbers.
     """
     day = root / datetime.date.today().isoformat()
     day.mkdir(parents=True, exist_ok=True)
@@ -38,20 +38,20 @@ def new_folder(root: Path, name: str) -> Path:
         claim, folder = day / f".{number:04}", day / f"{number:04}-{slug}"
         try:
             claim.mkdir()
-        except FileExistsError:  # another run is taking it just now
+        except FileExistsError:  # another run is claiming this number
             continue
-        if any(day.glob(f"{number:04}-*")):  # another run has just taken it
+        if any(day.glob(f"{number:04}-*")):  # another run has just claimed it
             claim.rmdir()
             continue
         claim.rename(folder)
-        _point(root / "last", folder)
+        _update_link(root / "last", folder)
         return folder
 
 
 class RunFolder:
-    """Keeps `recipe.yaml`, `resolved.yaml`, `events.jsonl` and `run.json` of one run.
+    """Writes `recipe.yaml`, `resolved.yaml`, `events.jsonl` and `run.json` of one run.
 
-    A disk that is full must not cost the picture: events that cannot be written are dropped.
+    A full disk must not abort the run: events that cannot be written are dropped with a warning.
     """
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
@@ -67,7 +67,7 @@ class RunFolder:
             "recipe": recipe.name,
             "seed": recipe.seed,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "argv": _words(sys.argv),
+            "argv": _command(sys.argv),
             "versions": versions(),
             "platform": f"{platform.system()} {platform.machine()}",
             "plugins": sorted({part.plugin for part in recipe.parts}),
@@ -76,7 +76,7 @@ class RunFolder:
         self._events: TextIO | None = (folder / "events.jsonl").open("w", encoding="utf-8")
 
     def record_event(self, event: Mapping[str, Any]) -> None:
-        """Append one event; steps whose losses were not read are left out."""
+        """Append one event; steps without losses are left out."""
         if self._events is None or (event["event"] == "step" and "losses" not in event):
             return
         try:
@@ -87,7 +87,7 @@ class RunFolder:
             self._close()
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
-        """Write how it ended: done, interrupted or failed."""
+        """Write the status (done, interrupted or failed) and the summary to `run.json`."""
         self._close()
         try:
             self._write(status, summary)
@@ -96,7 +96,7 @@ class RunFolder:
 
     def _close(self) -> None:
         if self._events is not None:
-            with contextlib.suppress(OSError):  # it may hold a line that has no room
+            with contextlib.suppress(OSError):  # a buffered line may not fit on the disk
                 self._events.close()
             self._events = None
 
@@ -106,7 +106,7 @@ class RunFolder:
 
 
 def finite(values: Any) -> Any:
-    """The same with numbers that JSON cannot hold as null."""
+    """The values with NaN and infinities as None, since JSON cannot represent them."""
     if isinstance(values, Mapping):
         return {key: finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -114,8 +114,8 @@ def finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def _words(argv: list[str]) -> list[str]:
-    """The command as it was typed, with the home folder as `~`."""
+def _command(argv: list[str]) -> list[str]:
+    """The command line with the home folder as `~`."""
     home = re.compile(re.escape(str(Path.home())) + r"(?=/|$)")
     return [Path(argv[0]).name, *(home.sub("~", word) for word in argv[1:])]
 
@@ -131,13 +131,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _point(link: Path, folder: Path) -> None:
-    """Make `link` lead to `folder`, where the file system has links."""
-    if link.exists() and not link.is_symlink():  # somebody's own
+def _update_link(link: Path, folder: Path) -> None:
+    """Make `link` point to `folder`, if the file system supports links."""
+    if link.exists() and not link.is_symlink():  # a file or folder of the user
         return
-    fresh = link.with_name(f".{link.name}-{folder.parent.name}-{folder.name}")
+    new_link = link.with_name(f".{link.name}-{folder.parent.name}-{folder.name}")
     try:
-        fresh.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
-        os.replace(fresh, link)
+        new_link.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+        os.replace(new_link, link)
     except OSError:
-        fresh.unlink(missing_ok=True)
+        new_link.unlink(missing_ok=True)

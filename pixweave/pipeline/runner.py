@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Runner(Protocol):
-    """A recipe that is being run; `status` is done, interrupted or failed."""
+    """Runs a recipe; `status` is done, interrupted or failed."""
 
     status: str
 
@@ -26,11 +26,14 @@ class Runner(Protocol):
 def perform(
     recipe: Recipe, folder: Path, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[Event]:
-    """Run a recipe in `folder`, which must exist; yield what happens as it happens.
+    """Run a recipe in `folder`, which must exist; yield events as they happen.
 
-    `stop` is asked after each step: when it says True the run ends there and keeps what it has.
-    Whatever happens, files that were begun are finished with the frames that there were. Raises
-    RunError, OutOfMemoryError or what a part raised, after that is done.
+    `stop` is called after each step: when it returns True the run ends and keeps its results.
+    In every case, files that were begun are completed with the frames so far; only then
+    RunError, OutOfMemoryError or an error of a part is raised.
+
+        for event in perform(recipe, folder):
+            print(event.kind, event.data)
     """
     run_folder = RunFolder(folder, recipe)
     runner: Runner

@@ -1,4 +1,4 @@
-"""StageRunner: a recipe with stages, each with the pictures that the last one left."""
+"""StageRunner: runs a recipe with stages, each with the images of the previous one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pixweave.recipe import Recipe
 
 
 class StageContext:
-    """What a stage's `build(run)` is given: a BuildContext, and what belongs to the run folder.
+    """What a stage's `build(run)` gets: a BuildContext, and methods to write to the run folder.
 
-    There is no generator and no canvas; the recipe's perceptors are built when first asked for.
+    There is no generator and no canvas; the recipe's perceptors are built on first access.
     """
 
     def __init__(self, part: Part, runner: StageRunner) -> None:
@@ -38,17 +38,17 @@ class StageContext:
 
     @property
     def generator(self) -> Any:
-        """There is none; AttributeError."""
+        """Not available in a stage: raises AttributeError."""
         raise AttributeError(f"{self.part.name} has no generator")
 
     @property
     def canvas(self) -> Any:
-        """There is none; AttributeError."""
+        """Not available in a stage: raises AttributeError."""
         raise AttributeError(f"{self.part.name} has no canvas")
 
     @property
     def context(self) -> Context:
-        """Where parts are built, with the recipe's perceptors."""
+        """The context that builds parts, with the recipe's perceptors built."""
         self._runner.context.build_perceptors()
         return self._runner.context
 
@@ -65,18 +65,18 @@ class StageContext:
         return self.context.encode_texts(perceptor, texts)
 
     def stop(self) -> bool:
-        """Whether the user asked to stop; then the stage returns what is finished, and is the last.
+        """Whether the user asked to stop; the stage then returns what is finished, and is the last.
 
-        The recipe counts as interrupted once a stage was told so.
+        Once this has returned True, the run's status is interrupted.
         """
         return self._runner.ask_stop()
 
     def interrupt(self) -> None:
-        """Make this stage the last: a part of it was interrupted."""
+        """Mark the run as interrupted: this stage is the last."""
         self._runner.interrupted = True
 
     def output(self, file: str) -> Path:
-        """A path in the run folder for a file that the stage writes; it is an output of the run."""
+        """A path in the run folder for a file that the stage writes, listed as an output."""
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         self._runner.outputs.append(path)
@@ -85,33 +85,33 @@ class StageContext:
     def save_table(
         self, file: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
     ) -> Path:
-        """Write rows as a .csv, .tsv or .jsonl file of the run folder; it is an output too."""
+        """Write rows as a .csv, .tsv or .jsonl file in the run folder, listed as an output."""
         path = self.output(file)
         write_whole(path, tables.whole(rows, columns, path.suffix))
         return path
 
     def relative(self, path: str) -> str:
-        """A path relative to the run folder, if it lies there."""
+        """A path relative to the run folder if it is inside, else unchanged."""
         inside = Path(path).is_relative_to(self.folder)
         return str(Path(path).relative_to(self.folder)) if inside else path
 
 
 class StageRunner:
-    """Runs the stages of a recipe in turn; `status` is done, interrupted or failed."""
+    """Runs the stages of a recipe in order; `status` is done, interrupted or failed."""
 
     def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
         self.recipe, self.folder, self._stop = recipe, folder, stop
         self.context = Context(recipe, folder)
         self.status, self.interrupted = "failed", False
         self.pictures: list[str] = []
-        """The pictures that go on, in their order."""
+        """The images for the next stage, in order."""
         self.outputs: list[Path] = []
         self.began = time.monotonic()
         self.steps_done = 0
         self.steps = sum(stage.settings.count_steps(recipe) for stage in recipe.stages)
 
     def events(self) -> Iterator[Event]:
-        """What happens, stage by stage; an interrupted one is the last."""
+        """Run the stages; yield events as they happen. An interrupted stage is the last."""
         recipe = self.recipe
         yield Event(
             "planned",
@@ -155,12 +155,12 @@ class StageRunner:
             events.close()
 
     def ask_stop(self) -> bool:
-        """Whether the user asked to stop; once it was said, the run is interrupted."""
+        """Whether the user asked to stop; once this has returned True, the run is interrupted."""
         self.interrupted = self.interrupted or self._stop()
         return self.interrupted
 
     def summary(self) -> dict[str, Any]:
-        """What `run.json` says at the end."""
+        """The summary for `run.json`."""
         return {
             "folder": str(self.folder),
             "outputs": [*self.pictures, *map(str, self.outputs)],

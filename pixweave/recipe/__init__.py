@@ -1,11 +1,18 @@
-"""Recipes: YAML text to a validated, frozen `Recipe`, without importing torch."""
+"""Load recipes: from YAML text to a validated, frozen `Recipe`, without importing torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from pixweave.component import Part
-from pixweave.recipe.loader import load, load_text
-from pixweave.recipe.nodes import Written
 from pixweave.recipe.paths import InputFile, PictureFile, builtins
-from pixweave.recipe.recipe import Recipe
+from pixweave.recipe.written import Written
 from pixweave.timeline.values import Moment, Value, over_time
+
+if TYPE_CHECKING:
+    from pixweave.recipe.loader import load, load_text
+    from pixweave.recipe.recipe import Recipe
 
 __all__ = [
     "InputFile",
@@ -20,3 +27,11 @@ __all__ = [
     "load_text",
     "over_time",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the loader on first access: plugins need only the types of settings."""
+    if name in ("load", "load_text", "Recipe"):
+        module = "recipe" if name == "Recipe" else "loader"
+        return getattr(importlib.import_module(f"pixweave.recipe.{module}"), name)
+    raise AttributeError(f"module 'pixweave.recipe' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""RecipeBuilder: from one merged tree to a Recipe whose parts have all been asked."""
+"""RecipeBuilder: from one merged tree to a Recipe that all of its parts have checked."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ S = TypeVar("S", bound=Settings)
 
 
 class RecipeBuilder:
-    """Turns one merged tree into a Recipe; `written` is the tree with its short forms."""
+    """Turns a merged, expanded tree into a Recipe; `written` is the tree before expansion."""
 
     def __init__(self, plugins: Plugins, tree: Node, written: Node, layers: Layers) -> None:
         self.plugins, self.tree, self.written, self.layers = plugins, tree, written, layers
@@ -37,7 +37,7 @@ class RecipeBuilder:
         self.check.issues += layers.unstated
 
     def recipe(self, name: str, folder: Path) -> Recipe:
-        """The recipe; RecipeError with all issues if there are any."""
+        """The recipe; raises RecipeError with all issues if there are any."""
         self._check_keys()
         general = self.check.settings(GeneralSettings, self._only(GeneralSettings), GENERAL)
         crops = self._section("crops", CropSettings)
@@ -86,7 +86,7 @@ class RecipeBuilder:
         return self._checked(recipe)
 
     def _sampler(self) -> Part | None:
-        """The sampler that generators start from, where there is one; no recipe names it yet."""
+        """The default sampler for generators, if it is installed; recipes cannot choose one yet."""
         name = top_level.DEFAULT_SAMPLER
         if name not in self.plugins.offers("sampler"):
             return None
@@ -103,13 +103,13 @@ class RecipeBuilder:
             if key in top_level.TOP_LEVEL or key.startswith("x-"):
                 continue
             home = self.check.home_of(key, GENERAL)
-            message = f"'{key}' is not a key of recipes"
+            message = f"'{key}' is not a recipe key"
             self.check.fail(node.place, message, home or did_you_mean(key, known))
         do = self.written.get("do")
         stages = self.plugins.offers("stage")
         if do is not None and do.value not in stages:
             known = [*stages, top_level.DEFAULT_DO]
-            message = f"'{do.value}' is nothing that a recipe can do"
+            message = f"'{do.value}' is not a valid 'do'"
             self.check.fail(do.mark, message, did_you_mean(str(do.value), known))
 
     def _only(self, model: type[BaseModel]) -> Node:
@@ -131,8 +131,8 @@ class RecipeBuilder:
         reader = PartReader(self.plugins, self.check)
         self._check_prompts()
         parts = {key: reader.read(self.tree, key) for key in top_level.KINDS}
-        wanted = [self.written.get("prompts"), self.written.get("losses")]
-        empty = all(n is None or n.value in (None, []) or n.mark == DEFAULT for n in wanted)
+        goals = [self.written.get("prompts"), self.written.get("losses")]
+        empty = all(n is None or n.value in (None, []) or n.mark == DEFAULT for n in goals)
         guided = all("without_losses" not in part.settings.can for part in parts["generator"])
         if draws and empty and guided:
             top = self.layers.found[-1] if self.layers.found else self.tree
@@ -148,10 +148,10 @@ class RecipeBuilder:
         for node in bad_prompts(self.written):
             self.check.fail(
                 node.mark,
-                "a prompt must be a text, or a mapping with 'text' or 'image'",
+                "a prompt must be text, or a mapping with 'text' or 'image'",
                 "put a number in quotes",
             )
-        if "prompts" in self.tree:  # it could not be made into losses
+        if "prompts" in self.tree:  # it could not be converted to losses
             self.check.fail(
                 self.tree["prompts"].mark,
                 "'prompts' must be a list of texts",
@@ -170,57 +170,61 @@ class RecipeBuilder:
             seen.add(file)
 
     def _checked(self, recipe: Recipe) -> Recipe:
-        """The recipe after its parts were asked; RecipeError if one of them refuses it.
+        """The recipe after its parts checked it; raises RecipeError if one reports an error.
 
-        The generator sees the size that was asked for, the other parts the one that it makes.
+        The generator gets the requested size, the other parts the size that it can make.
         """
         for key, issue in check_sections(recipe, self.plugins):
             where = locate(self.tree[key], issue.setting)
             self.check.fail(where, f"'{key}': {issue.message}", issue.hint)
-        warnings = self._ask(recipe.generator, recipe)
+        warnings = self._warnings_of(recipe.generator, recipe)
         fitted = recipe if self.check.issues else self._fitted(recipe, warnings)
         for part in recipe.parts:
             if part is not recipe.generator:
-                warnings += self._ask(part, fitted)
+                warnings += self._warnings_of(part, fitted)
         for stage in recipe.stages:
-            warnings += self._ask(stage, _within_stage(fitted, stage))
+            warnings += self._warnings_of(stage, _within_stage(fitted, stage))
         self._raise_issues()
         return replace(fitted, warnings=tuple(dict.fromkeys(warnings)))
 
     def _fitted(self, recipe: Recipe, warnings: list[Issue]) -> Recipe:
         part = recipe.generator
-        asked = self.tree.get("size")
+        requested = self.tree.get("size")
         try:
             size = top_level.read_size(tuple(part.settings.fit_size(recipe.size)))
         except Exception as error:  # a plugin's own method broke
-            self.check.fail(part.mark, f"{part.name} makes no such size: {error}")
+            self.check.fail(part.mark, f"{part.name} cannot make this size: {error}")
             return recipe
-        if size == recipe.size or asked is None:  # nobody asked for the default size
+        if size == recipe.size or requested is None:  # no warning for the default size
             return replace(recipe, size=size)
         old, new = (f"{w}x{h}" for w, h in (recipe.size, size))
-        message = f"size {old} becomes {new}, the nearest that {part.name} makes"
-        warnings.append(Issue.at(asked.mark, message))
+        message = f"size {old} becomes {new}, the nearest size that {part.name} supports"
+        warnings.append(Issue.at(requested.mark, message))
         return replace(recipe, size=size)
 
-    def _ask(self, part: Part, recipe: Recipe) -> list[Issue]:
-        """The warnings of a part and of the parts in it; what they refuse is noted."""
+    def _warnings_of(self, part: Part, recipe: Recipe) -> list[Issue]:
+        """The warnings of a part and its nested parts; their errors are added to the issues."""
         warnings: list[Issue] = []
-        for one in (part, *nested_parts(part.settings)):
+        for checked in (part, *nested_parts(part.settings)):
             try:
-                issues = list(one.settings.check(recipe))
+                issues = list(checked.settings.check(recipe))
             except Exception as error:  # a plugin's own check broke
-                message = f"{one.name} cannot check the recipe: {type(error).__name__}: {error}"
-                self.check.fail(one.mark, message, f"plugin {one.plugin} is at fault")
+                message = (
+                    f"{checked.name} failed to check the recipe: {type(error).__name__}: {error}"
+                )
+                self.check.fail(
+                    checked.mark, message, f"this is a bug in the plugin {checked.plugin}"
+                )
                 continue
             for issue in issues:
-                where = one.locate(issue.setting)
-                placed = replace(issue, where=where, message=f"{one.name}: {issue.message}")
+                where = checked.locate(issue.setting)
+                placed = replace(issue, where=where, message=f"{checked.name}: {issue.message}")
                 (self.check.issues if issue.fatal else warnings).append(placed)
         return warnings
 
 
 def _within_stage(recipe: Recipe, stage: Part) -> Recipe:
-    """The recipe as the parts of a stage see it: with the stage's own perceptors and losses."""
+    """The recipe as seen by the parts of a stage: with the stage's own perceptors and losses."""
     own = {
         name: getattr(stage.settings, name)
         for name in ("perceptors", "losses")

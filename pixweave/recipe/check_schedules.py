@@ -1,4 +1,4 @@
-"""Every value over time of a recipe, tried at the steps of the run before anything is built."""
+"""Check every value over time of a recipe at the steps of the run, before anything is built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixweave.timeline.values import Bounds, Moment, Value, bounds_of
 
 
 class ScheduledValue(NamedTuple):
-    """A value over time, its range, how messages name it, and where it was written."""
+    """A value over time, its range, its name in messages, and its source location."""
 
     value: Value
     bounds: Bounds
@@ -34,9 +34,9 @@ def check_values(
     sections: Mapping[str, Settings | None],
     parts: Iterable[Part],
 ) -> None:
-    """Note every value that has no number, or one out of range, at some step of the run."""
+    """Add an issue for each value that is undefined or out of range at a step of the run."""
 
-    @lru_cache(maxsize=4096)  # shared by all values, so that each input is worked out once a step
+    @lru_cache(maxsize=4096)  # shared by all values: each input is evaluated once per step
     def moment(step: int) -> Moment:
         return Moment(step, general.steps, general.fps, general.inputs)
 
@@ -54,7 +54,7 @@ def check_values(
 def _check_inputs(
     check: Validator, tree: Node, general: GeneralSettings, moment: Callable[[int], Moment]
 ) -> set[str]:
-    """The names of the inputs that are wrong; each may use only those written above it."""
+    """The names of the invalid inputs; an input may use only those written above it."""
     broken: set[str] = set()
     earlier: list[str] = []
     for name, value in general.inputs.items():
@@ -65,7 +65,7 @@ def _check_inputs(
         except InvalidValue as error:
             broken.add(name)
             later = value.names & set(general.inputs) - set(earlier)
-            hint = "an input can use only those above it" if later else error.hint
+            hint = "an input can use only the inputs above it" if later else error.hint
             check.fail(tree["inputs"][name].mark, f"'inputs.{name}' {error.message}", hint)
         if value.names & broken:
             broken.add(name)
@@ -76,7 +76,7 @@ def _check_inputs(
 def _check_names(value: Value, inputs: Iterable[str]) -> None:
     for name in sorted(value.names - set(CLOCK) - set(inputs)):
         hint = did_you_mean(name, [*CLOCK, *CONSTANTS, *inputs])
-        raise UnknownName(f"uses '{name}', which is not known", hint)
+        raise UnknownName(f"uses the unknown name '{name}'", hint)
 
 
 def _all_values(

@@ -1,4 +1,4 @@
-"""Settings about pictures that a recipe brings along: what it starts from, masks, an overlay."""
+"""Settings of input images: the start image, masks, and the overlay."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ Time = Annotated[
         }
     ),
 ]
-"""Type of a setting that names a step of the run: 12, 2s, 500ms, 50%, start or end."""
+"""Type of a setting that is a time: a step (12), 2s, 500ms, 50%, start or end."""
 
 
 class ShorthandSettings(Settings):
-    """Settings for which a bare text or list may stand: those of the field `short[type]`."""
+    """Settings with a short form: a bare text or list is the value of the field `short[type]`."""
 
     short: ClassVar[dict[type, str]] = {}
     called: ClassVar[str] = ""
@@ -62,42 +62,47 @@ class ShorthandSettings(Settings):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        made = handler.resolve_ref_schema(handler(schema))
-        made = {**made, "additionalProperties": False}
-        bare = [made["properties"][name] for name in cls.short.values()]
-        bare = [kind for one in bare for kind in one.get("anyOf", [one])]
+        full = handler.resolve_ref_schema(handler(schema))
+        full = {**full, "additionalProperties": False}
+        bare = [full["properties"][name] for name in cls.short.values()]
+        bare = [kind for item in bare for kind in item.get("anyOf", [item])]
         bare = [kind for kind in bare if kind.get("type") != "null"]
-        return {"x-type": cls.called, "anyOf": [*bare, made]}
+        return {"x-type": cls.called, "anyOf": [*bare, full]}
 
 
 class Mask(ShorthandSettings):
-    """A part of the picture: from the brightness or the alpha of a file, or a box."""
+    """A part of the image: from the brightness or the alpha of an image file, or a box."""
 
     short: ClassVar[dict[type, str]] = BARE["mask"]
     called: ClassVar[str] = "mask"
 
     image: PictureFile | None = Field(
-        None, description="a picture file: white is inside, or what is opaque if it has alpha"
+        None, description="an image file: white is inside; if it has alpha, opaque is inside"
     )
     box: Box | None = Field(
-        None, description="left, top, right and bottom, as shares of the picture from 0 to 1"
+        None, description="left, top, right and bottom, as fractions of the image from 0 to 1"
     )
     channel: Literal["grey", "alpha"] | None = Field(
-        None, description="what of the file counts; by default alpha where it has any, else grey"
+        None,
+        description="which channel of the file to use; by default alpha if it has any, else grey",
     )
     fit: Fit | None = Field(
-        None, description="how the file is laid onto the picture; by default cover"
+        None, description="how the file is fitted to the image; by default cover"
     )
-    invert: bool = Field(False, description="inside becomes outside")
+    invert: bool = Field(False, description="swap inside and outside")
     soften: float = Field(
-        0.0, ge=0, le=0.5, description="width of a fading edge, inwards, in short sides"
+        0.0,
+        ge=0,
+        le=0.5,
+        description="width of a soft edge, inwards, as a fraction of the short side",
     )
 
     @model_validator(mode="after")
     def _one_shape(self) -> Mask:
         if (self.image is None) == (self.box is None):
             raise InvalidValue(
-                "has either image or box", "write {box: [0.5, 0, 1, 1]} for the right half"
+                "must have either image or box, not both or neither",
+                "write {box: [0.5, 0, 1, 1]} for the right half",
             )
         if self.box is not None:
             left, top, right, bottom = self.box
@@ -108,7 +113,9 @@ class Mask(ShorthandSettings):
                 )
             for name in ("channel", "fit"):
                 if getattr(self, name) is not None:
-                    raise InvalidValue(f"has a {name}, which a box has not", f"remove '{name}'")
+                    raise InvalidValue(
+                        f"has a {name}, which only applies to an image", f"remove '{name}'"
+                    )
         return self
 
     def __str__(self) -> str:
@@ -116,70 +123,73 @@ class Mask(ShorthandSettings):
 
 
 class PlacedImage(ShorthandSettings):
-    """A picture file and how it is laid onto the canvas."""
+    """An image file and how it is fitted to the canvas."""
 
     short: ClassVar[dict[type, str]] = BARE["start_from"]
     called: ClassVar[str] = "picture"
 
-    image: PictureFile | None = Field(None, description="a picture file")
+    image: PictureFile | None = Field(None, description="an image file")
     fit: Fit = Field("cover", description=FITS)
     resample: Resample = Field(
-        "smooth", description="crisp: pixels stay squares when the picture grows, for pixel art"
+        "smooth", description="smooth: bicubic; crisp: nearest neighbour, for pixel art"
     )
 
 
 class StartFrom(PlacedImage):
-    """What the picture begins as, instead of the generator's own noise."""
+    """The start image, instead of the generator's own initial state."""
 
     background: Colour | None = Field(
         None,
-        description="colour behind transparent parts and in bars; by default they stay transparent "
-        "where the generator has alpha, and are white where it has none",
+        description="colour of transparent parts and bars; by default they stay transparent if the "
+        "generator has alpha, else they are white",
     )
     alpha: float = Field(
-        1.0, ge=0, le=1, description="how opaque it lies over the generator's own start"
+        1.0, ge=0, le=1, description="opacity of the image over the generator's own initial state"
     )
     noise: float = Field(
-        0.0, ge=0, le=1, description="deviation of noise added to it, from clouds down to grain"
+        0.0,
+        ge=0,
+        le=1,
+        description="standard deviation of noise added to the image, from coarse to fine",
     )
 
     @model_validator(mode="after")
     def _has_source(self) -> StartFrom:
         if self.image is None:
-            raise InvalidValue("names no picture", "write 'start_from: photo.png'")
+            raise InvalidValue("has no image", "write 'start_from: photo.png'")
         return self
 
 
 class Overlay(PlacedImage):
-    """A picture that is blended over the generator's every so many steps.
+    """An image that is blended over the generator's image every few steps.
 
-    The generator takes the blend up as its own and goes on from there (Pixray's overlay).
+    The generator is re-initialised from the blend and continues from there (Pixray's overlay).
     """
 
-    every: int = Field(10, ge=1, description="steps from one overlay to the next")
-    first: Time = Field("0", description="step of the first one: 12, 2s, 50%")
-    until: Time = Field("end", description="step after which there are none")
-    alpha: Value = over_time(0.5, ge=0, le=1, description="how opaque it lies over the picture")
-    mask: Mask | None = Field(None, description="where it is laid; by default everywhere")
+    every: int = Field(10, ge=1, description="number of steps between overlays")
+    first: Time = Field("0", description="time of the first overlay: a step (12), 2s, 50%")
+    until: Time = Field("end", description="time after which there are no more overlays")
+    alpha: Value = over_time(0.5, ge=0, le=1, description="opacity of the overlay")
+    mask: Mask | None = Field(None, description="where the overlay applies; by default everywhere")
 
     @model_validator(mode="after")
     def _has_source(self) -> Overlay:
         if self.image is None:
-            raise InvalidValue("names no picture", "write 'overlay: {image: logo.png, every: 10}'")
+            raise InvalidValue("has no image", "write 'overlay: {image: logo.png, every: 10}'")
         return self
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """It should come at least once."""
+        """An issue if the overlay is never applied."""
         if not any(self.due(recipe.moment(step)) for step in range(recipe.steps)):
             yield Issue(
                 "first",
-                f"never comes: it begins at {self.first} and ends at {self.until} of "
+                f"is never reached: the overlay starts at {self.first} and ends at {self.until} of "
                 f"{recipe.steps} steps",
                 "set an earlier 'first' or a later 'until'",
             )
 
     def due(self, moment: Moment) -> bool:
-        """Whether it comes at that step."""
+        """Whether the overlay is applied at that step."""
         first, last = (
             round(place(time, moment.steps, moment.fps)) for time in (self.first, self.until)
         )

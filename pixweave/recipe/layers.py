@@ -1,4 +1,4 @@
-"""The layers of a recipe: what it extends, its presets, itself; merged into one tree."""
+"""The layers of a recipe: extended recipes, presets and the recipe; merged into one tree."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from pixweave.recipe import nodes, top_level
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.paths import SUFFIXES, builtin_folder, builtins, resolve
 from pixweave.recipe.read_text import LARGEST, decode, read_text
+from pixweave.recipe.written import Written
 from pixweave.timeline.keyframes import is_keyframes
 
 MOST_LAYERS = 64
+
 DEFAULT = Mark("default")
 
 
 def default_layer() -> Node:
-    """The parts that a recipe has when it names none."""
+    """The default parts of a recipe, as the lowest layer."""
 
     def scalar(text: str) -> Node:
-        return Node(nodes.Written.make(text, DEFAULT, Path()), DEFAULT)
+        return Node(Written.make(text, DEFAULT, Path()), DEFAULT)
 
     lists = {
         "perceptors": top_level.DEFAULT_PERCEPTORS,
@@ -39,9 +41,9 @@ def default_layer() -> Node:
 
 
 class Layers:
-    """Collects the layers of recipes, lowest first, with every issue that was found on the way.
+    """Collects the layers of recipes, lowest first, and all issues found while reading them.
 
-    A layer stands on what it names: its `extends`, then its `quality`, then its `presets`.
+    Below each layer are those that it refers to: `extends`, then `quality`, then `presets`.
     """
 
     def __init__(self) -> None:
@@ -50,11 +52,14 @@ class Layers:
         self.labels: dict[str, str] = {}
         self.issues: list[Issue] = []
         self.unstated: list[Issue] = []
-        """Layers that do not state their format: wrong, but all else can be read."""
+        """Issues of layers without a format version; the rest of such a layer can be read."""
         self.too_many = False
 
     def add_source(self, source: str | Path) -> tuple[str, Path]:
-        """Add a file, a built-in recipe or `-` (stdin); gives its name and its folder."""
+        """Add a file, a built-in recipe or `-` (stdin); returns its name and its folder.
+
+        Raises MissingError if it is not found.
+        """
         if source == "-":
             data = sys.stdin.buffer.read(LARGEST + 1)
             try:
@@ -79,7 +84,7 @@ class Layers:
         label: str = "recipe",
         chain: tuple[Path, ...] = (),
     ) -> None:
-        """Add a recipe's text and all that it stands on."""
+        """Add the text of a recipe, and all layers that it refers to."""
         self.texts.append((name, written))
         self.labels.setdefault(name, label)
         try:
@@ -91,9 +96,9 @@ class Layers:
         self.add_node(node, chain)
 
     def add_node(self, node: Node, chain: tuple[Path, ...] = ()) -> None:
-        """Add a parsed layer and all that it stands on."""
-        for key, node_ in self._named(node):
-            self._refer(key, node_, chain)
+        """Add a parsed layer, and all layers that it refers to."""
+        for key, reference in self._references(node):
+            self._add_reference(key, reference, chain)
         if len(self.found) < MOST_LAYERS:
             rest = {k: n for k, n in node.items() if k not in (*top_level.LAYERS, "pixweave")}
             self.found.append(replace(node, value=rest))
@@ -119,8 +124,8 @@ class Layers:
             self.unstated.append(
                 Issue.at(
                     Mark(node.mark.source, 1, 1),
-                    "the format is not stated",
-                    f"write 'pixweave: {top_level.FORMAT}' on top",
+                    "the recipe format version is missing",
+                    f"add 'pixweave: {top_level.FORMAT}' as the first line",
                 )
             )
             return
@@ -129,21 +134,22 @@ class Layers:
             self.issues.append(
                 Issue.at(
                     version.mark,
-                    f"the recipe has format {version.value}; this pixweave reads format "
+                    f"the recipe has format {version.value}, but this pixweave supports format "
                     f"{top_level.FORMAT}",
-                    "install a newer pixweave",
+                    "install a newer version of pixweave",
                 )
             )
         elif version.value != top_level.FORMAT or type(version.value) is not int:
             self.issues.append(
                 Issue.at(
                     version.mark,
-                    f"'pixweave' is the format of the recipe, not {describe_value(version.value)}",
+                    "'pixweave' must be the recipe format version, "
+                    f"not {describe_value(version.value)}",
                     f"write 'pixweave: {top_level.FORMAT}'",
                 )
             )
 
-    def _named(self, node: Node) -> list[tuple[str, Node]]:
+    def _references(self, node: Node) -> list[tuple[str, Node]]:
         found = []
         for key in top_level.LAYERS:
             if key not in node:
@@ -157,12 +163,12 @@ class Layers:
                     self.issues.append(
                         Issue.at(
                             item.mark,
-                            f"'{key}' must be {_WANTED[key]}, not {describe_value(item.value)}",
+                            f"'{key}' must be {_EXPECTED[key]}, not {describe_value(item.value)}",
                         )
                     )
         return found
 
-    def _refer(self, key: str, node: Node, chain: tuple[Path, ...]) -> None:
+    def _add_reference(self, key: str, node: Node, chain: tuple[Path, ...]) -> None:
         if key == "quality" and node.value not in top_level.QUALITIES:
             self.issues.append(
                 Issue.at(
@@ -175,13 +181,13 @@ class Layers:
         folder = getattr(node.value, "folder", Path())
         path = locate(node.value, folder, presets=key != "extends")
         if path is None:
-            message = f"{_A[key]} '{node.value}' is not there"
+            message = f"{_KIND_OF[key]} '{node.value}' not found"
             hint = _nearest(node.value, folder / node.value, presets=key != "extends")
             self.issues.append(Issue.at(node.mark, message, hint))
         elif path.resolve() in chain:
             names = " -> ".join(_display(p) for p in (*chain, path))
             self.issues.append(
-                Issue.at(node.mark, f"'{key}' goes in a circle: {names}", "remove one of them")
+                Issue.at(node.mark, f"circular '{key}': {names}", "remove one of them")
             )
         elif len(self.found) < MOST_LAYERS and len(chain) < MOST_LAYERS:
             label = "extends" if key == "extends" else f"preset {path.stem}"
@@ -196,16 +202,16 @@ class Layers:
         self.add_text(written, name, path.absolute().parent, label, (*chain, path.resolve()))
 
 
-_WANTED = {
+_EXPECTED = {
     "extends": "the name of a file or of a built-in recipe",
     "presets": "names of presets",
     "quality": "one of " + ", ".join(top_level.QUALITIES),
 }
-_A = {"extends": "recipe", "presets": "preset", "quality": "preset"}
+_KIND_OF = {"extends": "recipe", "presets": "preset", "quality": "preset"}
 
 
 def locate(name: str, folder: Path, presets: bool = False) -> Path | None:
-    """The file that a name means: a path from `folder`, or a built-in recipe or preset."""
+    """The file of a name: a path relative to `folder`, or a built-in recipe or preset, or None."""
     short = name[: -len(Path(name).suffix)] if Path(name).suffix in SUFFIXES else name
     known = builtins()
     if presets and f"presets/{short}" in known:
@@ -233,11 +239,11 @@ def _nearest(name: str, path: Path, presets: bool = False) -> str:
     found = found or difflib.get_close_matches(path.stem, near, n=1)
     if found:
         return f"did you mean '{near[found[0]]}'?"
-    return "'pixweave ls' shows the built-in recipes"
+    return "'pixweave ls' lists the built-in recipes"
 
 
 def _display(path: Path) -> str:
-    """How messages name a file: built-ins by their name, others from the current folder."""
+    """The file name in messages: relative to the built-in recipes or the current folder."""
     for base in (builtin_folder(), Path.cwd()):
         if path.resolve().is_relative_to(base.resolve()):
             return path.resolve().relative_to(base.resolve()).as_posix()
@@ -245,7 +251,7 @@ def _display(path: Path) -> str:
 
 
 def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
-    """One tree of two: mappings merge; lists, single values and parts of another `use` replace."""
+    """Merge two trees: mappings merge; lists, scalars and parts with another `use` are replaced."""
     if tuple(path) == ("size",):
         return _merge_size(lower, upper)
     if isinstance(lower.value, str) and tuple(path) in (("generator",), ("optimizer",)):
@@ -268,7 +274,7 @@ def merge(lower: Node, upper: Node, path: Sequence[str] = ()) -> Node:
 
 
 def _merge_size(lower: Node, upper: Node) -> Node:
-    """A shape (16:9) in one layer and a number of pixels in another make a size together."""
+    """Merge sizes: an aspect ratio (16:9) combines with a size in pixels of another layer."""
     a, b = lower.plain(), upper.plain()
     if top_level.is_ratio(a) and isinstance(b, int):
         a, b = b, a

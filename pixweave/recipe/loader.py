@@ -1,4 +1,4 @@
-"""Recipes from files, layers and `--set` to one frozen `Recipe`, or every issue at once."""
+"""Load recipes: merge files, layers and `--set` into one `Recipe`, or report all issues."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ T = TypeVar("T")
 
 
 def load(sources: Sequence[str | Path], plugins: Plugins, sets: Sequence[str] = ()) -> Recipe:
-    """The recipe that files, built-in names (`hello`) or `-` (stdin) make, merged left to right.
+    """Load files, built-in recipes (`hello`) or `-` (stdin), merged left to right, as one Recipe.
 
-    `sets` are `--set` texts such as `steps=100`. Raises RecipeError with every issue found,
-    and MissingError when a source is not there. Imports no torch.
+    `sets` are `--set` texts such as `steps=100`. Raises RecipeError with all issues found, and
+    MissingError if a source is not found. Imports no torch.
+
+        load(["hello", "mine.yaml"], Plugins.discover(), ["steps=100"])
     """
     layers = Layers()
-    found = [layers.add_source(source) for source in sources]
-    name, folder = found[0] if found else ("recipe", Path.cwd())
+    added = [layers.add_source(source) for source in sources]
+    name, folder = added[0] if added else ("recipe", Path.cwd())
     return _load(layers, name, folder, plugins, sets)
 
 
 def load_text(
     text: str, name: str, folder: Path, plugins: Plugins, sets: Sequence[str] = ()
 ) -> Recipe:
-    """The recipe in a text; `folder` is what its paths are relative to. Raises like `load`."""
+    """Load a recipe from text; its paths are relative to `folder`. Raises like `load`."""
     layers = Layers()
     layers.add_text(text, name, folder)
     return _load(layers, Path(name).stem, folder, plugins, sets)
@@ -44,23 +46,25 @@ def load_text(
 
 def _load(layers: Layers, name: str, folder: Path, plugins: Plugins, sets: Sequence[str]) -> Recipe:
     issues = layers.issues
-    asked = [o for text in sets if (o := _noting(issues, overrides.read, text)) is not None]
-    structural = [override for override in asked if overrides.is_layer(override)]
-    if layer := _noting(issues, overrides.layer, structural):
+    changes = [o for text in sets if (o := _collecting(issues, overrides.read, text)) is not None]
+    structural = [override for override in changes if overrides.is_layer(override)]
+    if layer := _collecting(issues, overrides.layer, structural):
         layers.add_node(layer)
     tree = layers.merged()
-    for override in asked:
+    for override in changes:
         if not overrides.is_layer(override):
-            tree = _noting(issues, overrides.apply, tree, override) or tree
-    tree = replace(tree, value={**default_layer().value, **tree.value})  # --set ~generator
-    if issues:  # more would be found only because of these
+            tree = _collecting(issues, overrides.apply, tree, override) or tree
+    tree = replace(
+        tree, value={**default_layer().value, **tree.value}
+    )  # restore what --set ~generator removed
+    if issues:  # further checks would report follow-up errors
         raise RecipeError(dict.fromkeys([*layers.unstated, *issues]))
     tree = lift(tree, plugins)
     builder = RecipeBuilder(plugins, expand(tree), tree, layers)
     return builder.recipe(name, folder)
 
 
-def _noting(issues: list[Issue], do: Callable[..., T], *args: Any) -> T | None:
+def _collecting(issues: list[Issue], do: Callable[..., T], *args: Any) -> T | None:
     try:
         return do(*args)
     except RecipeError as error:

@@ -1,8 +1,8 @@
-"""YAML text to values that know where they were written.
+"""Parse YAML text into nodes with source locations.
 
-Scalars mean what YAML 1.2 says: `16:9`, `on`, `0123` and dates are texts, `1e-3` is a number.
-Refused, each with its place: duplicate keys, tags, merge keys, several documents, numbers that are
-not finite, text nested or repeated by aliases beyond measure.
+Scalars follow YAML 1.2: `16:9`, `on`, `0123` and dates are texts, `1e-3` is a number. Rejected,
+each with its location: duplicate keys, tags, merge keys, several documents, numbers that are not
+finite, too deep nesting, and too many values through aliases.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import yaml
 
 from pixweave.errors import Issue, Mark, RecipeError
 from pixweave.recipe.read_text import refuse_control
+from pixweave.recipe.written import Written
 from pixweave.recipe.yaml_errors import explain_syntax
 from pixweave.timeline import expressions
 
@@ -45,26 +46,9 @@ _COLOUR = re.compile(r"\s*(-\s*)?(#[0-9a-fA-F]{3,8})\b")
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Written(str):
-    """A text of a recipe that remembers where it was written and what its paths are relative to."""
-
-    mark: Mark
-    folder: Path
-
-    @classmethod
-    def make(cls, text: str, mark: Mark, folder: Path) -> Written:
-        """The text with its place."""
-        made = cls(text)
-        made.mark, made.folder = mark, folder
-        return made
-
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)  # copies and pickles are plain texts
-
-
 @dataclass(frozen=True)
 class Node:
-    """A value of a recipe and its place: a scalar, a list of nodes, or names with nodes."""
+    """A value of a recipe with its source location: a scalar, a list or a mapping of nodes."""
 
     value: Any
     mark: Mark
@@ -77,16 +61,16 @@ class Node:
         return isinstance(self.value, dict) and key in self.value
 
     def get(self, key: str) -> Node | None:
-        """The node of that name; None where there is none."""
+        """The node of that key, or None."""
         return self.value[key] if key in self else None
 
     def items(self) -> Iterator[tuple[str, Node]]:
-        """The names and nodes of a mapping; nothing for any other node."""
+        """The keys and nodes of a mapping; empty for any other node."""
         return iter(self.value.items() if isinstance(self.value, dict) else ())
 
     @property
     def place(self) -> Mark:
-        """The mark of the key where there is one, else of the value."""
+        """The source location of the key if there is one, else of the value."""
         return self.key_mark or self.mark
 
     def plain(self) -> Any:
@@ -101,19 +85,21 @@ class Node:
 def parse(
     text: str, source: str, folder: Path, what: str = "recipe", first: str = "pixweave: 1"
 ) -> Node:
-    """The mapping that a recipe's text holds; RecipeError with every fault found.
+    """Parse the text of a recipe into a mapping node; raises RecipeError with all issues found.
 
-    `what` and `first`, a line to begin with, are for messages about other files of the same form.
+    `what` and `first` (an example of the first line) are for messages about other YAML files.
     """
     refuse_control(text, source)
     reader = _Reader(text, source, folder)
     node = reader.read()
     if not reader.issues and (node is None or node.value is None):
-        reader.fail(Mark(source, 1, 1), f"the {what} is empty", f"begin with '{first}'")
+        reader.fail(Mark(source, 1, 1), f"the {what} is empty", f"start with '{first}'")
     elif not reader.issues and node is not None and not isinstance(node.value, dict):
         kind = "a list" if isinstance(node.value, list) else "a single value"
         reader.fail(
-            node.mark, f"a {what} is names with values, not {kind}", f"begin with '{first}'"
+            node.mark,
+            f"a {what} must be a mapping of keys to values, not {kind}",
+            f"start with '{first}'",
         )
     if reader.issues:
         raise RecipeError(reader.issues)
@@ -122,7 +108,7 @@ def parse(
 
 
 def opened(node: Node, names: Mapping[type, str]) -> Node:
-    """The node; a bare text or list as the mapping of one setting for which it stands."""
+    """The node, with a short form (text or list) expanded to a mapping of one setting."""
     for kind, name in names.items():
         if isinstance(node.value, kind):
             return Node({name: node}, node.mark, node.key_mark)
@@ -130,13 +116,13 @@ def opened(node: Node, names: Mapping[type, str]) -> Node:
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether a text on one line means itself when it is written without quotes."""
+    """Whether YAML reads the text as the same text when it is written without quotes."""
     kinds = (_INT, _FLOAT, _NOT_FINITE)
     return text not in _WORDS and "\n" not in text and not any(k.fullmatch(text) for k in kinds)
 
 
 def parse_value(text: str, mark: Mark, folder: Path) -> Node:
-    """The value of a `--set`: `[...]`, `{...}` and quotes as in YAML, anything else one scalar."""
+    """Parse the value of a `--set`: `[...]`, `{...}` and quotes as YAML, else as a scalar."""
     if text.lstrip()[:1] not in ("[", "{", '"', "'"):
         reader = _Reader(text, mark.source, folder, mark)
         node = reader.scalar(text.strip(), mark)
@@ -151,7 +137,8 @@ def parse_value(text: str, mark: Mark, folder: Path) -> Node:
 def _events(text: str) -> Iterator[Any]:
     """The events of PyYAML's parser.
 
-    Newer libyaml refuses deep nesting by itself, without its place: PyYAML's own parser goes on.
+    Newer versions of libyaml reject deep nesting without a location; then PyYAML's own parser
+    continues.
     """
     count = 0
     try:
@@ -165,12 +152,12 @@ def _events(text: str) -> Iterator[Any]:
     yield from itertools.islice(yaml.parse(text, Loader=yaml.SafeLoader), count, None)
 
 
-class _Stop(Exception):  # noqa: N818 - no error: the issue is noted
-    """Reading cannot go on; the issue is noted."""
+class _Stop(Exception):  # noqa: N818 - the issue was added already
+    """Raised to stop reading, after an issue was added."""
 
 
 class _Reader:
-    """Builds nodes from the events of PyYAML's parser, so that depth and size stay bounded."""
+    """Builds nodes from the events of PyYAML's parser, with limits on depth and size."""
 
     def __init__(self, text: str, source: str, folder: Path, fixed: Mark | None = None) -> None:
         self.lines = text.splitlines()
@@ -188,7 +175,7 @@ class _Reader:
         return self.fixed or Mark(self.source, start.line + 1, start.column + 1)
 
     def read(self) -> Node | None:
-        """The node of the only document; None when there is none."""
+        """The node of the document, or None if the text is empty."""
         found: Node | None = None
         try:
             for event in self.events:
@@ -196,8 +183,8 @@ class _Reader:
                     if found is not None:
                         self.fail(
                             self.mark(event),
-                            "a second document begins here ('---')",
-                            "keep one recipe in a file",
+                            "a second YAML document starts here ('---')",
+                            "keep one recipe per file",
                         )
                         break
                     found = self.node(next(self.events), 0)
@@ -213,7 +200,7 @@ class _Reader:
             return self.alias(event.anchor, mark)
         self.spend(1, mark)
         if depth > DEEPEST:
-            self.fail(mark, f"nested more than {DEEPEST} deep", "write it flatter")
+            self.fail(mark, f"nested more than {DEEPEST} levels deep", "reduce the nesting")
             raise _Stop
         if event.tag is not None:
             self.fail(mark, f"the tag '{_short(event.tag)}' is not allowed", "remove it")
@@ -247,7 +234,7 @@ class _Reader:
             if key in found:
                 first = found[key].place
                 at = f" (line {first.line})" if first.line else ""
-                self.fail(self.mark(event), f"'{key}' is written twice{at}", "remove one of them")
+                self.fail(self.mark(event), f"'{key}' is set twice{at}", "remove one of them")
             else:
                 found[key] = replace(node, key_mark=self.mark(event))
         return Node(found, mark)
@@ -257,25 +244,25 @@ class _Reader:
             self.node(event, depth + 1)
             self.fail(
                 self.mark(event),
-                "a list or mapping cannot be a name",
+                "a list or mapping cannot be a key",
                 "if this is a text with [ ] or { }, put it in quotes",
             )
             return None
         if isinstance(event, yaml.AliasEvent):
             self.fail(
-                self.mark(event), f"the alias '*{event.anchor}' cannot be a name", "write it out"
+                self.mark(event), f"the alias '*{event.anchor}' cannot be a key", "write it out"
             )
             return None
         self.node(event, depth + 1)
         if event.value == "<<" and not event.style:
             self.fail(
                 self.mark(event),
-                "merge keys ('<<') are not read",
-                "write the settings out, or put them into a recipe and use 'extends'",
+                "merge keys ('<<') are not supported",
+                "write the settings out, or move them to another recipe and use 'extends'",
             )
             return None
         if not event.style and event.value in _WORDS:
-            self.fail(self.mark(event), f"'{event.value}' cannot be a name", "put it in quotes")
+            self.fail(self.mark(event), f"'{event.value}' cannot be a key", "put it in quotes")
             return None
         return str(event.value)
 
@@ -287,12 +274,12 @@ class _Reader:
                 "put a text that begins with '*' in quotes",
             )
             return Node(None, mark)
-        known = self.anchors[anchor]
-        if known is None:
+        target = self.anchors[anchor]
+        if target is None:
             self.fail(mark, f"the alias '*{anchor}' is inside its own anchor", "write it out")
             return Node(None, mark)
-        self.spend(known[1], mark)
-        return known[0]
+        self.spend(target[1], mark)
+        return target[0]
 
     def spend(self, nodes: int, mark: Mark) -> None:
         self.count += nodes
@@ -305,7 +292,7 @@ class _Reader:
             raise _Stop
 
     def scalar(self, text: str, mark: Mark) -> Node:
-        """What a plain scalar means in YAML 1.2."""
+        """The value of a plain scalar in YAML 1.2."""
         if text in _WORDS:
             self.check_colour(text, mark)
             return Node(_WORDS[text], mark)
@@ -327,7 +314,7 @@ class _Reader:
         if not text and (match := _COLOUR.match(line, mark.column - 1)):
             self.fail(
                 mark,
-                f"'{match[2]}' is a comment here, so nothing is set",
+                f"'{match[2]}' is a comment here, so no value is set",
                 f'put the colour in quotes: "{match[2]}"',
             )
 

@@ -1,4 +1,4 @@
-"""`--set a.b.0.c=value`, `--set a+=value` and `--set ~a`: changes to the tree of a recipe."""
+"""Overrides: apply `--set a.b.0.c=value`, `--set a+=value` and `--set ~a` to a recipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pixweave.errors import InvalidValue, Issue, Mark, RecipeError, did_you_mean
 from pixweave.recipe import nodes, top_level
-from pixweave.recipe.nodes import Node, Written
+from pixweave.recipe.nodes import Node
+from pixweave.recipe.written import Written
 
 _PATH = re.compile(r"[^.=\[\]\s]+(\.[^.=\[\]\s]+)*")
 _LISTS = ("prompts", "perceptors", "losses", "augmentations", "filters", "export")
@@ -17,7 +18,7 @@ _LISTS = ("prompts", "perceptors", "losses", "augmentations", "filters", "export
 
 @dataclass(frozen=True)
 class Change:
-    """One `--set`: where, what, and whether it sets (`=`), appends (`+=`) or removes (`~`)."""
+    """One `--set`: a path, a value, and whether it sets (`=`), appends (`+`) or removes (`~`)."""
 
     path: tuple[str, ...]
     action: str
@@ -26,7 +27,7 @@ class Change:
 
 
 def read(text: str) -> Change:
-    """The change that a `--set` asks for; RecipeError if it cannot be read."""
+    """Parse the text of a `--set`; raises RecipeError if it is invalid."""
     mark = Mark(f"--set {text}")
     name, equals, value = text.partition("=")
     action = "~" if text.startswith("~") else "+" if name.endswith("+") and equals else "="
@@ -36,8 +37,8 @@ def read(text: str) -> Change:
         raise RecipeError(
             Issue.at(
                 mark,
-                "cannot be read",
-                'write it as steps=100, losses.0.weight=2, prompts+="an owl" or ~title',
+                "is not a valid setting",
+                'write for example steps=100, losses.0.weight=2, prompts+="an owl" or ~title',
             )
         )
     node = Node(None, mark) if action == "~" else nodes.parse_value(value, mark, Path.cwd())
@@ -45,16 +46,16 @@ def read(text: str) -> Change:
 
 
 def apply(tree: Node, change: Change) -> Node:
-    """The tree with the change made; RecipeError if there is no such place."""
+    """The tree with the change applied; raises RecipeError if the path does not exist."""
     try:
-        made = _put(tree, change.path, (), _ending(change))
-    except InvalidValue as wrong:
-        raise RecipeError(Issue.at(change.mark, wrong.message, wrong.hint)) from None
-    return made or tree
+        changed = _put(tree, change.path, (), _final_edit(change))
+    except InvalidValue as error:
+        raise RecipeError(Issue.at(change.mark, error.message, error.hint)) from None
+    return changed or tree
 
 
 def layer(changes: Sequence[Change]) -> Node | None:
-    """The changes that name other layers (quality=draft), as a layer of its own."""
+    """The changes that refer to other layers (quality=draft), as one layer, or None."""
     found: dict[str, Node] = {}
     for change in changes:
         if change.action == "~" or len(change.path) != 1:
@@ -62,7 +63,7 @@ def layer(changes: Sequence[Change]) -> Node | None:
             raise RecipeError(
                 Issue.at(
                     change.mark,
-                    f"'{path}' cannot be changed in part",
+                    f"'{path}' can only be set as a whole",
                     f"write --set {change.path[0]}=NAME",
                 )
             )
@@ -74,11 +75,13 @@ def layer(changes: Sequence[Change]) -> Node | None:
     return Node(found, changes[-1].mark) if changes else None
 
 
-_End = Callable[[Node | None, tuple[str, ...]], Node | None]
+_Edit = Callable[[Node | None, tuple[str, ...]], Node | None]
 
 
-def _ending(change: Change) -> _End:
-    def end(old: Node | None, path: tuple[str, ...]) -> Node | None:
+def _final_edit(change: Change) -> _Edit:
+    """A function from the node at the path, None if it is new, to its replacement."""
+
+    def edit(old: Node | None, path: tuple[str, ...]) -> Node | None:
         if change.action == "~":
             if old is None:
                 raise InvalidValue(f"there is no '{'.'.join(path)}' to remove")
@@ -88,11 +91,11 @@ def _ending(change: Change) -> _End:
             return _append(old, new, path)
         is_text = isinstance(new.value, str) and old is not None and "text" in old
         if is_text and path[0] == "prompts" and len(path) == 2:
-            assert old is not None  # a new text for a prompt keeps its weight
+            assert old is not None  # a new text keeps the weight of the prompt
             return replace(old, value={**old.value, "text": new})
         return new
 
-    return end
+    return edit
 
 
 def _append(old: Node | None, new: Node, path: tuple[str, ...]) -> Node:
@@ -103,36 +106,38 @@ def _append(old: Node | None, new: Node, path: tuple[str, ...]) -> Node:
     return Node([*(old.value if old else []), new], old.mark if old else new.mark, new.key_mark)
 
 
-def _put(node: Node | None, rest: tuple[str, ...], path: tuple[str, ...], end: _End) -> Node | None:
+def _put(
+    node: Node | None, rest: tuple[str, ...], path: tuple[str, ...], edit: _Edit
+) -> Node | None:
     if not rest:
-        return end(node, path)
+        return edit(node, path)
     node = _open(node, path)
     if node is not None and isinstance(node.value, list):
-        return _put_item(node, rest, path, end)
+        return _put_item(node, rest, path, edit)
     if node is not None and not isinstance(node.value, dict):
         raise InvalidValue(
             f"'{'.'.join(path)}' is a single value", f"set it with {'.'.join(path)}=..."
         )
-    held = dict(node.value) if node else {}
-    new = _put(held.get(rest[0]), rest[1:], (*path, rest[0]), end)
+    entries = dict(node.value) if node else {}
+    new = _put(entries.get(rest[0]), rest[1:], (*path, rest[0]), edit)
     if new is None:
-        held.pop(rest[0], None)
+        entries.pop(rest[0], None)
     else:
-        held[rest[0]] = new
-    return replace(node, value=held) if node else Node(held, new.mark if new else Mark(""))
+        entries[rest[0]] = new
+    return replace(node, value=entries) if node else Node(entries, new.mark if new else Mark(""))
 
 
-def _put_item(node: Node, rest: tuple[str, ...], path: tuple[str, ...], end: _End) -> Node:
+def _put_item(node: Node, rest: tuple[str, ...], path: tuple[str, ...], edit: _Edit) -> Node:
     items = list(node.value)
     index = _index(items, rest[0], path)
     old = items[index] if index < len(items) else None
-    new = _put(old, rest[1:], (*path, rest[0]), end)
+    new = _put(old, rest[1:], (*path, rest[0]), edit)
     items[index : index + 1] = [] if new is None else [new]
     return replace(node, value=items)
 
 
 def _open(node: Node | None, path: tuple[str, ...]) -> Node | None:
-    """The node as something that has an inside: bare names become mappings."""
+    """The node with its short form expanded: a bare name becomes a mapping."""
     head = path[0] if path else ""
     if node is None:
         return Node([], Mark("default")) if len(path) == 1 and head in _LISTS else None
@@ -153,7 +158,7 @@ def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
         if int(name) > len(items):
             count = f"{len(items)} item{'s' if len(items) != 1 else ''}"
             raise InvalidValue(
-                f"'{whole}' has {count}, so there is no {whole}.{name}",
+                f"'{whole}' has {count}, so {whole}.{name} does not exist",
                 f"{whole}.{len(items)} appends one",
             )
         return int(name)
@@ -162,10 +167,10 @@ def _index(items: list[Node], name: str, path: tuple[str, ...]) -> int:
         return names.index(name)
     if name in names:
         raise InvalidValue(
-            f"several items of '{whole}' are called '{name}'", "use their number or an id"
+            f"several items of '{whole}' are named '{name}'", "use the index or an id"
         )
     hint = did_you_mean(name, [n for n in names if n])
-    raise InvalidValue(f"no item of '{whole}' is called '{name}'", hint or "use its number")
+    raise InvalidValue(f"no item of '{whole}' is named '{name}'", hint or "use its index")
 
 
 def _name_of(item: Node) -> str:
@@ -176,5 +181,5 @@ def _name_of(item: Node) -> str:
 
 
 def is_layer(change: Change) -> bool:
-    """Whether the change names other layers."""
+    """Whether the change refers to other layers: extends, quality or presets."""
     return change.path[0] in top_level.LAYERS

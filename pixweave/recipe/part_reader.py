@@ -1,4 +1,4 @@
-"""The parts of a recipe: short forms expanded, components found, their settings validated."""
+"""Read the parts of a recipe: expand short forms, find components, validate settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 from pixweave.component import Component, Part, PartSetting, part_settings
 from pixweave.errors import InvalidValue, Mark, describe_value, did_you_mean, indefinite
 from pixweave.recipe import top_level
-from pixweave.recipe.nodes import Node, Written, opened
+from pixweave.recipe.nodes import Node, opened
 from pixweave.recipe.validation import Subject, Validator
+from pixweave.recipe.written import Written
 from pixweave.timeline.values import Value
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ C = TypeVar("C", bound=Component)
 
 RESERVED = ("use", "id", "weight")
 LOSSES = "losses"
-"""A setting of that name that holds losses: `prompts` may be written for it too."""
+"""A setting with this name that holds losses can also be written as `prompts`."""
 
 
 def expand(tree: Node) -> Node:
-    """The tree with `prompts` among the losses, and every part and export a mapping with `use`."""
+    """The tree with `prompts` moved to the losses, and all parts expanded to mappings."""
     entries = dict(tree.value)
     for key in top_level.KINDS:
         if key in entries:
@@ -52,7 +53,7 @@ def bad_prompts(tree: Node) -> list[Node]:
 
 
 def locate(node: Node, setting: str) -> Mark:
-    """The place of a setting (`palette`, `colors.2`) within a node, or of the nearest around it."""
+    """The source location of a setting (`palette`, `colors.2`), else of the enclosing node."""
     for step in setting.split(".") if setting else ():
         if isinstance(node.value, list) and step.isdecimal() and int(step) < len(node.value):
             node = node[int(step)]
@@ -64,27 +65,27 @@ def locate(node: Node, setting: str) -> Mark:
 
 
 def _with_prompts(entries: Mapping[str, Node]) -> dict[str, Node]:
-    """`prompts` become losses, before the others."""
-    made = dict(entries)
-    prompts = made.pop("prompts", None)
+    """The entries with `prompts` converted to losses, before the other losses."""
+    result = dict(entries)
+    prompts = result.pop("prompts", None)
     if prompts is None or prompts.value is None:
-        return made
-    wanted = _each(_listed(prompts), _prompt)
-    if isinstance(wanted.value, list):  # bad ones are reported from the written tree
-        good = [item for item in wanted.value if isinstance(item.value, dict)]
-        wanted = replace(wanted, value=good)
-    losses = made.get(LOSSES)
+        return result
+    converted = _each(_listed(prompts), _prompt)
+    if isinstance(converted.value, list):  # invalid prompts are reported from the written tree
+        good = [item for item in converted.value if isinstance(item.value, dict)]
+        converted = replace(converted, value=good)
+    losses = result.get(LOSSES)
     if losses is None or losses.value is None:
         losses = Node([], prompts.mark)
-    if isinstance(wanted.value, list) and isinstance(losses.value, list):
-        made[LOSSES] = replace(losses, value=[*wanted.value, *losses.value])
-    elif not isinstance(wanted.value, list):
-        made["prompts"] = wanted
-    return made
+    if isinstance(converted.value, list) and isinstance(losses.value, list):
+        result[LOSSES] = replace(losses, value=[*converted.value, *losses.value])
+    elif not isinstance(converted.value, list):
+        result["prompts"] = converted
+    return result
 
 
 def _listed(node: Node) -> Node:
-    """A single text or mapping where a list is meant."""
+    """A single text or mapping as a list of one item; any other node unchanged."""
     return Node([node], node.mark, node.key_mark) if isinstance(node.value, (str, dict)) else node
 
 
@@ -107,24 +108,29 @@ def _prompt(node: Node) -> Node:
 
 
 def inline_settings(component: type[Component], plugins: Plugins) -> dict[str, tuple[str, ...]]:
-    """Settings that may stand beside a component's own, by the part setting they belong to."""
+    """Inline settings: those of a nested part that may be written in the component itself.
+
+    A mapping of the name of the part setting to the names of the inline settings.
+    """
     found = {}
     for name, spec in part_settings(component).items():
-        offer = plugins.offers(spec.kind).get(spec.inline) if spec.inline else None
-        if offer is not None:
-            own = component.model_fields
-            found[name] = tuple(key for key in offer.component.model_fields if key not in own)
+        registered = plugins.offers(spec.kind).get(spec.inline) if spec.inline else None
+        if registered is not None:
+            fields = component.model_fields
+            found[name] = tuple(
+                key for key in registered.component.model_fields if key not in fields
+            )
     return found
 
 
 def takes_prompts(component: type[Component]) -> bool:
-    """Whether `prompts` may be written for the component's losses."""
+    """Whether the component accepts `prompts` for its losses."""
     spec = part_settings(component).get(LOSSES)
     return spec is not None and spec.many and spec.kind == "loss"
 
 
 class PartReader:
-    """Reads the parts of an expanded tree; issues go to the validator."""
+    """Reads the parts of an expanded tree; issues are added to the validator."""
 
     def __init__(self, plugins: Plugins, validator: Validator) -> None:
         self.plugins, self.check = plugins, validator
@@ -132,16 +138,16 @@ class PartReader:
     def read(self, tree: Node, key: str) -> tuple[Part, ...]:
         """The parts under a key of the recipe."""
         kind = top_level.KINDS[key]
-        return self._under(tree, key, kind, many=key != kind)  # a key in the singular holds one
+        return self._under(tree, key, kind, many=key != kind)  # singular keys hold one part
 
     def default(self, kind: str, name: str) -> Part | None:
-        """The part of that name with its default settings."""
+        """The part of that name with its default settings; None if they are invalid."""
         node = Node({"use": _default_node(name)}, DEFAULT_MARK)
         found = self._under(Node({kind: node}, DEFAULT_MARK), kind, kind, many=False)
         return found[0] if found else None
 
     def settings(self, component: type[C], node: Node, subject: Subject) -> C | None:
-        """The settings that a mapping holds, nested parts included; None when they are wrong."""
+        """The settings of a mapping, including nested parts; None if they are invalid."""
         before = len(self.check.issues)
         node = self._with_parts(component, node, subject)
         if len(self.check.issues) > before:
@@ -149,13 +155,13 @@ class PartReader:
         return self.check.settings(component, node, subject)
 
     def _with_parts(self, component: type[Component], node: Node, subject: Subject) -> Node:
-        """The node with a Part, or a list of them, for each setting that is one."""
+        """The node with its nested parts read, each as a Part or a list of Parts."""
         specs = part_settings(component)
         if not specs:
             return node
         if takes_prompts(component):
             for bad in bad_prompts(node):
-                message = "a prompt must be a text, or a mapping with 'text' or 'image'"
+                message = "a prompt must be text, or a mapping with 'text' or 'image'"
                 self.check.fail(bad.mark, message, "put a number in quotes")
             node = replace(node, value=_with_prompts(node.value))
         node = self._without_inline(component, node)
@@ -169,15 +175,15 @@ class PartReader:
                 continue
             entry = _each(entries[name], functools.partial(_named, key="use"))
             parts = self._under(Node({name: entry}, node.mark), name, spec.kind, spec.many)
-            made = [Node(part, part.mark) for part in parts]
+            part_nodes = [Node(part, part.mark) for part in parts]
             if spec.many:
-                entries[name] = replace(entry, value=made)
-            elif made:
-                entries[name] = replace(entry, value=made[0].value)
+                entries[name] = replace(entry, value=part_nodes)
+            elif part_nodes:
+                entries[name] = replace(entry, value=part_nodes[0].value)
         return replace(node, value=entries)
 
     def _without_inline(self, component: type[Component], node: Node) -> Node:
-        """Settings of a part that stand beside the component's own, moved into that part."""
+        """The node with inline settings moved into the nested part they belong to."""
         entries = dict(node.value)
         for name, keys in inline_settings(component, self.plugins).items():
             moved = {key: entries.pop(key) for key in keys if key in entries and name not in node}
@@ -198,14 +204,16 @@ class PartReader:
         info = component.model_fields[name]
         if not info.is_required():
             return
-        what = "prompts or losses" if takes_prompts(component) and name == LOSSES else f"'{name}'"
+        missing = (
+            "prompts or losses" if takes_prompts(component) and name == LOSSES else f"'{name}'"
+        )
         if spec.inline:
-            what += f", or settings of '{spec.inline}'"
+            missing += f", or settings of '{spec.inline}'"
         about = f" ({info.description})" if info.description else ""
-        self.check.fail(node.mark, f"{subject.name} needs {what}", f"add '{name}: ...'{about}")
+        self.check.fail(node.mark, f"{subject.name} needs {missing}", f"add '{name}: ...'{about}")
 
     def _under(self, tree: Node, key: str, kind: str, many: bool) -> tuple[Part, ...]:
-        """The parts of a kind under a key: one, or a list."""
+        """The parts of a kind at a key, which holds one or a list."""
         if key not in tree or (tree[key].value is None and many):
             return ()
         node = tree[key]
@@ -214,7 +222,7 @@ class PartReader:
             self.check.fail(
                 node.mark,
                 f"'{key}' must be a list",
-                f"write '{key}: [...]', or one '- item' on each line",
+                f"write '{key}: [...]', or one '- item' per line",
             )
             return ()
         parts = [part for item in items if (part := self._one(kind, item)) is not None]
@@ -223,29 +231,31 @@ class PartReader:
     def _one(self, kind: str, node: Node) -> Part | None:
         if not isinstance(node.value, dict):
             exporter = kind == "exporter"
-            what = "a file name" if exporter else f"the name of {indefinite(kind)}"
+            expected = "a file name" if exporter else f"the name of {indefinite(kind)}"
             form = "a mapping with 'file'" if exporter else "{use: name, ...}"
             self.check.fail(
                 node.mark,
-                f"{what} or its settings must stand here, not {describe_value(node.value)}",
+                f"expected {expected} or its settings, not {describe_value(node.value)}",
                 f"write a name, or {form}",
             )
             return None
-        offer = self._offer(kind, node)
+        registered = self._offer(kind, node)
         weight, id_ = self._weight(kind, node), self._id(node)
-        if offer is None:
+        if registered is None:
             return None
-        own = RESERVED if kind in top_level.WEIGHED else RESERVED[:2]
-        subject = Subject(f"{kind} '{offer.name}'", also=(*own, *self._also(offer.component)))
+        reserved = RESERVED if kind in top_level.WEIGHED else RESERVED[:2]
+        subject = Subject(
+            f"{kind} '{registered.name}'", also=(*reserved, *self._also(registered.component))
+        )
         rest = {k: n for k, n in node.items() if k not in RESERVED}
-        settings = self.settings(offer.component, replace(node, value=rest), subject)
+        settings = self.settings(registered.component, replace(node, value=rest), subject)
         if settings is None or weight is None:
             return None
-        name = str(_use(node) or offer.name)
-        return make_part(offer, name, settings, node, id_, weight)
+        name = str(_use(node) or registered.name)
+        return make_part(registered, name, settings, node, id_, weight)
 
     def _also(self, component: type[Component]) -> tuple[str, ...]:
-        """Names besides the component's settings that may be written."""
+        """Keys that are allowed in addition to the component's settings."""
         inline = inline_settings(component, self.plugins).values()
         prompts = ("prompts",) if takes_prompts(component) else ()
         return (*prompts, *itertools.chain.from_iterable(inline))
@@ -255,7 +265,7 @@ class PartReader:
             if "use" not in node:
                 if kind == "exporter":
                     return self._by_suffix(node)
-                self._nameless(kind, node)
+                self._report_no_use(kind, node)
                 return None
             use = node["use"]
             if not isinstance(use.value, str) or not use.value:
@@ -272,7 +282,7 @@ class PartReader:
             self.check.fail(place.mark, str(message), str(hint))
             return None
 
-    def _nameless(self, kind: str, node: Node) -> None:
+    def _report_no_use(self, kind: str, node: Node) -> None:
         self.check.fail(
             node.mark,
             f"this {kind} has no 'use: name'",
@@ -285,7 +295,7 @@ class PartReader:
             self.check.fail(
                 (file or node).mark,
                 "an export needs a file name",
-                "write it like 'file: picture.png'",
+                "write for example 'file: picture.png'",
             )
             return None
         is_folder = file.value.endswith("/")
@@ -293,8 +303,8 @@ class PartReader:
         if not suffix:
             self.check.fail(
                 file.mark,
-                f"the file name '{file.value}' has no ending",
-                "add one, like .png, or 'use: NAME'",
+                f"the file name '{file.value}' has no extension",
+                "add one, such as .png, or 'use: NAME'",
             )
             return None
         return self.plugins.exporter_for(suffix)
@@ -325,19 +335,21 @@ class PartReader:
             self.check.fail(
                 id_.mark,
                 f"'id' must be a name, not {describe_value(id_.value)}",
-                "begin with a letter; letters, digits, - and _ may follow",
+                "start with a letter; then letters, digits, - and _",
             )
             return ""
         return str(id_.value)
 
     def _with_ids(self, parts: Sequence[Part]) -> Iterable[Part]:
-        """Every part with an id: the one written, or its name, numbered when repeated."""
+        """The parts with ids: the given id, or the name, numbered if repeated."""
         written = Counter(part.id for part in parts if part.id)
         taken = set(written)
         for id_, count in written.items():
             if count > 1:
                 last = [part for part in parts if part.id == id_][-1]
-                self.check.fail(last.locate("id"), f"the id '{id_}' is taken", "choose another")
+                self.check.fail(
+                    last.locate("id"), f"the id '{id_}' is already used", "choose another"
+                )
         numbers: dict[str, Iterator[int]] = {}
         for part in parts:
             name = id_ = part.id or part.use.rpartition("/")[2]
@@ -348,28 +360,28 @@ class PartReader:
 
 
 def make_part(
-    offer: RegisteredComponent,
+    registered: RegisteredComponent,
     use: str,
     settings: Component,
     node: Node,
     id_: str = "",
     weight: Value | None = None,
 ) -> Part:
-    """The entry of a component with these settings, written at a node."""
+    """The Part of a component with these settings, located at a node."""
     return Part(
-        kind=offer.kind,
+        kind=registered.kind,
         use=use,
         id=id_,
         weight=weight if weight is not None else Value(1),
         settings=settings,
-        plugin=offer.plugin,
+        plugin=registered.plugin,
         mark=node.mark,
         locate=functools.partial(locate, node),
     )
 
 
 def nested_parts(settings: Component) -> Iterator[Part]:
-    """The parts that are settings of a component, those of theirs included."""
+    """The nested parts of a component, recursively."""
     for name in part_settings(type(settings)):
         value = getattr(settings, name)
         for part in value if isinstance(value, tuple) else (value,):
@@ -382,7 +394,7 @@ DEFAULT_MARK = Mark("default")
 
 
 def _default_node(raw: object) -> Node:
-    """The node of a default: a name, or a mapping with `use`."""
+    """The node of a default value: a name, a mapping with `use`, a list or a scalar."""
     if isinstance(raw, str):
         return Node(Written.make(raw, DEFAULT_MARK, Path()), DEFAULT_MARK)
     if isinstance(raw, Mapping):

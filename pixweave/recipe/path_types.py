@@ -1,4 +1,4 @@
-"""Pictures that a stage takes, and names of what it writes into the run folder."""
+"""Setting types: input images of a stage, and output file names in the run folder."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 def _read_input(raw: Any) -> tuple[str, ...]:
     items = [raw] if isinstance(raw, str) else raw
     if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) and i for i in items):
-        raise InvalidValue("must be a list of files, folders and patterns")
-    found = []
+        raise InvalidValue("must be a list of files, folders and globs")
+    paths = []
     for item in items:
         path = resolve(item)
         if not glob.has_magic(str(item)) and not path.exists():
-            raise InvalidValue(f"names '{item}', which is not there", nearest(path))
-        found.append(str(path))
-    return tuple(found)
+            raise InvalidValue(f"names '{item}', which does not exist", nearest(path))
+        paths.append(str(path))
+    return tuple(paths)
 
 
 def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
     *others, last = endings
-    hint = f"end it in {', '.join(others)} or {last}" if others else f"end it in {last}"
+    hint = (
+        f"use the extension {', '.join(others)} or {last}"
+        if others
+        else f"use the extension {last}"
+    )
 
     def read(raw: Any) -> str:
-        if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)) or _leaves(raw):
+        if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)) or _is_outside(raw):
             raise InvalidValue(f"must be the name of a file in the run folder, not {raw!r}", hint)
         return str(raw)
 
@@ -41,12 +45,12 @@ def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
 
 
 def _read_folder(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw or _leaves(raw):
+    if not isinstance(raw, str) or not raw or _is_outside(raw):
         raise InvalidValue(f"must be the name of a folder in the run folder, not {raw!r}")
     return str(raw)
 
 
-def _leaves(name: str) -> bool:
+def _is_outside(name: str) -> bool:
     return name.startswith(("/", "~", "\\")) or ".." in name.replace("\\", "/").split("/")
 
 

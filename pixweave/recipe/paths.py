@@ -1,4 +1,4 @@
-"""Files that recipes name: built-in recipes, and inputs relative to the recipe that wrote them."""
+"""Resolve file names of recipes: built-in recipes, and input files relative to the recipe."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from pixweave.errors import InvalidValue, MissingError, nearest_name
 from pixweave.media.images import size_of
-from pixweave.recipe.nodes import Written
+from pixweave.recipe.written import Written
 
 SUFFIXES = (".yaml", ".yml")
 
 
 def builtin_folder() -> Path:
-    """Where the built-in recipes lie: inside the installed package, or in the checkout."""
+    """The folder of the built-in recipes, in the installed package or in the checkout."""
     package = Path(__file__).resolve().parents[1]
-    inside = package / "recipes"
-    return inside if inside.is_dir() else package.parent / "recipes"
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
 
 
 def builtins() -> dict[str, Path]:
@@ -32,24 +32,24 @@ def builtins() -> dict[str, Path]:
 
 
 def resolve(written: str, folder: Path | None = None) -> Path:
-    """The path that a recipe means, from the folder of the file that wrote it; `~` is the home."""
+    """The path of a file name in a recipe, relative to the recipe's folder; expands `~`."""
     base = getattr(written, "folder", None) or folder or Path()
     try:
         return base / Path(str(written)).expanduser()
-    except RuntimeError:  # `~name` of nobody
+    except RuntimeError:  # `~name` of an unknown user
         return base / str(written)
 
 
 def nearest(path: Path) -> str:
-    """A hint with the nearest name that does exist beside a missing file."""
+    """A hint for a missing file: the most similar name in its folder."""
     if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
+        return f"folder {path.parent} not found"
     try:
         names = [p.name for p in path.parent.iterdir() if not p.name.startswith(".")]
     except OSError:
         return ""
     near = nearest_name(path.name, names)
-    return f"did you mean '{near}'?" if near else f"nothing of that name is in {path.parent}"
+    return f"did you mean '{near}'?" if near else f"no similar name in {path.parent}"
 
 
 def _input_file(raw: Any) -> Path:
@@ -64,7 +64,7 @@ def _input_file(raw: Any) -> Path:
         raise InvalidValue(f"is not a path: {str(raw)[:80]!r}") from None
     if folder:
         raise InvalidValue(f"must be a file; '{raw}' is a folder")
-    raise InvalidValue(f"names the file '{raw}', which is not there", nearest(path))
+    raise InvalidValue(f"names the file '{raw}', which does not exist", nearest(path))
 
 
 def _picture_file(raw: Any) -> Path:
@@ -85,9 +85,9 @@ else:
     PictureFile = Annotated[
         Path, BeforeValidator(_picture_file), WithJsonSchema({"type": "string"})
     ]
-"""A setting that names an existing file, relative to the recipe that writes it; gives a Path.
+"""Types of settings that name an existing file, relative to the recipe; the value is a Path.
 
-The head of a PictureFile is read to see that it is a picture.
+The header of a PictureFile is read to check that it is an image.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The bytes of a recipe to its text, with every fault at its line and column."""
+"""Decode the bytes of a recipe to text; errors have a line and a column."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ _BOMS = (
 
 
 def read_text(path: Path, source: str) -> str:
-    """The text of a recipe file; RecipeError if it is too large or not text."""
+    """The text of a recipe file; raises RecipeError if it is too large or not text."""
     try:
         size = path.stat().st_size
         if size <= LARGEST:
             with path.open("rb") as file:
                 return decode(file.read(LARGEST + 1), source)
     except IsADirectoryError:
-        raise RecipeError(Issue.at(Mark(source), "is a folder", "name a recipe in it")) from None
+        raise RecipeError(
+            Issue.at(Mark(source), "is a folder", "give the path of a recipe in it")
+        ) from None
     except OSError as error:
         raise RecipeError(Issue.at(Mark(source), f"cannot be read: {error.strerror}")) from None
     raise RecipeError(_too_large(source, size))
 
 
 def decode(data: bytes, source: str) -> str:
-    """The text of a recipe's bytes: UTF-8, or UTF-16/32 with a byte order mark."""
+    """Decode a recipe: UTF-8, or UTF-16/32 with a byte order mark; raises RecipeError."""
     if len(data) > LARGEST:
         raise RecipeError(_too_large(source, len(data)))
     encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
@@ -45,15 +47,15 @@ def decode(data: bytes, source: str) -> str:
         byte = f"0x{data[error.start]:02x}"
         raise RecipeError(
             Issue.at(
-                _place(source, before.lstrip("\ufeff")),
-                f"byte {byte} is not {encoding.upper()} text",
+                _location(source, before.lstrip("\ufeff")),
+                f"byte {byte} is not valid {encoding.upper()}",
                 "save the file as UTF-8",
             )
         ) from None
     return text
 
 
-def _place(source: str, before: str) -> Mark:
+def _location(source: str, before: str) -> Mark:
     return Mark(source, before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1)
 
 
@@ -61,17 +63,17 @@ def _too_large(source: str, size: int) -> Issue:
     return Issue.at(
         Mark(source, 1, 1),
         f"the file has {'over ' if size == LARGEST + 1 else ''}"
-        f"{size / 1e6:.3g} MB; a recipe has at most 1 MB",
-        "is it a recipe?",
+        f"{size / 1e6:.3g} MB; the limit for recipes is 1 MB",
+        "check that it is a recipe",
     )
 
 
 def refuse_control(text: str, source: str) -> None:
-    """Raise RecipeError if a control character is in the text."""
+    """Raise RecipeError if the text contains a control character."""
     if bad := _CONTROL.search(text):
         raise RecipeError(
             Issue.at(
-                _place(source, text[: bad.start()]),
+                _location(source, text[: bad.start()]),
                 f"the character U+{ord(bad[0]):04X} is not allowed",
                 "remove it",
             )

@@ -1,4 +1,4 @@
-"""The Recipe: everything that a run needs to know, validated and frozen."""
+"""The Recipe: all settings of a run, validated and frozen."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from pixweave.recipe.sections import CropSettings, OptimizerSettings
 
 Row = tuple[str, Any, str]
-"""Path of a setting, its value, and where the value comes from."""
+"""The path of a setting, its value, and the origin of the value."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole, valid recipe. Sizes are (width, height) in pixels; equality ignores where and how
-    it was written: name, folder, sources, warnings and marks.
+    """A complete, valid recipe. Sizes are (width, height) in pixels. Equality ignores where and how
+    it was written: name, folder, sources, warnings and source locations.
     """
 
     title: str
@@ -53,9 +53,9 @@ class Recipe:
     mask: Mask | None = None
     overlay: Overlay | None = None
     stages: tuple[Part, ...] = ()
-    """What is done in turn; none when the recipe only generates."""
+    """The stages, in order; empty if the recipe only generates an image."""
     sampler: Part | None = field(default=None, compare=False, repr=False)
-    """What draws a first picture for generators that start from a sample."""
+    """The sampler of the initial image, for generators that start from a sample."""
     sources: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
     warnings: tuple[Issue, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
@@ -67,7 +67,7 @@ class Recipe:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Every part of the recipe, in the order of its keys."""
+        """All parts of the recipe except stages."""
         return (
             *self.perceptors,
             self.generator,
@@ -79,7 +79,7 @@ class Recipe:
 
     @property
     def shown_size(self) -> tuple[int, int]:
-        """Width and height of what is shown and exported: `size` after the filters."""
+        """Width and height of the image that is shown and exported: `size` after the filters."""
         size = self.size
         for part in self.filters:
             size = part.settings.output_size(size)
@@ -87,29 +87,29 @@ class Recipe:
 
     @property
     def generates(self) -> bool:
-        """Whether it draws: if not, what belongs to the drawing means nothing."""
+        """Whether the recipe generates an image; if not, the settings of generation are unused."""
         return not self.stages or "draw" in self.stages[0].settings.can
 
     def stage_number(self, settings: Component) -> int:
-        """Which of the stages has these very settings, from 0 on."""
+        """The index, from 0, of the stage with this settings object."""
         return next(i for i, stage in enumerate(self.stages) if stage.settings is settings)
 
     def resolved(self) -> dict[str, Any]:
-        """The recipe with every default written out, as plain data that loads to an equal one."""
-        found = self._whole()
+        """The recipe with all defaults written out, as plain data that loads to an equal recipe."""
+        resolved = self._all_keys()
         if not self.generates:
-            kept = ("pixweave", "title", "seed", "device", "precision", "perceptors", "stages")
-            found = {key: found[key] for key in kept if key in found}
-        return found
+            used_keys = ("pixweave", "title", "seed", "device", "precision", "perceptors", "stages")
+            resolved = {key: resolved[key] for key in used_keys if key in resolved}
+        return resolved
 
-    def _whole(self) -> dict[str, Any]:
+    def _all_keys(self) -> dict[str, Any]:
         names = [name for name in top_level.GeneralSettings.model_fields if name != "do"]
         head = {name: plain(getattr(self, name)) for name in names}
         inputs = {key: getattr(self, key) for key in top_level.BARE}
         return {
             "pixweave": top_level.FORMAT,
             **{k: v for k, v in head.items() if k not in ("title", "inputs") or v},
-            **{key: plain(held) for key, held in inputs.items() if held is not None},
+            **{key: plain(value) for key, value in inputs.items() if value is not None},
             "perceptors": [_part(part) for part in self.perceptors],
             "generator": _part(self.generator),
             "losses": [_part(part) for part in self.losses],
@@ -122,18 +122,19 @@ class Recipe:
         }
 
     def resolved_yaml(self) -> str:
-        """`resolved()` as YAML, with the origin of each value in a comment at its line's end."""
+        """`resolved()` as YAML, with the origin of each value in a comment on its line."""
         lines = [*_lines(self.resolved(), (), "")]
         width = min(max((len(text) for text, _ in lines), default=0), 60)
-        said = ((text, self.origin(path) if path else "") for text, path in lines)
+        with_origin = ((text, self.origin(path) if path else "") for text, path in lines)
         return "".join(
-            f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in said
+            f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n"
+            for text, origin in with_origin
         )
 
     def explain(self, key: str | None = None) -> list[Row]:
-        """Every setting with its value and origin; only those at or under `key` if one is given.
+        """All settings with value and origin, or only those at or below `key`.
 
-        A key is a path such as `crops.count` or `losses.0`; items also go by their id.
+        A key is a path such as `crops.count` or `losses.0`; list items can be given by id.
         """
         rows = [
             (".".join(map(str, path)), value, self.origin(path))
@@ -141,11 +142,11 @@ class Recipe:
         ]
         if key is None:
             return rows
-        wanted = self._numbered(key)
-        return [row for row in rows if row[0] == wanted or row[0].startswith(f"{wanted}.")]
+        prefix = self._with_index(key)
+        return [row for row in rows if row[0] == prefix or row[0].startswith(f"{prefix}.")]
 
     def origin(self, path: tuple[Any, ...]) -> str:
-        """Where the value at a path of `resolved()` comes from."""
+        """The origin of the value at a path of `resolved()`: a location, a preset, a default."""
         node = self.tree
         for step in path:
             inside = step in node or (
@@ -172,7 +173,7 @@ class Recipe:
         index = path[1] if len(path) > 1 and isinstance(path[1], int) else 0
         return f"plugin {parts[index].plugin}"
 
-    def _numbered(self, key: str) -> str:
+    def _with_index(self, key: str) -> str:
         head, _, rest = key.partition(".")
         name, _, rest = rest.partition(".")
         parts = [part for part in self.parts if part.kind == top_level.KINDS.get(head)]
@@ -188,7 +189,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def _stage(stage: Part) -> dict[str, Any]:
-    """A stage as it is written; parts that it does not have are left out."""
+    """A stage as plain data, without nested parts that are not set."""
     parts = part_settings(type(stage.settings))
     settings = plain(stage.settings)
     return {
@@ -218,7 +219,7 @@ def plain(value: Any) -> Any:
 
 
 def _leaves(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Settings and their values; a list of single values, and keyframes, count as one value."""
+    """The paths and values of settings; a list of scalars, and keyframes, count as one value."""
     if isinstance(value, dict) and not _is_value(value, path):
         for key, item in value.items():
             yield from _leaves(item, (*path, key))
@@ -238,13 +239,13 @@ def _is_value(value: dict[str, Any], path: tuple[Any, ...]) -> bool:
 
 
 def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """YAML lines with the path of the value on each; single values and their lists stay on one."""
+    """YAML lines, each with the path of its value; scalars and lists of scalars take one line."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         here = (*path, key)
         lead = f"{indent}{_flow(key)}:" if isinstance(value, dict) else f"{indent}-"
         if isinstance(item, dict) and item and not _is_value(item, here):
             inner = list(_lines(item, here, indent + "  "))
-            if isinstance(value, list):  # the first line shares the line of the dash
+            if isinstance(value, list):  # the first line follows the dash
                 yield f"{lead} {inner[0][0].strip()}", inner[0][1]
                 yield from inner[1:]
             else:
@@ -258,7 +259,7 @@ def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+    """Quotes every text that YAML 1.1 or 1.2 would read as another type."""
 
     def text(self, value: str) -> yaml.ScalarNode:
         style = None if is_plain_text(value) else '"'

@@ -1,4 +1,4 @@
-"""The setting `sample` of generators: begin with a picture that a sampler draws for the prompts."""
+"""The setting `sample` of generators: start from an image that a sampler makes for the prompts."""
 
 from __future__ import annotations
 
@@ -10,33 +10,31 @@ from pixweave.errors import Issue
 if TYPE_CHECKING:
     from pixweave.component import RecipeInfo
 
-SAMPLE = (
-    "start from a picture that `tiny-dalle` samples for the prompts instead, and move it gently"
-)
+SAMPLE = "start from an image that `tiny-dalle` samples for the prompts, at a lower learning rate"
 """The description of the setting."""
 
 
 def prompts_to_sample(recipe: RecipeInfo) -> list[tuple[str, float]]:
-    """The texts of a recipe's prompts with their weights at its start; empty if none is above 0.
+    """The texts of the prompts with their weights at step 0; empty if no weight is above 0.
 
-    Also empty for a recipe that starts from a picture.
+    Also empty for a recipe that starts from an image.
     """
     if recipe.start_from is not None:
         return []
-    begin = recipe.moment(0)
+    start = recipe.moment(0)
     prompts = [part for part in recipe.losses if part.use == "prompt"]
-    found = [(getattr(part.settings, "text", None), part.weight.at(begin)) for part in prompts]
+    found = [(getattr(part.settings, "text", None), part.weight.at(start)) for part in prompts]
     texts = [(text, weight) for text, weight in found if text]
     return texts if any(weight > 0 for _, weight in texts) else []
 
 
 def check_sample(recipe: RecipeInfo, setting: str = "sample") -> Iterable[Issue]:
-    """What a generator that is to start from a sample lacks: a prompt, or a sampler."""
+    """Issues of a generator that starts from a sample: no prompt, or no sampler."""
     if recipe.start_from is not None:
         return
     if not prompts_to_sample(recipe):
         yield Issue(
-            setting, "there is no prompt to sample for", f"add a prompt, or leave {setting} out"
+            setting, "the recipe has no prompt to sample for", f"add a prompt, or remove {setting}"
         )
     elif recipe.sampler is None:
-        yield Issue(setting, "no plugin offers a sampler", f"leave {setting} out")
+        yield Issue(setting, "no sampler is installed", f"remove {setting}")

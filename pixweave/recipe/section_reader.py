@@ -1,4 +1,4 @@
-"""The sections of a recipe that it need not have: what it starts from, its mask, its overlay."""
+"""Read the optional sections of a recipe: the start image, the mask, and the overlay."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SECTIONS: dict[str, type[ShorthandSettings]] = {
     "mask": Mask,
     "overlay": Overlay,
 }
-"""The settings of each section."""
+"""The settings class of each section."""
 
 
 def read_sections(tree: Node, check: Validator) -> dict[str, Settings | None]:
-    """The settings of every section; None where there is none, or where issues were noted."""
+    """The settings of each section; None if it is missing or invalid."""
     found: dict[str, Settings | None] = {}
     for key, model in SECTIONS.items():
         node = tree.get(key)
@@ -37,28 +37,28 @@ def read_sections(tree: Node, check: Validator) -> dict[str, Settings | None]:
         else:
             check.fail(
                 node.mark,
-                f"'{key}' must be the path of a picture, or a mapping of settings",
+                f"'{key}' must be the path of an image, or a mapping of settings",
                 f"write '{key}: {{{next(iter(model.model_fields))}: ...}}'",
             )
     return found
 
 
 def check_sections(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Issue]]:
-    """What is wrong with the sections of a recipe, each with the key of its section."""
+    """The issues of the sections of a recipe, each with the key of its section."""
     part = recipe.generator
     for key in ("start_from", "overlay"):
         if getattr(recipe, key) is not None and "start_from" not in part.settings.can:
             yield (
                 key,
-                Issue("", f"generator '{part.use}' cannot start from a picture", able(plugins)),
+                Issue("", f"generator '{part.use}' cannot start from an image", able(plugins)),
             )
     if recipe.mask is not None and recipe.start_from is None:
         yield (
             "mask",
             Issue(
                 "",
-                "outside of a mask the picture stays what it starts from, and it starts from none",
-                "add 'start_from: photo.png', or give the mask to a prompt",
+                "outside the mask the image stays as it started, but there is no start image",
+                "add 'start_from: photo.png', or set the mask on a prompt",
             ),
         )
     if recipe.overlay is not None:
@@ -67,7 +67,7 @@ def check_sections(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Issu
 
 
 def able(plugins: Plugins, ability: str = "start_from") -> str:
-    """A remedy: the generators that have an ability."""
+    """A hint that lists the generators with an ability."""
     offers = plugins.offers("generator").items()
-    names = [name for name, offer in offers if ability in offer.component.can]
-    return f"use one that can: {', '.join(names)}" if names else "no generator here can"
+    names = [name for name, registered in offers if ability in registered.component.can]
+    return f"use one that can: {', '.join(names)}" if names else "no installed generator can"

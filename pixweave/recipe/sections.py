@@ -1,4 +1,4 @@
-"""The settings that belong to the core itself: crops and the optimiser."""
+"""The sections `crops` and `optimizer`."""
 
 from __future__ import annotations
 
@@ -14,35 +14,50 @@ Padding = Literal["reflect", "border", "grey", "tile", "mixed"]
 
 
 class CropSettings(Settings):
-    """The crops of the picture that perceptors look at (the cutouts of VQGAN+CLIP).
+    """The crops of the image that perceptors encode (the cutouts of VQGAN+CLIP).
 
-    Each crop is one composed warp (zoom, shift, turn, perspective, flip) sampled straight from the
-    full-resolution picture. Zoomed crops see a part of it; wide ones see all of it.
+    Each crop is one composed warp (zoom, shift, rotation, perspective, flip), sampled directly from
+    the full-resolution image. Zoomed crops show a part of it; wide crops show all of it.
     """
 
     count: Value = over_time(
-        16, ge=1, le=1024, description="crops per step; more is steadier, slower"
+        16,
+        ge=1,
+        le=1024,
+        description="number of crops per step; more crops are steadier but slower",
     )
-    zoomed: Value = over_time(0.4, ge=0, le=1, description="share of the crops that are zoomed in")
-    area: Pair = Field((0.5, 0.95), description="part of the picture that a zoomed crop covers")
-    ratio: Pair = Field((0.85, 1.2), description="width over height of what a zoomed crop covers")
-    wide: Pair = Field((0.85, 1.15), description="side of the picture inside a wide crop")
-    shift: float = Field(0.1, ge=0, le=1, description="shift of a wide crop, in sides, up to +-")
-    turn: float = Field(8.0, ge=0, le=180, description="rotation in degrees, up to +-")
+    zoomed: Value = over_time(
+        0.4, ge=0, le=1, description="fraction of the crops that are zoomed in"
+    )
+    area: Pair = Field(
+        (0.5, 0.95), description="area of a zoomed crop, as a fraction of the image: [low, high]"
+    )
+    ratio: Pair = Field(
+        (0.85, 1.2), description="aspect ratio (width / height) of a zoomed crop: [low, high]"
+    )
+    wide: Pair = Field(
+        (0.85, 1.15),
+        description="side of the image relative to the side of a wide crop: [low, high]",
+    )
+    shift: float = Field(
+        0.1, ge=0, le=1, description="largest shift of a wide crop, as a fraction of its side"
+    )
+    turn: float = Field(8.0, ge=0, le=180, description="largest rotation, in degrees")
     perspective: Pair = Field(
-        (0.1, 0.1), description="how far corners move in zoomed and in wide crops, in half sides"
+        (0.1, 0.1), description="largest corner shift of zoomed and of wide crops, in half sides"
     )
     chance: float = Field(0.7, ge=0, le=1, description="probability that a crop has perspective")
     flip: float = Field(0.0, ge=0, le=1, description="probability of a left-right flip")
     padding: Padding = Field(
         "border",
-        description="what lies outside the picture; mixed: zoomed crops alternate reflect and "
-        "border, wide ones get a random grey",
+        description="how to fill crops outside the image; mixed: zoomed crops alternate reflect "
+        "and border, wide crops get a random grey",
     )
     batch: int | None = Field(
         None,
         ge=1,
-        description="crops encoded at a time; fewer takes less memory and about a third more time",
+        description="number of crops encoded at a time; fewer use less memory, but take about a "
+        "third more time",
     )
 
     @model_validator(mode="after")
@@ -59,14 +74,16 @@ class CropSettings(Settings):
 
 
 class OptimizerSettings(Settings):
-    """How the parameters move: one of torch's optimisers and its learning rate over time."""
+    """The optimiser of torch and its settings; the learning rate may change over time."""
 
     use: Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "sgd"] = Field(
-        "adam", description="which of torch's optimisers"
+        "adam", description="optimiser of torch"
     )
     rate: Value | None = over_time(
-        None, ge=0, description="learning rate; by default the generator's own"
+        None, ge=0, description="learning rate; by default that of the generator"
     )
-    betas: Pair = Field((0.9, 0.99), description="decay of the moments (adam family)")
+    betas: Pair = Field(
+        (0.9, 0.99), description="decay rates of the moments (adam, adamw, nadam, radam)"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd, rmsprop)")
     decay: float = Field(0.0, ge=0, description="weight decay")

@@ -1,4 +1,4 @@
-"""What a recipe does: `do: classify`, or several `stages:`, each with the pictures of the last."""
+"""Read the stages of a recipe: `do: classify`, or a list of `stages:` that pass on images."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
     from pixweave.plugins import Plugins, RegisteredComponent
 
 STILL = (".png", ".jpg", ".jpeg")
-"""Endings of exports that later stages can look at."""
+"""Extensions of exported images that later stages can read."""
 
 DRAWING = (
     *("size", "steps", "fps", "prompts", "generator", "losses", "augmentations", "export"),
     *("crops", "optimizer", "inputs", "filters", "start_from", "mask", "overlay"),
 )
-"""Keys that only a recipe with a stage that draws has a use for."""
+"""Keys that are used only by a stage that generates an image."""
 
 
 def lift(tree: Node, plugins: Plugins) -> Node:
-    """The tree with `do: X` made into `stages: [{do: X, ...}]`, and each stage a mapping."""
+    """The tree with `do: X` rewritten as `stages: [{do: X, ...}]`, and stages expanded."""
     do = tree.get("do")
-    word = do.value if do is not None else top_level.DEFAULT_DO
+    name = do.value if do is not None else top_level.DEFAULT_DO
     known = plugins.offers("stage")
-    if do is not None and "stages" not in tree and word in known and word != top_level.DEFAULT_DO:
-        own = own_keys(known[str(word)].component, plugins)
-        mine = {key: node for key, node in tree.items() if key in own and node.mark != DEFAULT}
-        rest = {key: node for key, node in tree.items() if key not in mine and key != "do"}
-        stage = Node({"do": do, **mine}, do.mark, do.key_mark)
+    if do is not None and "stages" not in tree and name in known and name != top_level.DEFAULT_DO:
+        stage_keys = own_keys(known[str(name)].component, plugins)
+        moved = {
+            key: node for key, node in tree.items() if key in stage_keys and node.mark != DEFAULT
+        }
+        rest = {key: node for key, node in tree.items() if key not in moved and key != "do"}
+        stage = Node({"do": do, **moved}, do.mark, do.key_mark)
         tree = replace(tree, value={**rest, "stages": Node([stage], do.mark, do.key_mark)})
     stages = tree.get("stages")
     if stages is None or not isinstance(stages.value, list):
@@ -51,7 +53,7 @@ def lift(tree: Node, plugins: Plugins) -> Node:
 
 
 def short_keys(tree: Node, plugins: Plugins) -> set[str]:
-    """The keys that the top of a lifted recipe may have besides, since it says `do: classify`."""
+    """The keys of the stage that may be at the top level of a recipe with `do: classify`."""
     stages = tree.get("stages")
     if stages is None or not isinstance(stages.value, list) or not stages.value:
         return set()
@@ -62,7 +64,7 @@ def short_keys(tree: Node, plugins: Plugins) -> set[str]:
 
 
 def own_keys(component: type[Component], plugins: Plugins) -> set[str]:
-    """The keys that belong to a stage; the recipe's perceptors stay the recipe's."""
+    """The keys that belong to a stage; `perceptors` always belong to the recipe."""
     keys = set(component.model_fields) - {"perceptors"}
     if takes_prompts(component):
         keys.add("prompts")
@@ -72,30 +74,30 @@ def own_keys(component: type[Component], plugins: Plugins) -> set[str]:
 
 
 def _opened(stage: Node) -> Node:
-    """A stage that is a bare word as a mapping, its parts as mappings with `use`."""
+    """A stage expanded to a mapping, with its parts as mappings with `use`."""
     if isinstance(stage.value, str):
         stage = Node({"do": stage}, stage.mark, stage.key_mark)
     return expand(stage) if isinstance(stage.value, dict) else stage
 
 
 class StageReader:
-    """Reads the stages of a lifted tree; issues go to the validator."""
+    """Reads the stages of a tree from `lift`; issues are added to the validator."""
 
     def __init__(self, plugins: Plugins, check: Validator) -> None:
         self.plugins, self.check = plugins, check
         self.parts = PartReader(plugins, check)
 
     def read(self, tree: Node) -> tuple[Part, ...]:
-        """The stages; none for a recipe that only draws, or when one of them is wrong."""
+        """The stages; empty if the recipe has none, or if one of them is invalid."""
         node = tree.get("stages")
         if node is None:
             return ()
         if "do" in tree:
-            self.check.fail(tree["do"].place, "'do' and 'stages' are both there", "remove one")
+            self.check.fail(tree["do"].place, "the recipe has both 'do' and 'stages'", "remove one")
         if not isinstance(node.value, list) or not node.value:
             self.check.fail(
                 node.mark,
-                "'stages' must be a list of what to do",
+                "'stages' must be a list of stages",
                 "write 'stages: [{do: generate, seeds: 4}, ...]'",
             )
             return ()
@@ -104,35 +106,37 @@ class StageReader:
         return stages if len(stages) == len(found) else ()
 
     def first(self, tree: Node) -> type[Component] | None:
-        """The component of the first stage; None where there are no stages, or it is not known."""
+        """The component of the first stage; None if there is none, or if it is unknown."""
         node = tree.get("stages")
         items = node.value if node is not None and isinstance(node.value, list) else []
-        offer = self._offer(items[0]) if items else None
-        return offer.component if offer is not None else None
+        registered = self._offer(items[0]) if items else None
+        return registered.component if registered is not None else None
 
     def _offer(self, node: Node) -> RegisteredComponent | None:
         do = node.get("do")
         return self.plugins.offers("stage").get(str(do.value)) if do is not None else None
 
     def _one(self, number: int, node: Node) -> Part | None:
-        offer = self._offer(node)
-        if offer is None:
+        registered = self._offer(node)
+        if registered is None:
             do = node.get("do")
-            message = f"'{do.value}' is nothing that a stage can do" if do else "a stage needs 'do'"
+            message = f"stage '{do.value}' is not known" if do else "a stage needs 'do'"
             hint = did_you_mean(str(do.value) if do else "", self.plugins.offers("stage"))
             self.check.fail(do.mark if do else node.mark, message, hint)
             return None
-        self._check_order(number, offer.component, offer.name, node)
-        also = sorted(own_keys(offer.component, self.plugins) - set(offer.component.model_fields))
+        self._check_order(number, registered.component, registered.name, node)
+        also = sorted(
+            own_keys(registered.component, self.plugins) - set(registered.component.model_fields)
+        )
         rest = {key: item for key, item in node.items() if key != "do"}
-        subject = Subject(f"stage '{offer.name}'", also=tuple(also))
-        settings = self.parts.settings(offer.component, replace(node, value=rest), subject)
+        subject = Subject(f"stage '{registered.name}'", also=tuple(also))
+        settings = self.parts.settings(registered.component, replace(node, value=rest), subject)
         if settings is None:
             return None
-        return make_part(offer, offer.name, settings, node, id_=offer.name)
+        return make_part(registered, registered.name, settings, node, id_=registered.name)
 
     def _check_order(self, number: int, component: type[Component], name: str, node: Node) -> None:
-        """A stage that draws comes first; any other needs pictures there, and has them later."""
+        """Check that a generating stage is first, and that `input` is set only on a first stage."""
         if number and "draw" in component.can:
             self.check.fail(node.mark, f"'{name}' must be the first stage")
         if "input" not in component.model_fields:
@@ -141,8 +145,7 @@ class StageReader:
         if number and given is not None and given.value:
             self.check.fail(
                 given.place,
-                f"'input' of stage '{name}' is not used: it gets the pictures of the stage before "
-                "it",
+                f"'input' of stage '{name}' is not used: it gets the images of the previous stage",
                 "remove it",
             )
         elif (
@@ -152,7 +155,7 @@ class StageReader:
         ):
             self.check.fail(
                 node.mark,
-                f"stage '{name}' comes first and has no pictures",
+                f"stage '{name}' is the first stage and has no input",
                 "add 'input: [photos/]', or a stage 'generate' before it",
             )
 
@@ -160,7 +163,7 @@ class StageReader:
 def check_use(
     check: Validator, written: Node, first: type[Component], exports: tuple[Part, ...]
 ) -> None:
-    """Note what stages that begin with `first` have no use for, and what they lack."""
+    """Add issues for keys that the stages do not use, and for a missing image export."""
     stages = written["stages"]
     if "draw" not in first.can:
         for key in DRAWING:
@@ -176,11 +179,11 @@ def check_use(
         where = (written.get("export") or stages.value[0]).place
         check.fail(
             where,
-            "the stages after 'generate' have no picture to look at",
+            "the stages after 'generate' have no image to work on",
             "export one, such as picture.png",
         )
 
 
 def still_picture(paths: list[str]) -> str | None:
-    """The first of the exported files that a later stage can look at."""
+    """The first exported file that later stages can read, or None."""
     return next((path for path in paths if path.lower().endswith(STILL)), None)

@@ -1,4 +1,4 @@
-"""The settings that every recipe has, whatever its parts are."""
+"""The top-level keys of recipes, their general settings, and the defaults."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DEFAULT_PERCEPTORS = ("tiny",)
 DEFAULT_GENERATOR = "pixel"
 DEFAULT_AUGMENTATIONS = ("jitter", "noise")
 DEFAULT_LOSS, DEFAULT_LOSS_WEIGHT = "smoothness", 0.05
-"""Beside the prompts of a recipe that names no losses: enough against specks."""
+"""Added to the prompts of a recipe without losses; enough to avoid specks."""
 DEFAULT_SAMPLER = "dalle"
 DEFAULT_EXPORT = ("picture.png",)
 DEFAULT_DO = "generate"
-"""What a recipe does that says nothing else: it draws."""
+"""The default of `do`: generate an image."""
 
 KINDS = {
     "perceptors": "perceptor",
@@ -34,16 +34,16 @@ KINDS = {
     "filters": "filter",
     "export": "exporter",
 }
-"""Key of a recipe -> the kind of part that it holds."""
+"""Recipe key -> the kind of its parts."""
 WEIGHED = ("loss", "perceptor")
 BARE: dict[str, dict[type, str]] = {
     "start_from": {str: "image"},
     "mask": {str: "image", list: "box"},
     "overlay": {str: "image"},
 }
-"""Sections that a recipe need not have -> the setting that a bare text or list stands for."""
+"""Optional section -> the setting that its short form, a text or a list, sets."""
 SOURCES = ("image", "box")
-"""Settings of such a section that exclude each other: one in an upper layer replaces the lower."""
+"""Mutually exclusive settings of a section: an upper layer replaces those of a lower layer."""
 LAYERS = ("extends", "quality", "presets")
 
 _RATIO = re.compile(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)")
@@ -52,14 +52,17 @@ SMALLEST, LARGEST = 16, 8192
 
 
 def is_ratio(raw: Any) -> bool:
-    """Whether a size is a shape such as `16:9`, without a number of pixels."""
+    """Whether a size is an aspect ratio such as `16:9`."""
     return isinstance(raw, str) and _RATIO.fullmatch(raw) is not None
 
 
 def read_size(raw: Any, area: float = DEFAULT_SIDE**2) -> tuple[int, int]:
-    """Width and height of `[640, 360]`, `640x360`, `16:9` (of about `area` pixels) or a side."""
+    """Width and height of `[640, 360]`, `640x360`, `16:9` (of about `area` pixels) or `256`.
+
+    Raises InvalidValue if it is not a size, or not within 16 to 8192 pixels.
+    """
     if isinstance(raw, str):
-        raw = _read_words(raw, area)
+        raw = _read_text(raw, area)
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = (raw, raw)
     if not isinstance(raw, (list, tuple)) or len(raw) != 2:
@@ -77,7 +80,7 @@ def read_size(raw: Any, area: float = DEFAULT_SIDE**2) -> tuple[int, int]:
     return raw[0], raw[1]
 
 
-def _read_words(raw: str, area: float) -> Any:
+def _read_text(raw: str, area: float) -> Any:
     if match := _TIMES.fullmatch(raw):
         return int(match[1][:9]), int(match[2][:9])
     if not (match := _RATIO.fullmatch(raw)):
@@ -87,7 +90,7 @@ def _read_words(raw: str, area: float) -> Any:
     a, b = float(match[1]), float(match[2])
     if not (a and b) or not 1 / 32 <= a / b <= 32:
         raise InvalidValue(f"must be a ratio between 1:32 and 32:1, not '{raw}'")
-    # whole multiples of 16 suit films, pixel grids and VQGAN alike
+    # multiples of 16 suit video codecs, pixel grids and VQGAN
     return tuple(max(16, 16 * round(math.sqrt(area * r) / 16)) for r in (a / b, b / a))
 
 
@@ -112,11 +115,13 @@ def _read_names(inputs: dict[str, Value]) -> dict[str, Value]:
     for name in inputs:
         if name in taken:
             raise InvalidValue(
-                f"has an input '{name}', a name that expressions already use",
-                "call it something else",
+                f"has an input '{name}', a name reserved in expressions",
+                "choose another name",
             )
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise InvalidValue(f"has an input '{name}'", "a name has letters, digits and _ only")
+            raise InvalidValue(
+                f"has an invalid input name '{name}'", "a name can have only letters, digits and _"
+            )
     return inputs
 
 
@@ -149,11 +154,11 @@ Inputs = Annotated[dict[str, Value], AfterValidator(_read_names)]
 
 
 class GeneralSettings(Settings):
-    """What belongs to the recipe as a whole."""
+    """The general settings of a recipe."""
 
-    title: str = Field("", description="what a person calls the result")
+    title: str = Field("", description="title of the result")
     seed: Seed = Field(
-        0, description="where all randomness comes from; random draws one and records it"
+        0, description="seed of all random numbers; random: choose one and record it"
     )
     size: Size = Field(
         (DEFAULT_SIDE, DEFAULT_SIDE),
@@ -165,16 +170,16 @@ class GeneralSettings(Settings):
         24.0,
         gt=0,
         le=1000,
-        description="steps or frames per second of the clock "
-        "that values over time see, and of films",
+        description="steps per second of the clock of values over time, and frames per second "
+        "of films",
     )
-    device: Device = Field("auto", description="where it is computed: auto, cpu, cuda, cuda:N, mps")
+    device: Device = Field(
+        "auto", description="device to compute on: auto, cpu, cuda, cuda:N or mps"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="number format of the perceptors; auto measures which is fastest"
+        "auto", description="precision of the perceptors; auto measures which is fastest"
     )
-    do: str = Field(
-        DEFAULT_DO, description="what the recipe does; for several things in turn see `stages`"
-    )
+    do: str = Field(DEFAULT_DO, description="what the recipe does; for several steps see `stages`")
     inputs: Inputs = Field({}, description="named numbers over time that expressions can use")
 
 
@@ -189,4 +194,4 @@ TOP_LEVEL = (
     "optimizer",
     "stages",
 )
-"""Every key that a recipe can have, besides `x-...`."""
+"""All recipe keys, except `x-...`."""

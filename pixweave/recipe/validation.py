@@ -1,4 +1,4 @@
-"""Validate settings with pydantic, and say what is wrong in plain words at the right place."""
+"""Validate settings with pydantic, and report errors with readable messages and locations."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ _RANGES = {
 
 @dataclass(frozen=True)
 class Subject:
-    """How messages name what is being validated, e.g. `loss 'saturation'` or `crops`."""
+    """The name in messages of what is validated, e.g. `loss 'saturation'` or `crops`."""
 
     name: str
     prefix: str = ""
-    """Set for the core's own settings, which are named by their path: 'crops.count'."""
+    """Prefix of core settings, which are named by their path: 'crops.count'."""
     core: bool = False
     also: tuple[str, ...] = ()
-    """Names that the recipe adds to the settings: id, weight."""
+    """Keys that are allowed in addition to the settings: id, weight."""
 
     def setting(self, path: tuple[Any, ...]) -> str:
-        """The name of a setting, with an article of context."""
+        """The name of a setting in messages: `'grid' of generator 'pixel'`, or `'crops.count'`."""
         dotted = ".".join(str(p) for p in path)
         return f"'{self.prefix}{dotted}'" if self.core else f"'{dotted}' of {self.name}"
 
@@ -77,47 +77,49 @@ GENERAL = Subject("the recipe", core=True)
 
 
 class Validator:
-    """Turns nodes into settings, and notes every issue."""
+    """Validates nodes as settings, and collects all issues."""
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
         self.issues: list[Issue] = []
 
     def fail(self, where: Mark, message: str, hint: str = "") -> None:
-        """Note a issue."""
+        """Add an issue."""
         self.issues.append(Issue.at(where, message, hint))
 
     def settings(self, model: type[S], node: Node, subject: Subject) -> S | None:
-        """The settings that a mapping node holds; None, with issues noted, when it is wrong."""
+        """The settings of a mapping node; None, and issues are added, if it is invalid."""
         try:
-            made = model.model_validate(node.plain())
+            settings = model.model_validate(node.plain())
         except ValidationError as error:
             self._explain(error, model, node, subject)
             return None
         except Exception as error:  # a plugin's own validator broke
             self.fail(
                 node.mark,
-                f"{subject.name} cannot check its settings: {type(error).__name__}: {error}",
-                "this is a fault of the plugin",
+                f"{subject.name} failed to validate its settings: {type(error).__name__}: {error}",
+                "this is a bug in the plugin",
             )
             return None
-        found = list(_coerced(node, made, ()))
+        found = list(_coerced(node, settings, ()))
         for path, at, message, hint in found:
             self.fail(at, f"{subject.setting(path)} {message}", hint)
-        return None if found else made
+        return None if found else settings
 
     def _explain(
         self, error: ValidationError, model: type[Settings], node: Node, subject: Subject
     ) -> None:
-        faults = [_Fault.of(e, node) for e in error.errors(include_url=False)]
-        for path in {f.path: None for f in faults}:
-            here = [f for f in faults if f.path == path]
-            deeper = any(len(f.path) > len(path) and f.path[: len(path)] == path for f in faults)
+        failures = [_PydanticError.of(e, node) for e in error.errors(include_url=False)]
+        for path in {f.path: None for f in failures}:
+            here = [f for f in failures if f.path == path]
+            deeper = any(len(f.path) > len(path) and f.path[: len(path)] == path for f in failures)
             if deeper and all(f.kind in _TYPES for f in here):
                 continue  # another branch of the union got further
             self._explain_one(here, model, subject)
 
-    def _explain_one(self, here: list[_Fault], model: type[Settings], subject: Subject) -> None:
+    def _explain_one(
+        self, here: list[_PydanticError], model: type[Settings], subject: Subject
+    ) -> None:
         first = here[0]
         if first.kind == "extra_forbidden":
             inner = _inside(model, first.path[:-1])
@@ -128,23 +130,23 @@ class Validator:
         elif first.kind == "missing":
             self.fail(first.node.mark, *_missing(first, model, subject))
         elif first.kind in ("value_error", "assertion_error"):
-            self._explain_said(first, subject)
+            self._explain_message(first, subject)
         else:
-            wanted, hint = _wanted(here, model)
-            self.fail(first.node.mark, f"{subject.setting(first.path)} {wanted}", hint)
+            expected, hint = _expected(here, model)
+            self.fail(first.node.mark, f"{subject.setting(first.path)} {expected}", hint)
 
-    def _explain_said(self, fault: _Fault, subject: Subject) -> None:
-        """A validator of the whole model often begins its sentence with the setting it means."""
-        message, hint = _said(fault, subject)
-        node, error = fault.node, fault.context.get("error")
+    def _explain_message(self, failure: _PydanticError, subject: Subject) -> None:
+        """Messages of a validator of the whole model often start with the name of the setting."""
+        message, hint = _message_of(failure, subject)
+        node, error = failure.node, failure.context.get("error")
         first = str(error).split(" ")[0].strip("':,")
-        if not fault.path and not isinstance(error, InvalidValue) and first in node:
+        if not failure.path and not isinstance(error, InvalidValue) and first in node:
             node, message = node[first], message.partition(": ")[2]
             message = f"{subject.setting((first,))} {message.removeprefix(first).lstrip()}"
         self.fail(node.mark, message, hint)
 
     def unknown(self, key: str, model: type[BaseModel], subject: Subject) -> tuple[str, str]:
-        """Message and hint for a key that is not a setting here."""
+        """Message and hint for an unknown key."""
         fields = [*model.model_fields, *subject.also]
         name = f"'{subject.name}'" if subject.core else subject.name
         message = f"{name} has no setting '{key}'"
@@ -153,22 +155,22 @@ class Validator:
         return message, elsewhere or did_you_mean(key, fields)
 
     def home_of(self, key: str, subject: Subject) -> str:
-        """Where a key that is wrong here would be right; '' if nowhere."""
+        """A hint where an unknown key belongs; '' if nowhere."""
         if key in top_level.TOP_LEVEL and subject is not GENERAL:
             return f"'{key}' belongs at the top level of the recipe"
         for name, model in (("crops", CropSettings), ("optimizer", OptimizerSettings)):
             if key in model.model_fields and subject.name != name:
                 return f"'{key}' is a setting of '{name}'"
         for kind in top_level.KINDS.values():
-            for name, offer in self.plugins.offers(kind).items():
-                if key in offer.component.model_fields and subject.name != f"{kind} '{name}'":
+            for name, registered in self.plugins.offers(kind).items():
+                if key in registered.component.model_fields and subject.name != f"{kind} '{name}'":
                     return f"'{key}' is a setting of {kind} '{name}'"
         return ""
 
 
 @dataclass(frozen=True)
-class _Fault:
-    """One pydantic error: where it is in the recipe and what kind it is."""
+class _PydanticError:
+    """One error of pydantic, with its path and node in the recipe."""
 
     kind: str
     path: tuple[Any, ...]
@@ -176,13 +178,13 @@ class _Fault:
     error: Mapping[str, Any]
 
     @classmethod
-    def of(cls, error: Any, node: Node) -> _Fault:
+    def of(cls, error: Any, node: Node) -> _PydanticError:
         path: tuple[Any, ...] = ()
         for step in error["loc"]:
             inside = step in node or (
                 isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
             )
-            if inside:  # else it is pydantic's name for a branch of a union
+            if inside:  # else it names a branch of a union
                 node, path = node[step], (*path, step)
         if error["type"] == "missing":
             path = (*path, error["loc"][-1])
@@ -193,18 +195,19 @@ class _Fault:
         return self.error.get("ctx") or {}
 
 
-def _missing(fault: _Fault, model: type[BaseModel], subject: Subject) -> tuple[str, str]:
-    name = fault.path[-1]
+def _missing(failure: _PydanticError, model: type[BaseModel], subject: Subject) -> tuple[str, str]:
+    name = failure.path[-1]
     if isinstance(name, int):
-        return f"{subject.setting(fault.path[:-1])} {_items(fault, model, fault.path[:-1])}", ""
-    info = model.model_fields.get(str(name)) if len(fault.path) == 1 else None
+        parent = failure.path[:-1]
+        return f"{subject.setting(parent)} {_items(failure, model, parent)}", ""
+    info = model.model_fields.get(str(name)) if len(failure.path) == 1 else None
     about = f" ({info.description})" if info and info.description else ""
-    inside = "" if len(fault.path) == 1 else f" in {subject.setting(fault.path[:-1])}"
+    inside = "" if len(failure.path) == 1 else f" in {subject.setting(failure.path[:-1])}"
     return f"{subject.name} needs '{name}'{inside}", f"add '{name}: ...'{about}"
 
 
 def _inside(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:
-    """The model of the settings at a path within a model; the model itself if there is none."""
+    """The model of the settings at a path within a model; the model itself if not found."""
     for step in path:
         info = model.model_fields.get(str(step))
         kinds = (info.annotation, *typing.get_args(info.annotation)) if info else ()
@@ -215,14 +218,14 @@ def _inside(model: type[BaseModel], path: tuple[Any, ...]) -> type[BaseModel]:
     return model
 
 
-def _items(fault: _Fault, model: type[BaseModel], path: tuple[Any, ...]) -> str:
-    count = len(fault.node.value) if isinstance(fault.node.value, list) else 0
+def _items(failure: _PydanticError, model: type[BaseModel], path: tuple[Any, ...]) -> str:
+    count = len(failure.node.value) if isinstance(failure.node.value, list) else 0
     length = _tuple_length(model.model_fields[path[0]].annotation) if len(path) == 1 else None
     return f"must have {length} items, not {count}" if length else f"has too few items: {count}"
 
 
 def _tuple_length(annotation: Any) -> int | None:
-    """The length of the fixed tuple that a type allows, if it allows just one."""
+    """The length of the fixed-length tuple in a type, or None."""
     args = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple:
         return None if Ellipsis in args else len(args)
@@ -230,17 +233,17 @@ def _tuple_length(annotation: Any) -> int | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _said(fault: _Fault, subject: Subject) -> tuple[str, str]:
-    """What a validator said: InvalidValue continues the setting's name, others are sentences."""
-    error = fault.context.get("error")
-    name = subject.setting(fault.path) if fault.path else subject.name
+def _message_of(failure: _PydanticError, subject: Subject) -> tuple[str, str]:
+    """Message and hint of a validator's error; an InvalidValue continues the setting's name."""
+    error = failure.context.get("error")
+    name = subject.setting(failure.path) if failure.path else subject.name
     if isinstance(error, InvalidValue):
         return f"{name} {error.message}", error.hint
     return f"{name}: {error}", ""
 
 
-def _wanted(here: list[_Fault], model: type[BaseModel]) -> tuple[str, str]:
-    """`must be ..., not ...` and a hint, from all branches that refused the same value."""
+def _expected(here: list[_PydanticError], model: type[BaseModel]) -> tuple[str, str]:
+    """`must be ..., not ...` and a hint, from all union branches that rejected the value."""
     first = here[0]
     shown = describe_value(first.node.value)
     choices = [c for f in here if f.kind in ("literal_error", "enum") for c in _choices(f)]
@@ -256,8 +259,8 @@ def _wanted(here: list[_Fault], model: type[BaseModel]) -> tuple[str, str]:
     if first.kind in _RANGES:
         info = model.model_fields.get(str(first.path[0]))
         word, key = _RANGES[first.kind]
-        whole = str(bounds_of(info)) if info and len(first.path) == 1 else ""
-        return f"must be {whole or f'{word} {first.context[key]:g}'}, not {shown}", ""
+        bounds = str(bounds_of(info)) if info and len(first.path) == 1 else ""
+        return f"must be {bounds or f'{word} {first.context[key]:g}'}, not {shown}", ""
     if first.kind in ("too_short", "too_long"):
         return _length(first, model), ""
     if first.kind == "string_too_short":
@@ -265,18 +268,19 @@ def _wanted(here: list[_Fault], model: type[BaseModel]) -> tuple[str, str]:
     return _plain(first.error["msg"]), ""
 
 
-def _length(fault: _Fault, model: type[BaseModel]) -> str:
-    few = fault.kind == "too_short"
-    limit, count = fault.context["min_length" if few else "max_length"], len(fault.node.value)
-    info = model.model_fields.get(str(fault.path[0]))
-    exact = _tuple_length(info.annotation) if info and len(fault.path) == 1 else None
-    wanted = exact or f"at {'least' if few else 'most'} {limit}"
-    return f"must have {wanted} items, not {count}"
+def _length(failure: _PydanticError, model: type[BaseModel]) -> str:
+    is_short = failure.kind == "too_short"
+    limit = failure.context["min_length" if is_short else "max_length"]
+    count = len(failure.node.value)
+    info = model.model_fields.get(str(failure.path[0]))
+    exact = _tuple_length(info.annotation) if info and len(failure.path) == 1 else None
+    expected = exact or f"at {'least' if is_short else 'most'} {limit}"
+    return f"must have {expected} items, not {count}"
 
 
-def _choices(fault: _Fault) -> list[str]:
-    said = str(fault.context.get("expected", ""))
-    parts = said.replace(" or ", ", ").split(",")
+def _choices(failure: _PydanticError) -> list[str]:
+    expected = str(failure.context.get("expected", ""))
+    parts = expected.replace(" or ", ", ").split(",")
     return [part.strip().strip("'") for part in parts if part.strip()]
 
 
@@ -292,26 +296,26 @@ _NEARLY_BOOL = ("yes", "no", "on", "off", "y", "n", "t", "f")
 _Found = tuple[tuple[Any, ...], Mark, str, str]
 
 
-def _coerced(node: Node, made: Any, path: tuple[Any, ...]) -> Iterator[_Found]:
-    """Scalars that pydantic silently turned into another type: '3' into 3, true into 1."""
+def _coerced(node: Node, result: Any, path: tuple[Any, ...]) -> Iterator[_Found]:
+    """Issues for scalars that pydantic silently converted: '3' to 3, true to 1."""
     if isinstance(node.value, dict):
         for key, child in node.items():
-            inner = made.get(key) if isinstance(made, Mapping) else getattr(made, key, None)
+            inner = result.get(key) if isinstance(result, Mapping) else getattr(result, key, None)
             yield from _coerced(child, inner, (*path, key))
     elif isinstance(node.value, list):
-        if isinstance(made, (list, tuple)) and len(made) == len(node.value):
-            for i, (child, inner) in enumerate(zip(node.value, made, strict=True)):
+        if isinstance(result, (list, tuple)) and len(result) == len(node.value):
+            for i, (child, inner) in enumerate(zip(node.value, result, strict=True)):
                 yield from _coerced(child, inner, (*path, i))
-    elif message := _changed(node.value, made):
+    elif message := _changed(node.value, result):
         quoted = isinstance(node.value, str) and node.value.lower() not in _NEARLY_BOOL
         hint = "remove the quotes" if quoted else ""
         yield path, node.mark, message, hint
 
 
-def _changed(raw: Any, made: Any) -> str:
-    if isinstance(made, bool) and not isinstance(raw, bool) and raw is not None:
+def _changed(raw: Any, result: Any) -> str:
+    if isinstance(result, bool) and not isinstance(raw, bool) and raw is not None:
         return f"must be true or false, not {describe_value(raw)}"
-    number = isinstance(made, (int, float)) and not isinstance(made, bool)
+    number = isinstance(result, (int, float)) and not isinstance(result, bool)
     if number and isinstance(raw, bool):
         return f"must be a number, not {str(raw).lower()}"
     if number and isinstance(raw, str) and _numeric(raw):

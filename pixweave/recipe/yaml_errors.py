@@ -1,4 +1,4 @@
-"""What PyYAML's syntax errors mean, in the words of someone who writes recipes."""
+"""Readable messages for the syntax errors of PyYAML."""
 
 from __future__ import annotations
 
@@ -14,61 +14,65 @@ _BARE_COLOUR = re.compile(r"[\[,]\s*(#[0-9a-fA-F]{6})\b")
 
 
 def explain_syntax(error: yaml.YAMLError, lines: Sequence[str], source: str) -> Issue:
-    """The issue that a YAML error is, at its place, with a remedy."""
+    """The issue for a YAML error, with its location and a hint."""
     at, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
-    said = str(getattr(error, "problem", None) or error)
-    about = str(getattr(error, "context", None) or "")
-    here, message, hint = _explain(said, about, at, context, lines)
+    problem = str(getattr(error, "problem", None) or error)
+    context_text = str(getattr(error, "context", None) or "")
+    here, message, hint = _explain(problem, context_text, at, context, lines)
     where = Mark(source, here.line + 1, here.column + 1) if here else Mark(source, 1, 1)
     return Issue.at(where, message, hint)
 
 
 def _explain(
-    said: str, about: str, at: Any, context: Any, lines: Sequence[str]
+    problem: str, context_text: str, at: Any, context: Any, lines: Sequence[str]
 ) -> tuple[Any, str, str]:
     line = lines[at.line] if at and at.line < len(lines) else ""
     if at and (
         "\t" in line[: len(line) - len(line.lstrip())] or line[at.column : at.column + 1] == "\t"
     ):
-        return at, "a tab stands where YAML wants spaces", "replace it by spaces"
-    if "flow" in about and (bare := _bare_colour(lines[: at.line + 1])):
+        return at, "YAML does not allow a tab here", "replace it with spaces"
+    if "flow" in context_text and (bare := _bare_colour(lines[: at.line + 1])):
         place, colour = bare
         return (
             place,
-            f"'{colour}' begins a comment, so the rest of the line is lost",
+            f"'{colour}' starts a comment, so the rest of the line is ignored",
             f'put colours in quotes: "{colour}"',
         )
-    if "expected node content" in said:
+    if "expected node content" in problem:
         return at, "a value is missing here, or a ']' or '}' before it", "add it"
-    if "flow sequence" in about:
-        return context, "this list has no ']' at its end, or a ',' is missing in it", "add it"
-    if "flow mapping" in about:
-        return context, "this mapping has no '}' at its end, or a ',' is missing in it", "add it"
-    if "quoted scalar" in about:
-        return context, "the quote that opens here is not closed", "close it"
-    if "cannot start any token" in said:
+    if "flow sequence" in context_text:
+        return context, "this list has no closing ']', or a ',' is missing in it", "add it"
+    if "flow mapping" in context_text:
+        return context, "this mapping has no closing '}', or a ',' is missing in it", "add it"
+    if "quoted scalar" in context_text:
+        return context, "this quote is not closed", "add the closing quote"
+    if "cannot start any token" in problem:
         return (
             at,
-            f"a value cannot begin with '{line[at.column : at.column + 1]}'",
+            f"a value cannot start with '{line[at.column : at.column + 1]}'",
             "put it in quotes",
         )
-    if "mapping values are not allowed" in said:
+    if "mapping values are not allowed" in problem:
         return (
             at,
             "a ':' is not allowed here",
             ("put a text that contains ': ' in quotes, or check the indentation"),
         )
-    if "could not find expected ':'" in said:
-        return context or at, "a ':' is missing after this name", "write 'name: value'"
-    if "block sequence entries are not allowed" in said:
-        return at, "a list cannot begin on this line", "put each '- item' on a line of its own"
-    if "expected key" in said or "expected '-'" in said or "block end" in said:
-        return at, "this does not fit what stands above it", "check the indentation and the quotes"
-    return at or context, f"this is not YAML ({said})", "check the indentation and the quotes"
+    if "could not find expected ':'" in problem:
+        return context or at, "a ':' is missing after this key", "write 'key: value'"
+    if "block sequence entries are not allowed" in problem:
+        return at, "a list cannot start on this line", "put each '- item' on a separate line"
+    if "expected key" in problem or "expected '-'" in problem or "block end" in problem:
+        return at, "this does not match the lines above", "check the indentation and the quotes"
+    return (
+        at or context,
+        f"this is not valid YAML ({problem})",
+        "check the indentation and the quotes",
+    )
 
 
 def _bare_colour(lines: Sequence[str]) -> tuple[Any, str] | None:
-    """The last colour that was written without quotes in a list, and its place."""
+    """The last unquoted colour in a list, and its location; None if there is none."""
     for number in range(len(lines) - 1, -1, -1):
         if match := _BARE_COLOUR.search(lines[number]):
             return yaml.Mark("", 0, number, match.start(1), None, 0), match[1]

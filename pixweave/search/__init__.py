@@ -1,4 +1,4 @@
-"""Search: an index of pictures that is kept up to date, and what is asked of it.
+"""Image search: an incremental index of images, and queries to it.
 
     with open_index("photos/.index", make=True) as index:
         for progress in index.update(IndexOptions(["photos"])):
@@ -6,15 +6,17 @@
         for hit in index.search(Query([Term("a red boat")])):
             print(hit.score, hit.path)
 
-store.py    the truth: paths, contents, vectors, faults, in SQLite
-options.py     what to index, and how far it is
-update.py   files and folders into the store: only what is new is encoded
-rows.py     files with their vectors, made by a perceptor and written to the store
-shards.py   the same work in pieces, for an executor; the journal of those that are done
-matrix.py   all vectors of a model in one mapped file, derived from the store
-query.py    terms, filters, cut-offs, order
-index.py    from a query to hits                                       <- start reading here
-show.py     hits as rows, contact sheet, HTML page
+image_index.py       from a query to hits                              <- start reading here
+query.py             queries: terms, filters, cut-offs, order
+index_store.py       the SQLite database: paths, contents, vectors, errors
+index_queries.py     the SQL of searches
+indexing.py          updates the index from files and folders: only new images are encoded
+options.py           options and progress of an update
+index_rows.py        files with their vectors, encoded and ready for the database
+shards.py            the same work in pieces for an executor; the journal of finished pieces
+matrix.py            all vectors of a model in one memory-mapped file, derived from the database
+contact_sheet.py     hits as text, contact sheet, HTML page
+search_settings.py   setting types of search stages in recipes
 """
 
 from __future__ import annotations
@@ -45,12 +47,12 @@ __all__ = [
 
 
 def is_index(folder: str | os.PathLike[str]) -> bool:
-    """Whether an index of pictures lies in that folder."""
+    """Whether the folder is an image index."""
     return Path(folder, "index.sqlite").is_file()
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs numpy when it is first asked for."""
+    """Import names that need numpy on first access."""
     if name in ("Index", "SearchContext", "open_index"):
         import importlib
 

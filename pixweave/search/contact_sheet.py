@@ -1,4 +1,4 @@
-"""Hits as a contact sheet, as an HTML page, and as pictures in a terminal."""
+"""Show hits as a contact sheet, as an HTML page, or as images in a terminal."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ GROUND, INK = (24, 24, 24), (224, 224, 224)
 
 
 def thumbnail(hit: Hit, side: int = SIDE) -> Image.Image:
-    """All of the picture, upright, in the middle of a square; a cross where it is gone."""
+    """The whole image, upright, centred in a square; a cross if it cannot be read."""
     from PIL import Image, ImageDraw
 
     from pixweave.loading import Preprocessing
 
     preprocessing = Preprocessing(side, "pad", background=GROUND, frames=max(1, hit.frame and 64))
-    got = decode_image(hit.path, preprocessing)
-    if isinstance(got, DecodedImage) and got.pixels is not None:
-        at = min(range(len(got.frames)), key=lambda i: abs(got.frames[i] - hit.frame))
-        return Image.fromarray(got.pixels[at])
+    image = decode_image(hit.path, preprocessing)
+    if isinstance(image, DecodedImage) and image.pixels is not None:
+        frames = image.frames
+        nearest = min(range(len(frames)), key=lambda i: abs(frames[i] - hit.frame))
+        return Image.fromarray(image.pixels[nearest])
     empty = Image.new("RGB", (side, side), GROUND)
     pen = ImageDraw.Draw(empty)
     pen.line([(0, 0), (side, side)], fill=INK)
@@ -47,7 +48,7 @@ def thumbnail(hit: Hit, side: int = SIDE) -> Image.Image:
 
 
 def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
-    """A picture of all hits, best first, each with its score and its name, in one go."""
+    """Write one image of all hits in order, each with its score and its name."""
     from PIL import Image, ImageDraw
 
     columns = columns or min(5, max(1, math.ceil(math.sqrt(len(hits)))))
@@ -65,17 +66,18 @@ def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
 
 
 def names(hits: Sequence[Hit]) -> list[str]:
-    """What each is called: the name of its file, with the folder's where that is not enough."""
-    bare = [os.path.basename(hit.path) for hit in hits]
-    longer = [os.path.join(*hit.path.rsplit(os.sep, 2)[-2:]) for hit in hits]
-    twice = Counter(bare)
+    """The file name of each hit, with its folder if the name occurs more than once."""
+    short = [os.path.basename(hit.path) for hit in hits]
+    long = [os.path.join(*hit.path.rsplit(os.sep, 2)[-2:]) for hit in hits]
+    counts = Counter(short)
     return [
-        _shown(long if twice[name] > 1 else name) for name, long in zip(bare, longer, strict=True)
+        _printable(folder_and_name if counts[name] > 1 else name)
+        for name, folder_and_name in zip(short, long, strict=True)
     ]
 
 
 def _caption(hit: Hit, name: str, pen: Any) -> str:
-    """`0.312 name.jpg`, cut in the middle to the width of a thumbnail."""
+    """`0.312 name.jpg`, shortened in the middle to the width of a thumbnail."""
     start = "" if hit.score is None else f"{hit.score:.3f} "
     whole_text = start + name
     while pen.textlength(whole_text) > SIDE and len(name) > 8:
@@ -86,7 +88,7 @@ def _caption(hit: Hit, name: str, pen: Any) -> str:
 
 
 def write_page(hits: Sequence[Hit], path: Path, title: str) -> None:
-    """One HTML file with the pictures in it, each a link to its file."""
+    """Write one HTML file with embedded thumbnails, each a link to its image."""
     cells = "\n".join(map(_cell, hits, names(hits)))
     page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
@@ -139,12 +141,12 @@ def in_terminal(hits: Sequence[Hit], kind: str, columns: int, rows: int = 10) ->
 
 
 def row(hit: Hit) -> str:
-    """`0.312  PATH`, with the number of near-duplicates behind."""
+    """`0.312  PATH`, followed by the number of near-duplicates."""
     score = "" if hit.score is None else f"{hit.score:.3f}  "
-    return f"{score}{hit.path}" + (f"  (+{len(hit.like)} like it)" if hit.like else "")
+    return f"{score}{hit.path}" + (f"  (+{len(hit.like)} similar)" if hit.like else "")
 
 
 @functools.cache
-def _shown(name: str) -> str:
-    """A name that any encoding can hold: bytes that are no text as replacement signs."""
+def _printable(name: str) -> str:
+    """The name with bytes that are not UTF-8 as replacement characters."""
     return os.fsencode(name).decode("utf-8", "replace")

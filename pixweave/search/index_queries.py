@@ -1,4 +1,4 @@
-"""The questions that a search asks of the store, in SQL."""
+"""The SQL of searches: filters, vectors and hits."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 AT_ONCE = 500
-"""Ids in one statement; SQLite has a limit."""
+"""Ids per statement; SQLite has a limit."""
 
 _TYPES = {"jpg": "jpeg", "tif": "tiff", "heic": "heif", "pgm": "ppm", "pbm": "ppm", "pnm": "ppm"}
-"""Endings that mean the format which Pillow names otherwise."""
+"""File suffixes whose format has another name in Pillow."""
 
 
 def filter_sql(filters: Filters, store: Store) -> tuple[str, list[Any]]:
-    """The SQL condition on files f and contents c, and its values."""
+    """The SQL condition on `files f` and `contents c`, and its values."""
     parts: list[str] = ["1"]
     values: list[Any] = []
     if filters.under:
-        below = []
+        folders = []
         for folder in filters.under:
             start = store.kept(os.path.join(os.path.abspath(os.path.expanduser(folder)), ""))
             if start:
-                below.append("(f.path >= CAST(? AS TEXT) AND f.path < CAST(? AS TEXT))")
+                folders.append("(f.path >= CAST(? AS TEXT) AND f.path < CAST(? AS TEXT))")
                 values += [start, start[:-1] + b"0"]
-            else:  # the folder that the index lies in
-                below.append("substr(f.path, 1, 1) <> '/'")
-        parts.append(f"({' OR '.join(below)})")
+            else:  # the folder that contains the index
+                folders.append("substr(f.path, 1, 1) <> '/'")
+        parts.append(f"({' OR '.join(folders)})")
     if filters.name:
         either = "f.path GLOB ? OR ('/' || f.path) GLOB ('*/' || ?)"
         parts.append("(" + " OR ".join([either] * len(filters.name)) + ")")
@@ -60,7 +60,7 @@ def filter_sql(filters: Filters, store: Store) -> tuple[str, list[Any]]:
 
 
 def vectors_by_path(store: Store, model: Model, filters: Filters) -> dict[str, int]:
-    """The files that the filters keep, and the id of the vector of their first frame."""
+    """The paths that match the filters, with the id of the vector of their first frame."""
     where, values = filter_sql(filters, store)
     rows = store.db.execute(
         "SELECT f.path, v.id FROM files f JOIN contents c ON c.id = f.content "
@@ -72,7 +72,7 @@ def vectors_by_path(store: Store, model: Model, filters: Filters) -> dict[str, i
 
 
 def vector_ids(store: Store, model: Model, filters: Filters) -> Array:
-    """The ids of the vectors of all files that the filters keep, ascending, int64."""
+    """The ids of the vectors of all files that match the filters, ascending, int64."""
     where, values = filter_sql(filters, store)
     rows = store.db.execute(
         "SELECT v.id FROM files f JOIN contents c ON c.id = f.content "
@@ -83,7 +83,7 @@ def vector_ids(store: Store, model: Model, filters: Filters) -> Array:
 
 
 def hits_of(store: Store, vectors: Sequence[int], filters: Filters) -> Iterator[Hit]:
-    """A hit without a score for each file of each of these vectors that the filters keep."""
+    """A hit without a score for each file of these vectors that matches the filters."""
     where, values = filter_sql(filters, store)
     for start in range(0, len(vectors), AT_ONCE):
         part = vectors[start : start + AT_ONCE]

@@ -1,6 +1,6 @@
-"""Rows of an index: files, what was read of them, the vectors that were made, and their way in.
+"""Rows of an index: files, their decoded images and their vectors.
 
-What one process does with a stream of files, and what a worker does with a shard, is the same.
+Used for a stream of files in one process, and for a shard in a worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
     Row = tuple[ImageFile | UnreadableImage, DecodedImage | UnreadableImage, Array | None]
-    """A file, what was read of it, and the vectors `[K, D]` where its content was encoded."""
+    """A file, its decoded image, and its vectors `[K, D]`; None if it was not encoded."""
 
 
 def encode_rows(
@@ -31,31 +31,35 @@ def encode_rows(
     readers: int,
     size: int,
 ) -> Generator[list[Row], None, None]:
-    """The rows of the files, in batches of `size`; of contents that are new, each once."""
+    """The rows of the files, in batches of `size`; each new content is encoded once."""
     from pixweave.loading import read_images
 
     with closing(read_images(files, preprocessing, is_known, readers, 4 * size)) as reading:
         while batch := list(islice(reading, size)):
-            yield _encoded(batch, embedder)
+            yield _encode_batch(batch, embedder)
 
 
-def _encoded(
+def _encode_batch(
     batch: list[tuple[ImageFile | UnreadableImage, DecodedImage | UnreadableImage]],
     embedder: Embedder,
 ) -> list[Row]:
     import numpy as np
 
-    fresh: dict[bytes, DecodedImage] = {}
-    for _, got in batch:
-        if not isinstance(got, UnreadableImage) and got.pixels is not None:
-            fresh.setdefault(got.digest, got)
+    new: dict[bytes, DecodedImage] = {}
+    for _, image in batch:
+        if not isinstance(image, UnreadableImage) and image.pixels is not None:
+            new.setdefault(image.digest, image)
     vectors: dict[bytes, Array] = {}
-    if fresh:
-        squares = [got.pixels for got in fresh.values() if got.pixels is not None]
-        made = embedder.encode_pictures(np.concatenate(squares))
+    if new:
+        squares = [image.pixels for image in new.values() if image.pixels is not None]
+        encoded = embedder.encode_pictures(np.concatenate(squares))
         ends = np.cumsum([len(square) for square in squares])[:-1]
-        vectors = dict(zip(fresh, np.split(made, ends), strict=True))
+        vectors = dict(zip(new, np.split(encoded, ends), strict=True))
     return [
-        (found, got, None if isinstance(got, UnreadableImage) else vectors.pop(got.digest, None))
-        for found, got in batch
+        (
+            file,
+            image,
+            None if isinstance(image, UnreadableImage) else vectors.pop(image.digest, None),
+        )
+        for file, image in batch
     ]

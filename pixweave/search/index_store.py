@@ -1,13 +1,13 @@
-"""The truth of an index: one SQLite file in WAL mode. Matrices beside it are derived from it.
+"""The database of an index: one SQLite file in WAL mode. Matrices are derived from it.
 
-    files      a path, its size and time of change, and its content, or the reason why it has none
-    contents   a digest of bytes, and what the picture in them is like; copies share one
-    vectors    float16, one for each frame looked at, by content and model; ids are never used twice
-    models     identity of a perceptor and way of reading: vectors of two models never meet
-    tags       words that the user gave to files
+    files      path, size, modification time, and content, or the reason why it is unreadable
+    contents   digest of the bytes, and properties of the image; copies share one content
+    vectors    float16, one per frame used, by content and model; ids are never reused
+    models     identity of a perceptor, and preprocessing; vectors of two models are never mixed
+    tags       tags that the user gave to files
 
-Several processes may read and write at once. A commit is on disk when a process dies; the last
-seconds before a power cut may be lost, the file stays sound (synchronous=NORMAL).
+Several processes may read and write concurrently. Commits survive the death of a process; after a
+power cut the last seconds may be lost, but the file stays intact (synchronous=NORMAL).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NAME = "index.sqlite"
 VERSION = 1
 PATIENCE = 60.0
-"""Seconds to wait for another writer, which holds the lock for milliseconds at a time."""
+"""Seconds to wait for another writer; writers hold the lock for milliseconds at a time."""
 
 SCHEMA = """
 CREATE TABLE models(
@@ -66,21 +66,21 @@ CREATE TRIGGER one_less AFTER DELETE ON vectors BEGIN
 
 @dataclass(frozen=True)
 class Model:
-    """What made vectors: the identity of a perceptor and the way in which pictures were read."""
+    """The origin of vectors: the identity of a perceptor and the preprocessing of images."""
 
     id: int
     identity: str
     preprocessing: str
     dim: int
     perceptor: str
-    """The perceptor as JSON, as a recipe would write it, for searches that name none."""
+    """The perceptor as JSON, as in a recipe; the default of searches."""
     count: int
-    """How many vectors there are of it."""
+    """The number of its vectors."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the index holds of a path."""
+    """The database entry of a path."""
 
     id: int
     size: int
@@ -88,13 +88,14 @@ class Known:
     content: int | None
     reason: str | None
     encoded: bool
-    """Whether its content has vectors of the model that was asked about."""
+    """Whether its content has vectors of the given model."""
 
 
 class Store:
-    """One index folder. Paths below the folder that it lies in are kept relative to that one.
+    """One index folder. Paths below its parent folder are stored relative to that.
 
-    So an index beside the photographs may move with them. Made by `open_index_store`; close it.
+    So an index next to the photographs can be moved with them. Made by `open_index_store`; close
+    it after use.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
@@ -105,7 +106,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         path = self.folder / NAME
-        # "immutable" would miss the changes of others; plain read-only needs the -shm file there
+        # "immutable" would miss changes by others; mode=ro requires that the -shm file exists
         uri = f"{path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
         db = sqlite3.connect(
             uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False
@@ -120,11 +121,11 @@ class Store:
         return db
 
     def lookup(self) -> VectorLookup:
-        """A connection of its own, for other threads; close it."""
+        """A separate connection for use in other threads; close it after use."""
         return VectorLookup(self._connect())
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self.db.close()
 
     def __enter__(self) -> Store:
@@ -135,7 +136,7 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it, or nothing where an error passes."""
+        """One transaction, rolled back if an error is raised."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield self.db
@@ -145,22 +146,25 @@ class Store:
         self.db.execute("COMMIT")
 
     def kept(self, path: str) -> bytes:
-        """An absolute path as it is kept; bytes, since names need not be text."""
+        """An absolute path as it is stored; bytes, since names may not be valid text."""
         return os.fsencode(path.removeprefix(self.base))
 
     def full(self, kept: str) -> str:
-        """A kept path made absolute."""
+        """The absolute path of a stored path."""
         return os.path.join(self.base, kept)
 
     def models(self) -> list[Model]:
-        """Every model that has been used with this index, in the order of first use."""
+        """All models that were used with this index, in the order of first use."""
         rows = self.db.execute(
             "SELECT id, identity, look, dim, perceptor, count FROM models ORDER BY id"
         )
         return [Model(*row) for row in rows]
 
     def model(self, identity: str, preprocessing: str, dim: int, perceptor: str) -> Model:
-        """The model of that identity and preprocessing, made if it is new."""
+        """The model with that identity and preprocessing, created if it is new.
+
+        RunError if it exists with another size of vectors.
+        """
         with self.writing() as db:
             db.execute(
                 "INSERT OR IGNORE INTO models(identity, look, dim, perceptor) VALUES(?,?,?,?)",
@@ -171,20 +175,20 @@ class Store:
         )
         if found.dim != dim:
             raise RunError(
-                f"the index holds vectors of {found.dim} numbers under the identity '{identity}', "
+                f"the index has vectors of {found.dim} numbers for the identity '{identity}', but "
                 f"the perceptor now gives {dim}; use another index with --index"
             )
         return found
 
     def known(self, paths: Sequence[str], model: int) -> dict[str, Known]:
-        """What is kept of these absolute paths; those that are new are left out."""
+        """The entries of these absolute paths; new paths are left out."""
         found = {}
         for part in _parts(paths):
-            marks = ",".join(["CAST(? AS TEXT)"] * len(part))
+            placeholders = ",".join(["CAST(? AS TEXT)"] * len(part))
             rows = self.db.execute(
                 "SELECT path, id, size, mtime_ns, content, reason, EXISTS(SELECT 1 FROM vectors v "
                 "WHERE v.content = f.content AND v.model = ?) FROM files f "
-                f"WHERE path IN ({marks})",
+                f"WHERE path IN ({placeholders})",
                 [model, *map(self.kept, part)],
             )
             for path, id_, size, mtime, content, reason, encoded in rows:
@@ -192,13 +196,13 @@ class Store:
         return found
 
     def know_sizes(self) -> None:
-        """Make `digests_of_size` quick; once, for the whole life of the index."""
+        """Create the SQL index that makes `digests_of_size` fast, if it does not exist."""
         self.db.execute("CREATE INDEX IF NOT EXISTS files_size ON files(size)")
 
     def digests_of_size(self, sizes: Iterable[int], model: int, most: int) -> list[bytes]:
-        """Digests of contents with vectors of the model whose files have one of these sizes.
+        """Digests of contents with vectors of the model and files of one of these sizes.
 
-        A copy, or a file that was moved, is among them: `most` are given.
+        They include the contents of copies and moved files. At most `most` are returned.
         """
         found: dict[bytes, None] = {}
         for part in _parts(list(sizes)):
@@ -212,15 +216,15 @@ class Store:
         return list(found)
 
     def under(self, root: str) -> Iterator[tuple[int, str]]:
-        """Id and absolute path of every file kept below an absolute folder, or of that file."""
-        kept = self.kept(root)
+        """Id and absolute path of every indexed file below an absolute folder, or of that file."""
+        stored = self.kept(root)
         if os.path.join(root, "") == self.base:
             rows = self.db.execute("SELECT id, path FROM files WHERE substr(path, 1, 1) <> '/'")
         else:
             rows = self.db.execute(
                 "SELECT id, path FROM files WHERE path = CAST(?1 AS TEXT) "
                 "OR (path >= CAST(?2 AS TEXT) AND path < CAST(?3 AS TEXT))",
-                (kept, kept.rstrip(b"/") + b"/", kept.rstrip(b"/") + b"0"),
+                (stored, stored.rstrip(b"/") + b"/", stored.rstrip(b"/") + b"0"),
             )
         for id_, path in rows:
             full = self.full(path)
@@ -228,13 +232,13 @@ class Store:
                 yield id_, full
 
     def readable(self) -> Iterator[str]:
-        """Path of every file that gave a picture."""
+        """Path of every readable image."""
         rows = self.db.execute("SELECT path FROM files WHERE content IS NOT NULL ORDER BY path")
         for (path,) in rows:
             yield self.full(path)
 
     def broken(self) -> Iterator[tuple[str, str]]:
-        """Path and reason of every file that gave no picture."""
+        """Path and reason of every unreadable file."""
         rows = self.db.execute(
             "SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path"
         )
@@ -242,58 +246,62 @@ class Store:
             yield self.full(path), reason
 
     def counts(self) -> tuple[int, int]:
-        """How many files are indexed, and how many are broken."""
-        good, bad = self.db.execute("SELECT COUNT(content), COUNT(reason) FROM files").fetchone()
-        return good, bad
+        """The number of indexed and of unreadable files."""
+        readable, unreadable = self.db.execute(
+            "SELECT COUNT(content), COUNT(reason) FROM files"
+        ).fetchone()
+        return readable, unreadable
 
     def rows_after(self, model: int, last: int) -> Iterator[tuple[int, bytes]]:
-        """Id and float16 bytes of the model's vectors with ids above `last`, in their order."""
+        """Id and float16 bytes of the model's vectors with ids above `last`, ascending."""
         yield from self.db.execute(
             "SELECT id, vector FROM vectors WHERE id > ? AND model = ? ORDER BY id", (last, model)
         )
 
     def write_row(self, model: int, row: Row) -> set[int]:
-        """Bring a row in, within `writing()`; gives the id of the file.
+        """Write a row, within `writing()`; return the set of the file's id.
 
-        None, where its content was known when it was read, and another process dropped it since:
-        the file is then left as it is, for the next time.
+        It is empty if the content was known when the file was read, but another process has
+        deleted it since: the entry stays unchanged, for the next update.
         """
         import numpy as np
 
-        found, got, vectors = row
+        file, image, vectors = row
         content = reason = None
-        if isinstance(got, UnreadableImage):
-            reason = got.reason
+        if isinstance(image, UnreadableImage):
+            reason = image.reason
         else:
-            if got.format:
+            if image.format:
                 self.db.execute(
                     "INSERT OR IGNORE INTO contents(digest, width, height, format, taken) "
                     "VALUES(?,?,?,?,?)",
-                    (got.digest, got.width, got.height, got.format, got.taken),
+                    (image.digest, image.width, image.height, image.format, image.taken),
                 )
-            there = self.db.execute(
-                "SELECT id FROM contents WHERE digest = ?", (got.digest,)
+            found = self.db.execute(
+                "SELECT id FROM contents WHERE digest = ?", (image.digest,)
             ).fetchone()
-            if there is None:
+            if found is None:
                 return set()
-            content = there[0]
-            for frame, vector in zip(got.frames, () if vectors is None else vectors, strict=False):
+            content = found[0]
+            for frame, vector in zip(
+                image.frames, () if vectors is None else vectors, strict=False
+            ):
                 self.db.execute(
                     "INSERT OR IGNORE INTO vectors(model, content, frame, vector) VALUES(?,?,?,?)",
                     (model, content, frame, vector.astype(np.float16).tobytes()),
                 )
-        size, mtime = (found.size, found.mtime_ns) if isinstance(found, ImageFile) else (-1, 0)
+        size, mtime = (file.size, file.mtime_ns) if isinstance(file, ImageFile) else (-1, 0)
         (id_,) = self.db.execute(
             "INSERT INTO files(path, size, mtime_ns, content, reason) "
             "VALUES(CAST(? AS TEXT),?,?,?,?) ON CONFLICT(path) DO UPDATE SET size=excluded.size, "
             "mtime_ns=excluded.mtime_ns, content=excluded.content, reason=excluded.reason "
             "RETURNING id",
-            (self.kept(got.path), size, mtime, content, reason),
+            (self.kept(image.path), size, mtime, content, reason),
         ).fetchone()
         return {id_}
 
     def delete_files(self, ids: Iterable[int]) -> int:
-        """Drop files, and contents that nobody has any more; gives how many files."""
+        """Delete files, and contents without files; return the number of files."""
         rows = [(id_,) for id_ in ids]
         with self.writing() as db:
             db.executemany("DELETE FROM files WHERE id = ?", rows)
@@ -304,7 +312,7 @@ class Store:
         return len(rows)
 
     def tag_files(self, ids: Iterable[int], tags: Sequence[str]) -> None:
-        """Give every one of these files all of the tags."""
+        """Add all tags to each of these files."""
         rows = [(id_, tag) for id_ in ids for tag in tags]
         with self.writing() as db:
             db.executemany(
@@ -312,7 +320,7 @@ class Store:
             )
 
     def vectors_of(self, digest: bytes, model: int) -> Array | None:
-        """The vectors `[K, D]`, float32, of the content with that digest, if there are any."""
+        """The vectors of the content with that digest, float32 `[K, D]`; None if there are none."""
         import numpy as np
 
         rows = self.db.execute(
@@ -326,7 +334,7 @@ class Store:
 
 
 class VectorLookup:
-    """Says which contents have vectors; any thread may ask."""
+    """Checks which contents have vectors; can be used from any thread."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db, self._lock = db, threading.Lock()
@@ -342,21 +350,21 @@ class VectorLookup:
         return bool(found)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the database."""
         self._db.close()
 
 
 def open_index_store(folder: str | Path, make: bool = False) -> Store:
-    """The index in a folder; `make` creates an empty one where there is none.
+    """Open the index in a folder; `make` creates an empty one if there is none.
 
-    Where the folder cannot be written to, it is opened for reading alone. Raises MissingError if
-    there is no index, RunError if the file is none of ours or of a later pixweave.
+    It is opened read-only if it cannot be written. Raises MissingError if there is no index,
+    RunError if the file is not an index or has the format of a newer pixweave.
     """
     folder = Path(folder).expanduser()
     path = folder / NAME
     if not path.is_file() and not make:
         raise MissingError(
-            f"there is no index in '{folder}'; make one with `pixweave index FOLDER`"
+            f"there is no index in '{folder}'; create one with `pixweave index FOLDER`"
         )
     try:
         if make:
@@ -370,31 +378,31 @@ def open_index_store(folder: str | Path, make: bool = False) -> Store:
     except (OSError, sqlite3.OperationalError) as error:
         raise RunError(f"the index '{folder}' cannot be opened: {error}") from None
     except sqlite3.DatabaseError as error:
-        raise RunError(f"'{path}' is no index of pixweave: {error}") from None
+        raise RunError(f"'{path}' is not a pixweave index: {error}") from None
     return store
 
 
 def _prepare(store: Store) -> None:
     (version,) = store.db.execute("PRAGMA user_version").fetchone()
     if version == 0 and not store.read_only:
-        store.db.execute("PRAGMA page_size=16384")  # a vector is 1 kB: less of each page is waste
+        store.db.execute("PRAGMA page_size=16384")  # vectors of 1 kB waste less of a large page
         store.db.execute("PRAGMA journal_mode=WAL")
         with store.writing() as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version == 0:  # nobody was faster
+            if version == 0:  # no other process has created it meanwhile
                 for statement in _statements(SCHEMA):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={VERSION}")
                 version = VERSION
     if version != VERSION:
         raise RunError(
-            f"the index '{store.folder}' is of format {version}, this pixweave reads {VERSION}; "
+            f"the index '{store.folder}' has format {version}, this pixweave reads {VERSION}; "
             "update pixweave, or name another index with --index"
         )
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit in between."""
+    """The statements of a script: `executescript` would commit the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -1,9 +1,9 @@
-"""Bring an index up to date: what is new is encoded, what moved is not, what is gone goes.
+"""Update an index: encode new images, reuse vectors of moved files and copies, drop deleted files.
 
-A file whose size and time of change are as before is not opened. One that changed is read and its
-bytes are digested: only a content that is not known yet is decoded and encoded. Finished batches
-are committed every few seconds, and whenever the work stops. With an executor, the files are cut
-into shards that its workers do, see `pixweave.search.shards`.
+Files with unchanged size and modification time are not opened. Changed files are read and hashed:
+only unknown contents are decoded and encoded. Finished batches are committed every few seconds,
+and whenever the update stops. With an executor, the files are divided into shards for its workers,
+see `pixweave.search.shards`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ LOOK_UP = 500
 """How many paths are looked up in the index at a time."""
 
 MOST_KNOWN = 20_000
-"""Digests of known contents that go along with a shard; where more have its sizes, the rest of the
-copies are encoded again, to no harm."""
+"""Maximum number of digests of known contents sent with a shard; if more have matching sizes, the
+remaining copies are encoded again, with the same result."""
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """Who works: an executor, and the plugins that its workers are to have."""
+    """An executor, and the plugins that its workers need."""
 
     executor: Executor
     plugins: Plugins
@@ -59,11 +59,11 @@ def update(
     stop: Callable[[], bool] = lambda: False,
     pool: WorkerPool | None = None,
 ) -> Iterator[IndexProgress]:
-    """Do it, and tell how far it is after every commit; the last IndexProgress is the whole.
+    """Update the index and yield the progress after every commit; the last one is the total.
 
-    When `stop` turns true, the batch at hand is finished and committed, or with a pool every shard
-    that is finished is, and `stopped` is set; then nothing is taken for deleted. RunError at the
-    end, where a shard of the pool failed; all others are committed then.
+    When `stop` returns true, the current batch (with a pool, every finished shard) is committed,
+    `stopped` is set, and no file is considered deleted. RunError at the end if a shard of the pool
+    failed; all others are committed by then.
     """
     yield from _Update(store, embedder, options, stop, pool).run()
 
@@ -95,7 +95,10 @@ class _Update:
         preprocessing = Preprocessing.of_key(self.model.preprocessing)
         size = self.options.batch or (16 if preprocessing.size >= 128 else 64)
         self._merge()
-        work = self._shared(preprocessing, size) if self.pool else self._alone(preprocessing, size)
+        if self.pool:
+            work = self._run_pool(preprocessing, size)
+        else:
+            work = self._run_here(preprocessing, size)
         try:
             for _ in work:
                 if self.stop() or time.monotonic() - self.last >= COMMIT_EVERY:
@@ -103,7 +106,7 @@ class _Update:
                     yield self._snapshot()
                 if self.stop():
                     break
-        finally:  # also when the generator is closed, or a second Ctrl-C comes
+        finally:  # also when the generator is closed, or on a second Ctrl-C
             work.close()
             if self.pending:
                 self._commit()
@@ -120,25 +123,25 @@ class _Update:
             failed = f"{len(self.failed)} shards" if len(self.failed) > 1 else "a shard"
             raise RunError(
                 f"{failed} failed: {'; '.join(dict.fromkeys(self.failed))}. "
-                "All others are kept; the same command tries again"
+                "All others are kept; run the same command to try again"
             )
 
-    def _alone(self, preprocessing: Preprocessing, size: int) -> Generator[None, None, None]:
-        """Do the work in this process; stops for a moment after every batch."""
+    def _run_here(self, preprocessing: Preprocessing, size: int) -> Generator[None, None, None]:
+        """Process all files in this process; yield after every batch."""
         count = self.options.workers or available_cores()
         rows = encode_rows(
             self._to_read(), preprocessing, self.embedder, self._is_known, count, size
         )
         with closing(rows):
             for batch in rows:
-                self._take(self.model.id, batch)
+                self._add_rows(self.model.id, batch)
                 if self.progress.encoded and not self.progress.by:
                     threads = f"{count} reading thread{'' if count == 1 else 's'}"
                     self.progress.by = f"{self.embedder.info}; {threads}"
                 yield
 
-    def _shared(self, preprocessing: Preprocessing, size: int) -> Generator[None, None, None]:
-        """Let the pool do it; stops for a moment after every shard that came in."""
+    def _run_pool(self, preprocessing: Preprocessing, size: int) -> Generator[None, None, None]:
+        """Process all files in the pool; yield after every finished shard."""
         assert self.pool is not None
         executor = self.pool.executor
         with closing(executor.run(self._tasks(size), self.stop)) as work:
@@ -146,18 +149,18 @@ class _Update:
                 if done.error:
                     self.failed.append(done.error)
                     continue
-                data, seer = done.value
+                data, info = done.value
                 self.journal.keep(done.task.name, data)
-                self._take_record(done.task.name, unpack(data))
-                if seer and not self.progress.by:
-                    self.progress.by = f"{seer}; {executor.info}"
+                self._add_record(done.task.name, unpack(data))
+                if info and not self.progress.by:
+                    self.progress.by = f"{info}; {executor.info}"
                 yield
 
     def _tasks(self, size: int) -> Iterator[Task]:
-        """The shards that are to do; what is known to be faulty, or done, needs no worker."""
+        """The remaining shards; unreadable files and finished shards need no worker."""
         assert self.pool is not None
         recipe = self.embedder.recipe
-        seer = json.dumps(
+        embedder = json.dumps(
             {
                 "plugins": self.pool.plugins.source(),
                 "perceptor": json.loads(self.model.perceptor),
@@ -170,8 +173,8 @@ class _Update:
         for files in _batches(self._found(), self.options.shard or 4 * size):
             name = shard_name(self.model, files)
             record = self.journal.read(name)
-            if record is not None:  # a worker of a run that was broken off has finished it since
-                self._take_record(name, record)
+            if record is not None:  # finished since by a worker of an interrupted run
+                self._add_record(name, record)
                 continue
             sizes = {file.size for file in files}
             known = self.store.digests_of_size(sizes, self.model.id, MOST_KNOWN)
@@ -179,7 +182,7 @@ class _Update:
                 name,
                 ENCODE,
                 {
-                    "seer": seer,
+                    "embedder": embedder,
                     "model": self.model,
                     "files": files,
                     "known": known,
@@ -187,23 +190,23 @@ class _Update:
                     "readers": self.options.workers,
                     "name": name,
                     "token": token,
-                    "ledger": os.path.abspath(self.journal.folder),
+                    "journal": os.path.abspath(self.journal.folder),
                 },
             )
 
     def _found(self) -> Iterator[ImageFile]:
-        for one in self._to_read():
-            if isinstance(one, UnreadableImage):
-                self._take(self.model.id, [(one, one, None)])
+        for file in self._to_read():
+            if isinstance(file, UnreadableImage):
+                self._add_rows(self.model.id, [(file, file, None)])
             else:
-                yield one
+                yield file
 
-    def _take_record(self, name: str, record: ShardRecord) -> None:
+    def _add_record(self, name: str, record: ShardRecord) -> None:
         self.finished.append(name)
-        self._take(self.model.id, record.rows)
+        self._add_rows(self.model.id, record.rows)
 
     def _merge(self) -> None:
-        """Bring in what is in the journal, of whatever model; files that changed since are not."""
+        """Write the shards of the journal, of any model, except files that changed since."""
         for name in self.journal.names():
             record = self.journal.read(name)
             if record is None:
@@ -211,7 +214,7 @@ class _Update:
             model = self.store.model(
                 record.identity, record.preprocessing, record.dim, record.perceptor
             )
-            rows = [row for row in record.rows if _is_as_it_was(row[0])]
+            rows = [row for row in record.rows if _is_unchanged(row[0])]
             with self.store.writing():
                 for row in rows:
                     self.store.write_row(model.id, row)
@@ -219,7 +222,7 @@ class _Update:
             self.progress.merged += len(rows)
 
     def _model(self) -> Model:
-        """The model of this embedder, without building it where it is known to the index."""
+        """The model of this embedder; the perceptor is built only if the model is new."""
         from pixweave.loading import Preprocessing
         from pixweave.recipe.recipe import plain
 
@@ -238,52 +241,52 @@ class _Update:
         return self.store.model(embedder.identity, preprocessing.key, dim, body)
 
     def _to_read(self) -> Iterator[ImageFile | UnreadableImage]:
-        """The files that must be opened; the others are counted and noted on the way."""
+        """The files that must be opened; the others are only counted."""
         source = find_images(
             self.options.inputs, self.options.hidden, self.options.exclude, self.report
         )
         while part := list(islice(source, LOOK_UP)):
-            known = self.store.known([one.path for one in part], self.model.id)
-            for one in part:
+            known = self.store.known([file.path for file in part], self.model.id)
+            for file in part:
                 if self.stop():
                     return
                 self.progress.seen += 1
-                self.paths.add(one.path)
-                before = known.get(one.path)
+                self.paths.add(file.path)
+                before = known.get(file.path)
                 if before:
                     self.seen.add(before.id)
-                if isinstance(one, ImageFile) and before and not self.options.rehash:
-                    if (before.size, before.mtime_ns) == (one.size, one.mtime_ns):
+                if isinstance(file, ImageFile) and before and not self.options.rehash:
+                    if (before.size, before.mtime_ns) == (file.size, file.mtime_ns):
                         if before.encoded:
                             self.progress.unchanged += 1
                             continue
                         if before.reason and not self.options.retry:
                             self.progress.already += 1
                             continue
-                elif isinstance(one, UnreadableImage) and before and before.reason == one.reason:
+                elif isinstance(file, UnreadableImage) and before and before.reason == file.reason:
                     self.progress.already += 1
                     continue
-                yield one
+                yield file
 
     def _is_known(self, digest: bytes) -> bool:
-        """Whether the model has vectors of that content; asked by the reader's threads."""
+        """Whether the model has vectors of that content; called in the reader threads."""
         return self.lookup.has_vectors(digest, self.model.id)
 
-    def _take(self, model: int, rows: Iterable[Row]) -> None:
-        """Count the rows, and let them wait for the next commit."""
+    def _add_rows(self, model: int, rows: Iterable[Row]) -> None:
+        """Count the rows and queue them for the next commit."""
         for row in rows:
-            _, got, vectors = row
+            _, image, vectors = row
             self.pending.append((model, row))
-            if isinstance(got, UnreadableImage):
+            if isinstance(image, UnreadableImage):
                 self.progress.broken += 1
-                self.progress.unreadable.append(got)
+                self.progress.unreadable.append(image)
             elif vectors is not None:
                 self.progress.encoded += 1
             else:
                 self.progress.reused += 1
 
     def _commit(self) -> None:
-        """Write what is pending, in one transaction; its shards leave the journal then."""
+        """Write the pending rows in one transaction, then drop their shards from the journal."""
         if self.pending:
             with self.store.writing():
                 for model, row in self.pending:
@@ -297,26 +300,26 @@ class _Update:
         self.progress.seconds = self.last - self.began
 
     def _snapshot(self) -> IndexProgress:
-        """How far it is; what was reported as unreadable before is reported no more."""
+        """A copy of the progress; each unreadable file is reported only once."""
         report = replace(self.progress)
         self.progress.unreadable = []
         return report
 
     def _purge(self) -> None:
-        """Drop the files that are no longer where they were, and contents that nobody has."""
+        """Delete files that no longer exist, and contents without files."""
         gone: list[int] = []
         for root in dict.fromkeys([*self.report.roots, *self.report.files]):
-            kept = list(self.store.under(root))
-            lost = [id_ for id_, path in kept if id_ not in self.seen and self._is_gone(path)]
+            indexed = list(self.store.under(root))
+            missing = [id_ for id_, path in indexed if id_ not in self.seen and self._is_gone(path)]
             if (
-                lost
-                and len(lost) == len(kept)
+                missing
+                and len(missing) == len(indexed)
                 and root in self.report.roots
                 and not self.options.purge
             ):
                 self.progress.spared.append(root)
                 continue
-            gone += lost
+            gone += missing
         self._drop(gone)
 
     def _is_gone(self, path: str) -> bool:
@@ -335,7 +338,7 @@ class _Update:
         self.store.tag_files(self.seen, self.options.tags)
 
 
-def _is_as_it_was(file: ImageFile | UnreadableImage) -> bool:
+def _is_unchanged(file: ImageFile | UnreadableImage) -> bool:
     try:
         now = os.stat(file.path)
     except OSError:

@@ -1,12 +1,12 @@
-"""The matrix of a model: all its vectors in one memory-mapped file, derived from the store.
+"""The matrix of a model: all its vectors in one memory-mapped file, derived from the database.
 
     NAME.json       count, dim and generation of the rows that are valid
-    NAME-G.f32      float32 [count, dim], appended to; rows of deleted vectors stay until a rebuild
+    NAME-G.f32      float32 [count, dim], append-only; rows of deleted vectors stay until a rebuild
     NAME-G.ids      int64 [count], the id of each row's vector, ascending
 
-Only the rows that the json counts are looked at, and it is replaced in one piece after they have
-reached the disk: a process that dies while it appends leaves nothing wrong behind. If any of it is
-missing or does not fit, it is made anew from the store; nobody needs to take care of it.
+Only the rows counted in the JSON file are used, and it is replaced atomically after they are on
+disk: a process that dies while appending does no harm. If a file is missing or inconsistent, the
+matrix is rebuilt from the database automatically.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 MOST_DEAD = 0.25
-"""Share of rows of deleted vectors above which the matrix is made anew."""
+"""Fraction of rows of deleted vectors above which the matrix is rebuilt."""
 
 CHUNK = 4096
-"""Rows that are read and written at a time."""
+"""Rows read and written at a time."""
 
 
 @dataclass(frozen=True)
 class Matrix:
     """The vectors of one model: `vectors` float32 `[N, D]`, `ids` int64 `[N]`, ascending.
 
-    Some rows may belong to vectors that are deleted. `generation` changes when rows do, not when
-    some are appended; `folder` is where a searcher may keep what it derives, by `name`.
+    Some rows may belong to deleted vectors. `generation` changes when the matrix is rebuilt, not
+    when rows are appended. Searchers may store derived files in `folder`, with names that begin
+    with `name`; None: the matrix is only in memory.
     """
 
     vectors: Array
@@ -50,17 +51,14 @@ class Matrix:
     name: str
 
     def rows_of(self, ids: Array) -> Array:
-        """The rows of these vector ids; those that it has not are left out."""
+        """The rows of these vector ids; unknown ids are left out."""
         rows = np.searchsorted(self.ids, ids)
         rows = rows[rows < len(self.ids)]
         return rows[np.isin(self.ids[rows], ids)] if len(rows) else rows
 
 
 def load_matrix(store: Store, model: Model) -> Matrix:
-    """The matrix of a model, brought up to date with the store.
-
-    Where nothing can be written it is made in memory.
-    """
+    """The up-to-date matrix of a model; in memory if no file can be written."""
     name = f"model{model.id}"
     if not store.read_only:
         with contextlib.suppress(OSError):  # a rebuild may take its files away just now
@@ -107,7 +105,7 @@ class _File:
         return self._mapped(generation, total)
 
     def _header(self) -> tuple[int, str] | None:
-        """Count and generation; None if they are not there or not to be believed."""
+        """Count and generation; None if they are missing or inconsistent with the files."""
         try:
             head = json.loads(self.head.read_text("utf-8"))
             count, generation = int(head["count"]), str(head["generation"])
@@ -127,7 +125,7 @@ class _File:
         return self.store.folder / f"{stem}.ids", self.store.folder / f"{stem}.f32"
 
     def _append(self, generation: str, count: int, last: int) -> int:
-        """Write the rows of newer vectors behind the first `count`; gives how many."""
+        """Append newer vectors after the first `count` rows; return how many."""
         added = 0
         paths = self._paths(generation)
         chunks = _chunks(self.store, self.model, last)
@@ -155,7 +153,7 @@ class _File:
         count = self._append(generation, 0, 0)
         for old in self.store.folder.glob(f"{self.name}-*"):
             if generation not in old.name:
-                with contextlib.suppress(OSError):  # Windows keeps what is mapped elsewhere
+                with contextlib.suppress(OSError):  # on Windows, files mapped elsewhere stay
                     old.unlink()
         return self._mapped(generation, count)
 
@@ -191,7 +189,7 @@ def _read(store: Store, model: Model, last: int) -> tuple[Array, Array]:
 
 
 def _chunks(store: Store, model: Model, last: int) -> Iterator[tuple[Array, Array]]:
-    """Ids and float32 rows of the vectors after `last`, some thousand at a time."""
+    """Ids and float32 rows of the vectors with ids above `last`, CHUNK at a time."""
     source = store.rows_after(model.id, last)
     while True:
         rows = [row for _, row in zip(range(CHUNK), source, strict=False)]

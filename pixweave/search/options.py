@@ -1,4 +1,4 @@
-"""What to index, and how far it is."""
+"""Options and progress of an index update."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pixweave.loading import UnreadableImage
 class IndexOptions:
     """What to index and how.
 
-    `inputs`, `hidden` and `exclude` are those of `find_images`; `tags` are given to every picture
-    found. `retry` reads again what was broken, `rehash` what seems unchanged; `purge` drops files
-    even where a folder has become empty altogether, as an unmounted disk would have.
+    `inputs`, `hidden` and `exclude` are those of `find_images`; `tags` are added to every image
+    found. `retry` reads unreadable files again, `rehash` also unchanged files; `purge` drops files
+    even if a folder has become empty altogether, like that of an unmounted disk.
 
-    `executor` is the name of one, or `use` with settings: it does the work in shards of `shard`
-    files (0: four batches); without it, this process does. `workers` are threads that read, in each
-    process; 0: one for each core, or as many as the executor gives a worker.
+    `executor` is a name, or `use` with settings: it works in shards of `shard` files (0: four
+    batches); without it, this process does all the work. `workers` is the number of reader threads
+    in each process; 0: one for each core, or as many as the executor gives a worker.
     """
 
     inputs: Sequence[str | os.PathLike[str]]
@@ -40,12 +40,11 @@ class IndexOptions:
 
 @dataclass
 class IndexProgress:
-    """How far it is: numbers of files, `committed` those that are safe on the disk.
+    """The progress of an update, as numbers of files; `committed` ones are safely on disk.
 
-    `encoded` counts files whose content went through the perceptor, `reused` those whose content
-    was known (copies, moved files), `unchanged` those that were not opened; `merged` those among
-    these that came out of the journal, done by a run that was broken off. `by` says what saw the
-    pictures and who worked, when that is known.
+    `encoded` counts files whose content was encoded, `reused` those whose content was known
+    (copies, moved files), `unchanged` those that were not opened, `merged` those that came from
+    the journal of an interrupted run. `by` describes the perceptor and the workers, once known.
     """
 
     seen: int = 0
@@ -61,10 +60,10 @@ class IndexProgress:
     seconds: float = 0.0
     stopped: bool = False
     unreadable: list[UnreadableImage] = field(default_factory=list)
-    """What was found broken since the last report; `already` broken files are not repeated."""
+    """Unreadable files found since the last report; `already` counts those known before."""
     already: int = 0
     spared: list[str] = field(default_factory=list)
-    """Folders that hold nothing any more and were left in the index for that."""
+    """Folders without any remaining image, whose files are therefore kept in the index."""
 
     @property
     def rate(self) -> float:

@@ -1,4 +1,4 @@
-"""What is asked of an index: terms, filters, how many, and in which order."""
+"""Queries to an index: terms, filters, number and order of results; and hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Sort = Literal["score", "path", "date", "size"]
 
 @dataclass(frozen=True)
 class Term:
-    """A text or a picture file, and how much it counts; below 0 it is subtracted."""
+    """A text or an image file with its weight; a negative weight subtracts it."""
 
     what: str
     weight: float = 1.0
@@ -22,10 +22,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Bound:
-    """Keep pictures that match a text at least (or, `below`, less than) this clearly.
+    """Keep images that match a text by at least `least` (or, with `below`, by less).
 
-    Measured in standard deviations above the mean of the whole index, since the plain cosines of
-    two texts cannot be compared.
+    Measured in standard deviations above the mean of the whole index, since cosines of different
+    texts are not comparable.
     """
 
     text: str
@@ -35,11 +35,11 @@ class Bound:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a file must be to be looked at; all that is given must hold.
+    """Conditions on files; all given ones must hold.
 
-    `under` are folders, `name` glob patterns for the path or the file name, `since` and `until` in
-    seconds (when the picture was taken, else when the file changed), `types` like `jpeg`, sides in
-    pixels, sizes in bytes.
+    `under` are folders, `name` glob patterns for the path or the file name, `since` and `until`
+    Unix times in seconds (when the photo was taken, else the modification time), `types` formats
+    like `jpeg`; sides are in pixels, sizes in bytes.
     """
 
     under: Sequence[str] = ()
@@ -58,13 +58,13 @@ class Filters:
 
 @dataclass(frozen=True)
 class Query:
-    """A search. Without terms it lists what the filters keep, and scores are None.
+    """A search query. Without terms it lists the files that match the filters, without scores.
 
-    The vector that is looked for is the sum of the terms' unit vectors by their weights, made unit
-    again, so that scores are cosines. `bounds` drop pictures by what they show. `cut` 0..1 keeps
-    results as far above the mean score of the index as that part of the best one. `group` is the
-    cosine from which pictures count as near-duplicates: only the best of each group is a result,
-    with the others as its `like`. `sort` orders the `top` best, after all that.
+    The query vector is the normalised weighted sum of the terms' unit vectors, so scores are
+    cosines. `least` is the minimum cosine. `bounds` drop images by what they show. `cut`, 0..1,
+    keeps results at least this fraction of the way from the index's mean score to the best score.
+    `group` is the minimum cosine of near-duplicates: only the best of each group is a result, with
+    the others as its `like`. `sort` orders the `top` best results.
     """
 
     terms: Sequence[Term] = ()
@@ -80,12 +80,12 @@ class Query:
 
     @property
     def title(self) -> str:
-        """What is looked for, in a few words."""
+        """The terms as a short text."""
         words = [
             ("- " if t.weight < 0 else "+ ") + (os.path.basename(t.what) if t.is_file else t.what)
             for t in self.terms
         ]
-        return " ".join(words).removeprefix("+ ") or "pictures"
+        return " ".join(words).removeprefix("+ ") or "images"
 
 
 def make_query(
@@ -99,29 +99,29 @@ def make_query(
     labels: Iterable[tuple[str, float]] = (),
     **rest: Any,
 ) -> Query:
-    """The query that the options of the verb `search`, or the settings of the stage, make.
+    """The query for the options of the `search` command or the settings of the search stage.
 
-    `rest` are the fields of Filters and of Query by their own names.
+    `rest` are further fields of Filters and Query by name.
     """
-    found = [Term(text) for text in texts] + [Term(path, 1.0, True) for path in like]
-    found += [Term(text, weight) for weight, text in terms]
-    found += [Term(path, weight, True) for weight, path in images]
-    found += [Term(text, -0.5) for text in minus]
+    all_terms = [Term(text) for text in texts] + [Term(path, 1.0, True) for path in like]
+    all_terms += [Term(text, weight) for weight, text in terms]
+    all_terms += [Term(path, weight, True) for weight, path in images]
+    all_terms += [Term(text, -0.5) for text in minus]
     bounds = [Bound(text, not_above, below=True) for text in nots]
     bounds += [Bound(text, least) for text, least in labels]
-    own = {f.name for f in fields(Filters)}
-    filters = Filters(**{name: value for name, value in rest.items() if name in own})
-    others = {name: value for name, value in rest.items() if name not in own}
-    return Query(found, bounds, filters, **others)
+    names = {f.name for f in fields(Filters)}
+    filters = Filters(**{name: value for name, value in rest.items() if name in names})
+    others = {name: value for name, value in rest.items() if name not in names}
+    return Query(all_terms, bounds, filters, **others)
 
 
 def day(text: str) -> float:
-    """The second at which a day begins, here; ValueError if it is none."""
+    """The start of a day in local time as Unix time in seconds; ValueError if it is not a date."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def size_of(text: str) -> int:
-    """Bytes from `500k` or `2MB`; ValueError if it is no size."""
+    """The bytes of `500k` or `2MB`; ValueError if it is not a size."""
     number = text.lower().removesuffix("b")
     factor = {"k": 1000, "m": 1000**2, "g": 1000**3}.get(number[-1:], 1)
     return int(float(number.rstrip("kmg")) * factor)
@@ -129,7 +129,7 @@ def size_of(text: str) -> int:
 
 @dataclass(frozen=True)
 class Hit:
-    """One picture that was found: an absolute path and its cosine with the query."""
+    """One search result: an absolute path and its cosine with the query."""
 
     path: str
     score: float | None
@@ -145,8 +145,8 @@ class Hit:
     like: tuple[Hit, ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
-        made: dict[str, Any] = {
+        """The hit as a dict for JSON."""
+        data: dict[str, Any] = {
             "path": self.path,
             "score": None if self.score is None else round(self.score, 6),
             "width": self.width,
@@ -157,5 +157,5 @@ class Hit:
             "frame": self.frame,
         }
         if self.like:
-            made["like"] = [hit.plain() for hit in self.like]
-        return made
+            data["like"] = [hit.plain() for hit in self.like]
+        return data

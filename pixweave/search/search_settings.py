@@ -1,4 +1,4 @@
-"""The types of settings about searches, as recipes write them."""
+"""Setting types of search stages in recipes."""
 
 from __future__ import annotations
 
@@ -96,16 +96,16 @@ def _text(x_type: str) -> WithJsonSchema:
 
 
 class Wanted(Settings):
-    """One term of a query: a text or a picture, and how much it counts."""
+    """One term of a query: a text or an image, and its weight."""
 
-    text: str | None = Field(None, min_length=1, description="what the picture shows")
-    image: PictureFile | None = Field(None, description="a picture like this one")
-    weight: float = Field(1.0, description="how much it counts; below 0 it is subtracted")
+    text: str | None = Field(None, min_length=1, description="description of the image")
+    image: PictureFile | None = Field(None, description="example image")
+    weight: float = Field(1.0, description="weight of the term; negative: subtracted")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Wanted:
         if (self.text is None) == (self.image is None):
-            raise ValueError("a term has either text or image")
+            raise ValueError("a term must have either text or image")
         return self
 
 

@@ -1,9 +1,9 @@
-"""Shards: pieces of an index run that any worker can do, and the journal of those that are done.
+"""Shards: pieces of an index update for workers, and the journal of finished shards.
 
-A shard is some hundred files with their sizes and times, the model and the way of reading; its name
-is a digest of these. What came of it is one file of the journal, a folder in the index, where the
-worker that sees it puts it by itself: it outlives the one who sent the work. It is in the journal
-until it is in SQLite, and every run begins with what it finds there, whoever left it.
+A shard is some hundred files with their sizes and times, the model and its preprocessing; its name
+is a digest of these. Its result is one file of the journal, a folder in the index. A worker with
+access to that folder writes the file itself, so that it survives the process that sent the shard.
+It stays in the journal until it is in SQLite; every update begins by merging the journal.
 """
 
 from __future__ import annotations
@@ -31,66 +31,67 @@ if TYPE_CHECKING:
 ENCODE = "pixweave.search.shards:encode"
 SUFFIX = ".shard"
 STALE = 3600.0
-"""Seconds after which a file that nobody finished writing is rubbish."""
+"""Seconds after which an unfinished file is deleted."""
 
 
 def shard_name(model: Model, files: Iterable[ImageFile]) -> str:
-    """The name of the shard of these files: equal where the result would be."""
+    """The name of the shard of these files, equal for equal results."""
     parts = [(file.path, file.size, file.mtime_ns) for file in files]
     text = json.dumps([model.identity, model.preprocessing, parts])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def encode(what: Mapping[str, Any]) -> tuple[bytes, str]:
-    """Do a shard, in a worker: its record, and a line about what saw the pictures.
+def encode(arguments: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Process a shard in a worker; return its record, and the embedder's info line.
 
-    `what`: `seer` (see `_worker_embedder`), the `model`, the `files`, digests that are `known`, the
-    pictures in a
-    `batch`, `readers` (0: this worker's threads), and the `name` and the `ledger` to keep it in.
+    `arguments`: `embedder` (see `_worker_embedder`), the `model`, the `files`, the `known` digests,
+    the images per `batch`, the number of `readers` (0: this worker's threads), and the `name`,
+    `journal` folder and its `token` for storing the record. RunError if the worker's perceptor is
+    not the one of the index.
     """
     from pixweave.loading import Preprocessing
     from pixweave.workers.tasks import reading_threads
 
-    model: Model = what["model"]
-    embedder = _worker_embedder(what["seer"])
+    model: Model = arguments["model"]
+    embedder = _worker_embedder(arguments["embedder"])
     if embedder.identity != model.identity:
         raise RunError(
-            f"a worker sees with {embedder.identity}, the index with {model.identity}; "
-            "install the same pixweave, plugins and weights wherever work is done"
+            f"a worker has the perceptor {embedder.identity}, the index {model.identity}; "
+            "install the same pixweave, plugins and weights on all worker machines"
         )
-    known = {*what["known"]}
+    known = {*arguments["known"]}
 
     def is_known(digest: bytes) -> bool:
         return digest in known
 
     preprocessing = Preprocessing.of_key(model.preprocessing)
     rows: list[Row] = []
-    readers = what["readers"] or reading_threads()
+    readers = arguments["readers"] or reading_threads()
     for batch in encode_rows(
-        what["files"], preprocessing, embedder, is_known, readers, what["batch"]
+        arguments["files"], preprocessing, embedder, is_known, readers, arguments["batch"]
     ):
         rows += batch
         known.update(
-            got.digest
-            for _, got, vectors in batch
-            if vectors is not None and not isinstance(got, UnreadableImage)
+            image.digest
+            for _, image, vectors in batch
+            if vectors is not None and not isinstance(image, UnreadableImage)
         )
     record = pack(model, rows)
-    journal = Journal(Path(what["ledger"]))
-    if journal.is_the_one(what["token"]):
-        journal.keep(what["name"], record)
+    journal = Journal(Path(arguments["journal"]))
+    if journal.is_the_one(arguments["token"]):
+        journal.keep(arguments["name"], record)
     return record, embedder.info if any(row[2] is not None for row in rows) else ""
 
 
 @functools.lru_cache(maxsize=1)
 def _worker_embedder(text: str) -> Embedder:
-    """The embedder of a worker, as JSON says it: plugins, perceptor, device, precision."""
+    """The embedder of a worker, from JSON with plugins, perceptor, device and precision."""
     from pixweave.engine.embedders import open_embedder
     from pixweave.plugins import Plugins
 
-    told = json.loads(text)
-    plugins = Plugins.of(told["plugins"])
-    return open_embedder(plugins, told["perceptor"], told["device"], told["precision"])
+    options = json.loads(text)
+    plugins = Plugins.of(options["plugins"])
+    return open_embedder(plugins, options["perceptor"], options["device"], options["precision"])
 
 
 def pack(model: Model, rows: list[Row]) -> bytes:
@@ -99,23 +100,23 @@ def pack(model: Model, rows: list[Row]) -> bytes:
     from safetensors.numpy import save
 
     lines, vectors = [], []
-    for found, got, mine in rows:
-        size, mtime = (found.size, found.mtime_ns) if isinstance(found, ImageFile) else (-1, 0)
-        line = {"path": got.path, "size": size, "mtime": mtime}
-        if isinstance(got, UnreadableImage):
-            line["reason"] = got.reason
+    for file, image, encoded in rows:
+        size, mtime = (file.size, file.mtime_ns) if isinstance(file, ImageFile) else (-1, 0)
+        line = {"path": image.path, "size": size, "mtime": mtime}
+        if isinstance(image, UnreadableImage):
+            line["reason"] = image.reason
         else:
             line |= {
-                "digest": got.digest.hex(),
-                "frames": got.frames,
-                "width": got.width,
-                "height": got.height,
-                "format": got.format,
-                "taken": got.taken,
-                "vectors": 0 if mine is None else len(mine),
+                "digest": image.digest.hex(),
+                "frames": image.frames,
+                "width": image.width,
+                "height": image.height,
+                "format": image.format,
+                "taken": image.taken,
+                "vectors": 0 if encoded is None else len(encoded),
             }
-        if mine is not None:
-            vectors.append(mine.astype(np.float16))
+        if encoded is not None:
+            vectors.append(encoded.astype(np.float16))
         lines.append(line)
     stack = np.concatenate(vectors) if vectors else np.empty((0, model.dim), np.float16)
     head = {
@@ -130,7 +131,7 @@ def pack(model: Model, rows: list[Row]) -> bytes:
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """What a shard gave: whose vectors, and the rows."""
+    """The result of a shard: the model of its vectors, and the rows."""
 
     identity: str
     preprocessing: str
@@ -140,7 +141,7 @@ class ShardRecord:
 
 
 def unpack(data: bytes) -> ShardRecord:
-    """The record in the bytes of a journal file; ValueError if they are none."""
+    """The record in the bytes of a journal file; ValueError if they are corrupt."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -153,11 +154,11 @@ def unpack(data: bytes) -> ShardRecord:
         rows: list[Row] = []
         for line in head["rows"]:
             path, size, mtime = line["path"], line["size"], line["mtime"]
-            found = ImageFile(path, size, mtime)
+            file = ImageFile(path, size, mtime)
             if "reason" in line:
-                rows.append((found, UnreadableImage(path, line["reason"]), None))
+                rows.append((file, UnreadableImage(path, line["reason"]), None))
                 continue
-            got = DecodedImage(
+            image = DecodedImage(
                 path,
                 bytes.fromhex(line["digest"]),
                 None,
@@ -168,36 +169,36 @@ def unpack(data: bytes) -> ShardRecord:
                 line["taken"],
             )
             end = start + line["vectors"]
-            rows.append((found, got, vectors[start:end] if end > start else None))
+            rows.append((file, image, vectors[start:end] if end > start else None))
             start = end
         return ShardRecord(head["identity"], head["look"], head["dim"], head["perceptor"], rows)
     except (KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"this is no shard: {error}") from None
+        raise ValueError(f"this is not a shard: {error}") from None
 
 
 class Journal:
-    """The folder of finished shards that are not in SQLite yet."""
+    """The folder of finished shards that are not yet in SQLite."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def open(self) -> str:
-        """Make it; gives the token by which a worker knows that it sees the same folder."""
+        """Create it; return the token by which a worker checks that it has the same folder."""
         self.folder.mkdir(exist_ok=True)
-        mark = self.folder / "token"
-        with contextlib.suppress(FileExistsError), mark.open("x") as file:
+        token = self.folder / "token"
+        with contextlib.suppress(FileExistsError), token.open("x") as file:
             file.write(os.urandom(16).hex())
-        return mark.read_text()
+        return token.read_text()
 
     def is_the_one(self, token: str) -> bool:
-        """Whether it is the folder with that token, and not another of the same name."""
+        """Whether it is the folder with that token, and not another with the same path."""
         try:
             return (self.folder / "token").read_text() == token != ""
         except OSError:
             return False
 
     def keep(self, name: str, record: bytes) -> None:
-        """Put a finished shard in, whole, unless it is there."""
+        """Write a finished shard atomically, unless it exists already."""
         path = self.folder / f"{name}{SUFFIX}"
         if path.exists():
             return
@@ -209,7 +210,7 @@ class Journal:
             part.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        """The shards in it; what was left half written long ago is swept out."""
+        """The names of the shards in it; old unfinished files are deleted."""
         try:
             entries = sorted(os.scandir(self.folder), key=lambda entry: entry.name)
         except FileNotFoundError:
@@ -221,7 +222,7 @@ class Journal:
         return [e.name.removesuffix(SUFFIX) for e in entries if e.name.endswith(SUFFIX)]
 
     def read(self, name: str) -> ShardRecord | None:
-        """The record of a finished shard; None where it is not there, or is spoilt and dropped."""
+        """The record of a finished shard; None if missing, or if corrupt (then it is deleted)."""
         try:
             return unpack((self.folder / f"{name}{SUFFIX}").read_bytes())
         except FileNotFoundError:
@@ -231,5 +232,5 @@ class Journal:
             return None
 
     def drop(self, name: str) -> None:
-        """Take a shard out: it is in SQLite now."""
+        """Delete a shard, once it is in SQLite."""
         (self.folder / f"{name}{SUFFIX}").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""For tests of plugins, ours and yours: small doubles, tiny runs, and `check_component`.
+"""Test utilities for plugins: small doubles, tiny runs, and `check_component`.
 
 from pixweave.testing import check_component, plugins_of
 
@@ -21,21 +21,21 @@ __all__ = ["FakePerceptor", "FakePlugin", "check_component", "plugins_of", "tiny
 def check_component(
     kind: str, name: str, settings: Mapping[str, Any] | None = None, plugins: Plugins | None = None
 ) -> None:
-    """Assert what every component must hold; AssertionError names what does not.
+    """Assert the contract of a component; the AssertionError names what is violated.
 
-    Settings are described and the example validates. A loss has a gradient and descends; a
-    generator has gradients, stays in range, gives the same bytes for the same seed, its state
-    round-trips, and it does what it says that it `can`; an augmentation keeps the shape, passes
-    gradients and is reproducible; a filter gives the size that it says, in range and always the
-    same; a perceptor gives unit vectors with gradients; a classifier gives scores in 0..1 that do
-    not depend on the batch; a searcher finds the nearest of a few
-    vectors; an executor does units, says what fails and why, and tries again what a worker died of;
-    a trainer, given settings with which a step is quick, repeats its steps when it is
-    resumed and writes its file.
+    Settings have descriptions and the example validates. A loss has a gradient and decreases. A
+    generator has gradients, stays in range, gives the same bytes for the same seed, restores its
+    state, and does what it declares in `can`. An augmentation keeps the shape, passes gradients and
+    is reproducible. A filter gives its declared size, in range and always the same. An exporter
+    writes its files, and leaves none after `abort`. A perceptor gives unit vectors with gradients.
+    A classifier gives scores in 0..1 that do not depend on the batch. A searcher finds the nearest
+    of a few vectors. An executor runs tasks, reports errors, and retries tasks whose worker died. A
+    trainer, given settings with which a step is quick, repeats its steps when it is resumed and
+    writes its file.
     """
     plugins = plugins or plugins_of()
-    offer = plugins.find(kind, name)
-    for setting, info in offer.component.model_fields.items():
+    component = plugins.find(kind, name).component
+    for setting, info in component.model_fields.items():
         assert info.description, f"setting '{setting}' of {kind} '{name}' has no description"
     CHECKS[kind](name, dict(settings or {}), plugins)
 

@@ -1,4 +1,4 @@
-"""Checks of what makes, judges, changes and writes a picture."""
+"""Checks of generators, losses, augmentations, filters and exporters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_loss(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that a loss descends."""
+    """Assert that a loss decreases when it is optimised."""
     from pixweave.engine.loop import generate
     from pixweave.engine.run import open_run
 
@@ -24,11 +24,11 @@ def check_loss(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
     values = [float(frame.losses[recipe.losses[0].id]) for frame in generate(open_run(recipe))]
     assert values == values, f"loss '{name}' became NaN"
     first, last = sum(values[:5]) / 5, sum(values[-5:]) / 5
-    assert last < first, f"loss '{name}' does not descend: {first:.4g} -> {last:.4g}"
+    assert last < first, f"loss '{name}' does not decrease: {first:.4g} -> {last:.4g}"
 
 
 def check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert what a generator must hold, and what it says that it `can`."""
+    """Assert the contract of a generator, including what it declares in `can`."""
     import torch
 
     from pixweave.engine.loop import generate
@@ -39,7 +39,7 @@ def check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> No
     image = run.generator.image()
     width, height = recipe.size
     assert image.shape[1] in (3, 4), f"'{name}' gives {image.shape[1]} channels, not 3 or 4"
-    assert image.shape[-2:] == (height, width), f"'{name}' gives a picture of the wrong size"
+    assert image.shape[-2:] == (height, width), f"'{name}' gives an image of the wrong size"
     assert image.dtype == torch.float32, f"'{name}' gives {image.dtype}, not float32"
     assert image.min() >= 0, f"'{name}' goes below 0"
     assert image.max() <= 1, f"'{name}' goes above 1"
@@ -49,14 +49,14 @@ def check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> No
     frames = [frame.image for frame in generate(open_run(recipe))]
     again = [frame.image for frame in generate(open_run(recipe))]
     same = all(torch.equal(a, b) for a, b in zip(frames, again, strict=True))
-    assert same, f"'{name}' gives another picture for the same seed"
+    assert same, f"'{name}' gives different images for the same seed"
     half = open_run(recipe)
     list(zip(range(2), generate(half), strict=False))
     rest = open_run(recipe)
     rest.load_state_dict(half.state_dict())
     assert rest.step < recipe.steps
     resumed = [frame.image for frame in generate(rest)]
-    assert torch.equal(resumed[-1], frames[-1]), f"the state of '{name}' does not round-trip"
+    assert torch.equal(resumed[-1], frames[-1]), f"'{name}' does not restore its state exactly"
     if "start_from" in recipe.generator.settings.can:
         check_start(name, run, image.shape[1])
     if "latent" in recipe.generator.settings.can:
@@ -64,7 +64,7 @@ def check_generator(name: str, settings: dict[str, Any], plugins: Plugins) -> No
 
 
 def check_start(name: str, run: Run, channels: int) -> None:
-    """The generator takes a picture up, in place; with alpha, one that has alpha too."""
+    """Assert that a generator starts from an image in place, with alpha if it has alpha."""
     import torch
 
     width, height = run.size
@@ -72,33 +72,33 @@ def check_start(name: str, run: Run, channels: int) -> None:
     dark = torch.full((1, 3, height, width), 0.25)
     run.generator.start_from(dark)
     near = (run.generator.image()[:, :3] - dark).abs().mean()
-    assert near < 0.25, f"'{name}' does not start from a picture: off by {near:.3f}"
+    assert near < 0.25, f"'{name}' does not start from an image: off by {near:.3f}"
     if channels == 4:
         clear = torch.cat([dark, torch.zeros_like(dark[:, :1])], 1)
         run.generator.start_from(clear)
         alpha = run.generator.image()[:, 3].mean()
-        assert alpha < 0.1, f"'{name}' does not start from a transparent picture: {alpha:.3f}"
+        assert alpha < 0.1, f"'{name}' does not start from a transparent image: {alpha:.3f}"
     same = all(a is b for a, b in zip(leaves, run.generator.parameters(), strict=True))
-    assert same, f"'{name}' has other parameters after start_from: the optimiser loses them"
+    assert same, f"'{name}' replaces its parameters in start_from; it must set them in place"
 
 
 def check_latents(name: str, run: Run) -> None:
-    """The latents have a gradient, and another picture has others."""
+    """Assert that the latents have a gradient, and differ for different images."""
     import torch
 
     width, height = run.size
-    found = []
+    results = []
     for grey in (0.2, 0.8):
         run.generator.start_from(torch.full((1, 3, height, width), grey))
         latents: Tensor = run.generator.latents()  # type: ignore[attr-defined]
         assert latents.requires_grad, f"the latents of '{name}' have no gradient"
-        found.append(latents.detach().clone())
-    alike = torch.allclose(found[0], found[1])
-    assert not alike, f"the latents of '{name}' do not tell pictures apart"
+        results.append(latents.detach().clone())
+    equal = torch.allclose(results[0], results[1])
+    assert not equal, f"the latents of '{name}' are equal for different images"
 
 
 def check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that the shape is kept, gradients pass, and the stream alone decides."""
+    """Assert that an augmentation keeps the shape, passes gradients and only draws from `rng`."""
     import torch
 
     from pixweave.engine.run import open_run
@@ -118,7 +118,7 @@ def check_augmentation(name: str, settings: dict[str, Any], plugins: Plugins) ->
 
 
 def check_filter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that a filter gives the size that it says, in range, each time alike."""
+    """Assert that a filter gives its declared size, in range, and the same result each time."""
     import torch
 
     from pixweave.engine.run import open_run
@@ -137,11 +137,11 @@ def check_filter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
         assert out.min() >= 0, f"'{name}' goes below 0"
         assert out.max() <= 1, f"'{name}' goes above 1"
         assert torch.equal(out, instance(image, moment)), f"'{name}' is not reproducible"
-        assert torch.equal(image, before), f"'{name}' writes into the picture that it is given"
+        assert torch.equal(image, before), f"'{name}' modifies its input image"
 
 
 def check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that files appear whole, and none after `abort`."""
+    """Assert that an exporter writes its files, and leaves none after `abort`."""
     import tempfile
 
     from pixweave.engine.loop import generate
@@ -159,6 +159,4 @@ def check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
             exporter.write(frame)
         paths = exporter.close()
         assert paths, f"'{name}' wrote nothing"
-        assert all(Path(path).exists() for path in paths), (
-            f"'{name}' names a file that is not there"
-        )
+        assert all(Path(path).exists() for path in paths), f"'{name}' returns a path without a file"

@@ -1,4 +1,4 @@
-"""Checks of what sees, names, finds and learns."""
+"""Checks of perceptors, classifiers, searchers and trainers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert unit vectors with gradients, and texts and pictures in one space."""
+    """Assert unit vectors of one size for images and texts, with gradients for images."""
     import torch
 
     from pixweave.engine.run import open_run
@@ -25,18 +25,22 @@ def check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> No
     crops = torch.rand(2, 3, perceptor.size, perceptor.size, generator=run.rng("test"))
     image = perceptor.encode_image(crops.requires_grad_())
     text = perceptor.encode_text(["a red square", "a blue circle", "green"])
-    assert image.shape == (2, text.shape[1]), f"'{name}' has two spaces, not one"
+    assert image.shape == (2, text.shape[1]), (
+        f"'{name}': vectors of images and texts differ in size"
+    )
     assert text.shape[0] == 3
     for vectors in (image, text):
         norms = vectors.float().norm(dim=1)
-        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-2), f"'{name}' is not unit"
+        assert torch.allclose(norms, torch.ones_like(norms), atol=1e-2), (
+            f"'{name}' gives vectors whose length is not 1"
+        )
     image.float().sum().backward()
     assert crops.grad is not None, f"'{name}' passes no gradient"
     assert crops.grad.abs().sum() > 0, f"'{name}' passes no gradient"
 
 
 def check_classifier(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert scores in 0..1 that do not depend on the batch."""
+    """Assert that a classifier gives scores in 0..1 that do not depend on the batch."""
     import torch
 
     from pixweave.classification.zero_shot import stage_classifier
@@ -53,28 +57,29 @@ def check_classifier(name: str, settings: dict[str, Any], plugins: Plugins) -> N
         "classifier": {"use": name, **settings},
     }
     recipe = load_text(json.dumps(body), "tiny.yaml", Path(), plugins)
-    bench = open_context(recipe)
-    live = bench.build(stage_classifier(recipe))
-    assert len(set(live.labels)) == len(live.labels) > 0, f"'{name}' has no labels, or one twice"
-    images = torch.rand(3, 3, live.size, live.size, generator=bench.rng("test"))
-    found = live(images.requires_grad_())
-    shape = (3, len(live.labels))
-    assert found.values.shape == shape, f"'{name}' gives {tuple(found.values.shape)}, not {shape}"
-    assert not found.values.requires_grad, f"'{name}' keeps a gradient"
-    for values in (found.values, found.known):
+    context = open_context(recipe)
+    instance = context.build(stage_classifier(recipe))
+    labels = instance.labels
+    assert len(set(labels)) == len(labels) > 0, f"'{name}' has no labels, or a repeated one"
+    images = torch.rand(3, 3, instance.size, instance.size, generator=context.rng("test"))
+    scores = instance(images.requires_grad_())
+    shape = (3, len(labels))
+    assert scores.values.shape == shape, f"'{name}' gives {tuple(scores.values.shape)}, not {shape}"
+    assert not scores.values.requires_grad, f"'{name}' keeps a gradient"
+    for values in (scores.values, scores.known):
         inside = values is None or bool(((values >= 0) & (values <= 1)).all())
         assert inside, f"'{name}' gives scores outside 0..1"
-    alone = torch.cat([live(image[None]).values for image in images])
-    assert torch.allclose(found.values, alone, atol=1e-4), f"'{name}' depends on its batch"
-    if judge := getattr(live, "judge", None):
-        vectors = bench.perceptors[live.perceptor].encode_image(images)
-        assert torch.allclose(judge(vectors).values, alone, atol=1e-4), (
-            f"'{name}' judges vectors otherwise than pictures"
+    single = torch.cat([instance(image[None]).values for image in images])
+    assert torch.allclose(scores.values, single, atol=1e-4), f"'{name}' depends on its batch"
+    if judge := getattr(instance, "judge", None):
+        vectors = context.perceptors[instance.perceptor].encode_image(images)
+        assert torch.allclose(judge(vectors).values, single, atol=1e-4), (
+            f"'{name}' scores vectors differently from images"
         )
 
 
 def check_trainer(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that a resumed training repeats an unbroken one and writes its file."""
+    """Assert that a resumed training equals an uninterrupted one, and that it writes its file."""
     import tempfile
 
     import torch
@@ -95,21 +100,21 @@ def check_trainer(name: str, settings: dict[str, Any], plugins: Plugins) -> None
             out = Path(root, folder, f"made{suffix}")
             plan = make_plan(plugins, name, [data], out, sets=sets, device="cpu")
             for end in ends:
-                until = _Until(end)
-                train(plan, until.tell, until.stop)
+                stopper = _StopAfter(end)
+                train(plan, stopper.listen, stopper.stop)
             assert out.is_file(), f"'{name}' writes no file"
             state = torch.load(plan.work / "checkpoint.pt", weights_only=True)
             states.append(state["training"])
         assert _same(*states), f"'{name}' does not repeat its steps when it is resumed"
 
 
-class _Until:
+class _StopAfter:
     """Stops a training after a step."""
 
     def __init__(self, end: int) -> None:
         self.end, self.step = end, 0
 
-    def tell(self, event: Event) -> None:
+    def listen(self, event: Event) -> None:
         self.step = max(self.step, event.data.get("step", 0))
 
     def stop(self) -> bool:
@@ -117,7 +122,7 @@ class _Until:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two states are equal to the last bit."""
+    """Whether two states are bit-identical."""
     import torch
 
     if isinstance(one, torch.Tensor):
@@ -130,7 +135,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
-    """Assert that the nearest of a few vectors are found, under filters too."""
+    """Assert that a searcher finds the nearest of a few vectors, also among allowed rows only."""
     import numpy as np
 
     from pixweave.search import SearchContext
@@ -142,7 +147,10 @@ def check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
     searcher = plugins.find("searcher", name).component(**settings).build(run)
     for allowed in (None, np.arange(5, 9), np.arange(0, 400, 2), np.empty(0, np.int64)):
         rows, scores = searcher.search(vectors[7], 5, allowed)
-        there = np.arange(400) if allowed is None else allowed
-        best = there[np.argsort(-(vectors[there] @ vectors[7]), kind="stable")][:5]
+        candidates = np.arange(400) if allowed is None else allowed
+        order = np.argsort(-(vectors[candidates] @ vectors[7]), kind="stable")
+        best = candidates[order][:5]
         assert list(rows[:5]) == list(best), f"'{name}' does not find the nearest"
-        assert np.allclose(scores, vectors[rows] @ vectors[7], atol=1e-5), f"'{name}' errs"
+        assert np.allclose(scores, vectors[rows] @ vectors[7], atol=1e-5), (
+            f"'{name}' gives wrong scores"
+        )

@@ -1,4 +1,4 @@
-"""Small doubles for tests: a perceptor that sees colours, and recipes that run in no time."""
+"""Small doubles for tests: a perceptor that only sees colours, and recipes that run quickly."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class FakePerceptor(Component):
-    """Sees the mean colour and contrast of a picture; a text is the colour that it names."""
+    """Encodes an image as its mean colour, and a text as the colour that it names."""
 
-    side: int = Field(16, ge=4, description="side of the pictures that it looks at")
+    side: int = Field(16, ge=4, description="side of its input images in pixels")
 
     def build(self, run: Run) -> Any:
-        """The live double."""
+        """The perceptor."""
         return _ColourPerceptor(self.side, run.device)
 
 
@@ -38,14 +38,14 @@ class _ColourPerceptor:
         self.encoded = 0
 
     def encode_image(self, crops: Tensor) -> Tensor:
-        """Unit vectors `[N, 3]` in the direction of the mean colour away from grey."""
+        """Unit vectors `[N, 3]` in the direction from grey to the mean colour."""
         from torch.nn.functional import normalize
 
         self.encoded += len(crops)
         return normalize(crops.mean((2, 3)) - 0.5 + 1e-4, dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of the last colour that each text names, else of its letters."""
+        """Unit vectors of the last colour that each text names, else derived from its bytes."""
         import torch
         from PIL import ImageColor
         from torch.nn.functional import normalize
@@ -61,22 +61,22 @@ class _ColourPerceptor:
         return normalize(torch.tensor(rows, device=self.device), dim=-1)
 
     def overflow(self, text: str) -> str:
-        """It holds eight words."""
+        """The words after the eighth, the size of its context."""
         return " ".join(text.split()[8:])
 
 
 class FakePlugin:
-    """Offers the perceptor `fake`."""
+    """A plugin with the perceptor `fake`."""
 
     @staticmethod
     @hookimpl
     def register_perceptors() -> dict[str, type[Component]]:
-        """Offer `fake`."""
+        """Register `fake`."""
         return {"fake": FakePerceptor}
 
 
 def plugins_of(*modules: Any, installed: bool = True) -> Plugins:
-    """The installed plugins, the double `fake`, and the given modules or objects with hooks."""
+    """The installed plugins, the perceptor `fake`, and the given modules or objects with hooks."""
     plugins = Plugins.discover(entry_points=installed)
     plugins.add(FakePlugin, "pixweave_fake")
     for index, module in enumerate(modules):
@@ -85,7 +85,7 @@ def plugins_of(*modules: Any, installed: bool = True) -> Plugins:
 
 
 def tiny_recipe(plugins: Plugins | None = None, folder: Path | None = None, **keys: Any) -> Recipe:
-    """A recipe that runs in milliseconds: 3 steps of 24x24 pixels, judged by `fake`."""
+    """A recipe that runs in milliseconds: 3 steps of 24x24 pixels, with the perceptor `fake`."""
     from pixweave.recipe import load_text
 
     body = {

@@ -1,1 +1,1 @@
-"""Numbers over time: moments, keyframes, expressions. Imports nothing but errors."""
+"""Numbers over time: moments, keyframes, expressions. Imports only `pixweave.errors`."""

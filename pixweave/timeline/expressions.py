@@ -49,7 +49,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., float], int, int]] = {
     "smooth": (_smooth, 1, 1),
 }
 
-# math.pow: floats only, so that no power grows without bound
+# math.pow works on floats only, so powers cannot grow without bound
 _OPERATORS: dict[type[ast.AST], Any] = {
     **{
         kind: simpleeval.DEFAULT_OPERATORS[kind]
@@ -92,16 +92,17 @@ _threads = threading.local()
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
-    """The tree of an expression, the names it needs, and its number of nodes; or InvalidValue."""
+    """The syntax tree of an expression, the names it uses, and its number of nodes.
+
+    Raises InvalidValue if it is not an expression of numbers.
+    """
     if len(text) > LONGEST:
-        raise InvalidValue(
-            f"is an expression of {len(text)} characters", f"at most {LONGEST} are read"
-        )
+        raise InvalidValue(f"is an expression of {len(text)} characters", f"the limit is {LONGEST}")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise InvalidValue(
-            f"is not a number, nor an expression that can be read: '{shorten(text)}'",
+            f"is neither a number nor a valid expression: '{shorten(text)}'",
             "write one like '0.5 + 0.2 * sin(t)'",
         ) from None
     nodes = list(ast.walk(tree))
@@ -113,13 +114,13 @@ def parse(text: str) -> tuple[ast.expr, frozenset[str], int]:
 
 
 def shorten(text: str) -> str:
-    """A text that fits into a message."""
+    """The text, cut to 60 characters for messages."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _refuse(node: ast.AST, text: str) -> None:
     if isinstance(node, ast.BitXor):
-        raise InvalidValue("uses '^', which is not known", "a power is written '**'")
+        raise InvalidValue("uses the unknown operator '^'", "write a power as '**'")
     if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
         raise InvalidValue(
             f"uses {node.value!r} in an expression", "only numbers and names can be used"
@@ -136,18 +137,18 @@ def _refuse(node: ast.AST, text: str) -> None:
 def _refuse_call(node: ast.Call) -> None:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in FUNCTIONS:
-        raise InvalidValue(f"calls '{name}', which is not known", did_you_mean(name, FUNCTIONS))
+        raise InvalidValue(f"calls the unknown function '{name}'", did_you_mean(name, FUNCTIONS))
     _, fewest, most = FUNCTIONS[name]
     if node.keywords or not fewest <= len(node.args) <= most:
-        wants = str(fewest) if fewest == most else f"{fewest} to {most}"
+        expected = str(fewest) if fewest == most else f"{fewest} to {most}"
         raise InvalidValue(
             f"calls '{name}' with {len(node.args) + len(node.keywords)} arguments",
-            f"it takes {wants}",
+            f"it takes {expected}",
         )
 
 
 def evaluate(text: str, names: Mapping[str, float]) -> float:
-    """The value of an expression; `InvalidValue` when it has none."""
+    """The value of an expression; raises InvalidValue if it is undefined or not finite."""
     tree = parse(text)[0]
     evaluator = _evaluator()
     evaluator.names = {**CONSTANTS, **names}
@@ -155,14 +156,14 @@ def evaluate(text: str, names: Mapping[str, float]) -> float:
         number = float(evaluator.eval(text, previously_parsed=tree))
     except simpleeval.NameNotDefined as error:
         raise UnknownName(
-            f"uses '{error.name}', which is not known",
+            f"uses the unknown name '{error.name}'",
             did_you_mean(error.name, [*CLOCK, *CONSTANTS, *names]),
         ) from None
     except ZeroDivisionError:
         raise InvalidValue("divides by zero", "add a small number to the divisor") from None
     except (ArithmeticError, ValueError, TypeError, RecursionError, simpleeval.InvalidExpression):
         raise InvalidValue(
-            "has no value", "a number grows too large, or the root of a negative one is asked for"
+            "has no value", "a number is too large, or it takes the root of a negative number"
         ) from None
     if not math.isfinite(number):
         raise InvalidValue(f"is not a finite number ({number})")
@@ -170,7 +171,7 @@ def evaluate(text: str, names: Mapping[str, float]) -> float:
 
 
 def _evaluator() -> simpleeval.SimpleEval:
-    """One evaluator for each thread: making one costs more than most expressions."""
+    """The evaluator of this thread; making one takes longer than most expressions."""
     if not hasattr(_threads, "evaluator"):
         _threads.evaluator = simpleeval.SimpleEval(
             operators=_OPERATORS,

@@ -1,4 +1,4 @@
-"""Keyframes: numbers at times, and the eases between them."""
+"""Keyframes: numbers at given times, and the easing between them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIME = re.compile(r"(\d+(?:\.\d+)?)(s|ms|%)?")
 
 @dataclass(frozen=True)
 class Key:
-    """One keyframe: a time in its unit (frame, `s`, `%`), a number, how it leaves for the next."""
+    """One keyframe: a time in its unit (frame, `s`, `%`), a number, the ease to the next key."""
 
     written: str
     time: float
@@ -34,7 +34,7 @@ class Key:
     ease: str | None = None
 
     def step(self, steps: int, fps: float) -> float:
-        """The step at which the key lies."""
+        """The step of the key, possibly between two steps."""
         if self.unit == "s":
             return self.time * fps
         return self.time / 100 * (steps - 1) if self.unit == "%" else self.time
@@ -42,37 +42,37 @@ class Key:
 
 @dataclass(frozen=True)
 class Keyframes:
-    """Numbers at times, an ease between them; before the first and after the last they hold."""
+    """Numbers at times with easing between them; constant before the first and after the last."""
 
     keys: tuple[Key, ...]
     ease: str = "linear"
 
     def placed(self, steps: int, fps: float) -> list[tuple[float, Key]]:
-        """The keys in the order of time; `InvalidValue` when two fall on the same step."""
-        found = sorted(((k.step(steps, fps), k) for k in self.keys), key=lambda pair: pair[0])
-        for (a, first), (b, second) in pairwise(found):
+        """The keys with their steps, sorted; raises InvalidValue if two fall on the same step."""
+        placed = sorted(((k.step(steps, fps), k) for k in self.keys), key=lambda pair: pair[0])
+        for (a, first), (b, second) in pairwise(placed):
             if abs(a - b) < 1e-9 and steps > 1:
                 raise InvalidValue(
                     f"has two keys at step {a:g}: '{first.written}' and '{second.written}'",
                     "remove one",
                 )
-        return found
+        return placed
 
     def at(self, now: float, steps: int, fps: float) -> float:
         """The number at step `now`."""
-        found = self.placed(steps, fps)
-        i = bisect_right([step for step, _ in found], now)
-        if steps == 1:  # all percentages fall together: the first is the start
-            return found[0][1].value
-        if i == 0 or i == len(found):
-            return found[max(i - 1, 0)][1].value
-        (a, first), (b, second) = found[i - 1], found[i]
+        placed = self.placed(steps, fps)
+        i = bisect_right([step for step, _ in placed], now)
+        if steps == 1:  # all percentages are the same step: the first key applies
+            return placed[0][1].value
+        if i == 0 or i == len(placed):
+            return placed[max(i - 1, 0)][1].value
+        (a, first), (b, second) = placed[i - 1], placed[i]
         x = EASES[first.ease or self.ease]((now - a) / (b - a))
         return first.value + (second.value - first.value) * x
 
     @property
     def raw(self) -> dict[str, Any]:
-        """What was written, as plain data."""
+        """The keyframes as written in the recipe, as plain data."""
         raw: dict[str, Any] = {
             k.written: {"value": k.value, "ease": k.ease} if k.ease else k.value for k in self.keys
         }
@@ -80,12 +80,12 @@ class Keyframes:
 
 
 def is_keyframes(keys: Iterable[str]) -> bool:
-    """Whether a mapping with these keys reads as keyframes."""
+    """Whether a mapping with these keys is a mapping of keyframes."""
     return any(re.fullmatch(KEY, str(key)) for key in keys)
 
 
 def number(raw: Any) -> float:
-    """A finite number, or `InvalidValue`."""
+    """`raw` if it is a finite number; raises InvalidValue otherwise."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         raise InvalidValue(
             f"must be a number, keyframes or an expression, not {describe_value(raw)}"
@@ -96,19 +96,17 @@ def number(raw: Any) -> float:
 
 
 def read(raw: Mapping[Any, Any]) -> Keyframes:
-    """The keyframes that a mapping such as `{0: 1, 50%: 0.5, end: 0, ease: smooth}` holds."""
+    """The keyframes of a mapping such as `{0: 1, 50%: 0.5, end: 0, ease: smooth}`."""
     ease = _ease(raw.get("ease", "linear"))
     keys = tuple(_key(str(k), v) for k, v in raw.items() if k != "ease")
     if not keys:
-        raise InvalidValue("has no keyframes", "write them like {0: 1, 50%: 0.5, end: 0}")
+        raise InvalidValue("has no keyframes", "write for example {0: 1, 50%: 0.5, end: 0}")
     return Keyframes(keys, ease)
 
 
 def _ease(raw: Any) -> str:
     if raw not in EASES:
-        raise InvalidValue(
-            f"has an ease '{raw}', which is not known", did_you_mean(str(raw), EASES)
-        )
+        raise InvalidValue(f"has the unknown ease '{raw}'", did_you_mean(str(raw), EASES))
     return str(raw)
 
 
@@ -117,7 +115,7 @@ def _key(written: str, raw: Any) -> Key:
     if isinstance(raw, Mapping):
         if extra := sorted(set(raw) - {"value", "ease"}):
             raise InvalidValue(
-                f"has '{extra[0]}' at key '{written}'", "a key holds 'value' and 'ease'"
+                f"has '{extra[0]}' at key '{written}'", "a key takes 'value' and 'ease'"
             )
         ease = _ease(raw["ease"]) if "ease" in raw else None
         raw = raw.get("value")
@@ -128,7 +126,7 @@ def _key(written: str, raw: Any) -> Key:
 
 
 def read_time(raw: Any) -> str:
-    """A time as it was written: a step (12), seconds (2s, 500ms), a percentage, start or end."""
+    """A valid time, as written: a step (12), seconds (2s, 500ms), a percentage, start or end."""
     written = str(raw) if isinstance(raw, (int, str)) and not isinstance(raw, bool) else ""
     if not re.fullmatch(KEY, written):
         raise InvalidValue(
@@ -141,7 +139,7 @@ def read_time(raw: Any) -> str:
 
 
 def place(written: str, steps: int, fps: float) -> float:
-    """The step at which a time lies."""
+    """The step of a time such as `12`, `2s`, `50%`, `start` or `end`."""
     time, unit = _time(written)
     return Key(written, time, unit, 0.0).step(steps, fps)
 
@@ -152,10 +150,12 @@ def _time(written: str) -> tuple[float, str]:
     match = _TIME.fullmatch(written)
     if not match or (not match[2] and "." in written):
         raise InvalidValue(
-            f"has a key '{written}'",
+            f"has an invalid key '{written}'",
             "keys are a frame (12), seconds (2s, 500ms), a percentage (50%), start or end",
         )
     number, unit = float(match[1]), match[2] or ""
     if unit == "%" and number > 100:
-        raise InvalidValue(f"has a key '{written}'", "a percentage lies between 0% and 100%")
+        raise InvalidValue(
+            f"has an invalid key '{written}'", "a percentage must be between 0% and 100%"
+        )
     return (number / 1000, "s") if unit == "ms" else (number, unit)

@@ -15,13 +15,13 @@ from pixweave.timeline import expressions, keyframes
 from pixweave.timeline.expressions import CLOCK, CONSTANTS
 from pixweave.timeline.keyframes import EASES, KEY, Keyframes
 
-# Evaluations spent on the check of one expression: about 0.3 s at the most.
+# Largest number of node evaluations to check one expression, about 0.3 s.
 _BUDGET = 500_000
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of a run: the step, and the clock that expressions see."""
+    """A point in time of a run: the step, and the clock variables of expressions."""
 
     step: float
     steps: int
@@ -41,12 +41,12 @@ class Moment:
 
     @property
     def p(self) -> float:
-        """How far the run is: 0 at the first step, 1 at the last."""
+        """The progress of the run: 0 at the first step, 1 at the last."""
         return self.step / (self.steps - 1) if self.steps > 1 else 0.0
 
     @property
     def frame(self) -> int:
-        """The number of the frame that the step gives, from 0 on."""
+        """The index of the frame of this step, from 0."""
         return round(self.step)
 
     @property
@@ -60,13 +60,16 @@ class Moment:
         return self.p
 
     def name(self, name: str) -> float:
-        """What `t`, `f`, `p` or a named input is worth now; each input is worked out once."""
+        """The current value of `t`, `f`, `p` or a named input; each input is evaluated once.
+
+        Raises UnknownName for any other name.
+        """
         if name in CLOCK:
             return float(getattr(self, name))
         if name not in self._known:
             if name not in self.inputs:
                 raise UnknownName(
-                    f"uses '{name}', which is not known",
+                    f"uses the unknown name '{name}'",
                     did_you_mean(name, [*CLOCK, *CONSTANTS, *self.inputs]),
                 )
             self._known[name] = self.inputs[name].at(self)
@@ -78,7 +81,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Bounds:
-    """The range that a number must lie in; also puts it into the JSON schema of a field."""
+    """The allowed range of a number; also adds it to the JSON schema of a field."""
 
     ge: float | None = None
     gt: float | None = None
@@ -86,7 +89,7 @@ class Bounds:
     lt: float | None = None
 
     def holds(self, number: float) -> bool:
-        """Whether the number lies inside."""
+        """Whether the number is in the range."""
         return (
             (self.ge is None or number >= self.ge)
             and (self.gt is None or number > self.gt)
@@ -98,18 +101,18 @@ class Bounds:
         if self.ge is not None and self.le is not None:
             return f"between {self.ge:g} and {self.le:g}"
         words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-        said = [(word, getattr(self, key)) for key, word in words.items()]
-        return " and ".join(f"{word} {number:g}" for word, number in said if number is not None)
+        limits = [(word, getattr(self, key)) for key, word in words.items()]
+        return " and ".join(f"{word} {number:g}" for word, number in limits if number is not None)
 
     def check(self, value: Value | None) -> Value | None:
-        """The value, if all its written numbers lie inside; `InvalidValue` otherwise."""
+        """The value; raises InvalidValue if one of its constant numbers is out of range."""
         for number in value.numbers if value is not None else ():
             if not self.holds(number):
                 raise InvalidValue(f"must be {self}, not {number:g}")
         return value
 
     def __call__(self, schema: dict[str, Any]) -> None:
-        """Narrow the number in the JSON schema of a field that is a `Value`."""
+        """Add the range to the JSON schema of a `Value` field."""
         names = {
             "ge": "minimum",
             "gt": "exclusiveMinimum",
@@ -125,7 +128,7 @@ class Value:
     """A number over time, made from a number, a mapping of keyframes or an expression.
 
     `Value(0.5)`, `Value({0: 0, "50%": 1, "end": 0.2, "ease": "smooth"})`, `Value("0.5 * sin(t)")`.
-    Immutable and hashable; `at(moment)` gives the number. Raises `InvalidValue` (a ValueError).
+    Immutable and hashable; `at(moment)` returns the number. Raises InvalidValue (a ValueError).
     """
 
     __slots__ = ("body",)
@@ -135,7 +138,7 @@ class Value:
         object.__setattr__(self, "body", _body(raw))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Value does not change; make a new one to set '{name}'")
+        raise AttributeError(f"a Value is immutable; make a new one to set '{name}'")
 
     def __eq__(self, other: object) -> bool:
         return self.body == other.body if isinstance(other, Value) else NotImplemented
@@ -147,7 +150,7 @@ class Value:
         return Value, (self.raw,)
 
     def at(self, moment: Moment) -> float:
-        """The number at this moment; `InvalidValue` if an expression has none there."""
+        """The number at this moment; raises InvalidValue if an expression is undefined there."""
         if isinstance(self.body, Keyframes):
             return self.body.at(moment.step, moment.steps, moment.fps)
         if isinstance(self.body, str):
@@ -156,34 +159,34 @@ class Value:
 
     @property
     def constant(self) -> float | None:
-        """The number, when it never changes."""
+        """The number if it never changes, else None."""
         if isinstance(self.body, Keyframes):
-            only = {key.value for key in self.body.keys}
-            return only.pop() if len(only) == 1 else None
+            values = {key.value for key in self.body.keys}
+            return values.pop() if len(values) == 1 else None
         if isinstance(self.body, str):
             return None if self.names else expressions.evaluate(self.body, {})
         return float(self.body)
 
     @property
     def raw(self) -> Any:
-        """What was written, as plain data: a number, a mapping or a text."""
+        """The value as written, as plain data: a number, a mapping or a text."""
         return self.body.raw if isinstance(self.body, Keyframes) else self.body
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that an expression needs: of `t f p` and of inputs."""
+        """The names that an expression uses: `t`, `f`, `p` and inputs."""
         return expressions.parse(self.body)[1] if isinstance(self.body, str) else frozenset()
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """The numbers that are known without a clock: the constant, or those of the keys."""
+        """The numbers that do not depend on time: the constant, or those of the keys."""
         if isinstance(self.body, Keyframes):
             return tuple(key.value for key in self.body.keys)
         constant = self.constant
         return () if constant is None else (constant,)
 
     def check(self, moment: Callable[[int], Moment], bounds: Bounds) -> None:
-        """Raise InvalidValue if the value breaks at a step of the run; long runs are sampled."""
+        """Raise InvalidValue if the value is invalid at a step; long runs are sampled."""
         start = moment(0)
         if isinstance(self.body, Keyframes):
             self.body.placed(start.steps, start.fps)
@@ -194,7 +197,7 @@ class Value:
             try:
                 number = self.at(now)
             except UnknownName:
-                raise  # it is not known at any step
+                raise  # unknown at every step
             except InvalidValue as error:
                 raise InvalidValue(f"{error.message} at {now}", error.hint) from None
             if not bounds.holds(number):
@@ -253,16 +256,16 @@ def over_time(
     lt: float | None = None,
     description: str,
 ) -> Any:
-    """A pydantic field for a setting that may change over time: `x: Value = over_time(1, ge=0)`."""
+    """A pydantic field of a setting that may change over time: `x: Value = over_time(1, ge=0)`."""
     bounds = Bounds(ge, gt, le, lt)
-    start = default if default is None or default is ... else Value(default)
-    info: Any = Field(start, description=description, json_schema_extra=bounds)
+    initial = default if default is None or default is ... else Value(default)
+    info: Any = Field(initial, description=description, json_schema_extra=bounds)
     info.metadata.append(AfterValidator(bounds.check))
     return info
 
 
 def bounds_of(info: FieldInfo) -> Bounds:
-    """The range of a field: from `over_time`, or from `Field(ge=...)` and its like."""
+    """The range of a field, from `over_time` or from `Field(ge=...)` and similar."""
     if isinstance(info.json_schema_extra, Bounds):
         return info.json_schema_extra
     names = ("ge", "gt", "le", "lt")

@@ -1,10 +1,10 @@
-"""Train models of your own: `pixweave train NAME DATA --out FILE`.
+"""Train models on your data: `pixweave train NAME DATA --out FILE`.
 
-sources.py   folders, tables and packed data: where pictures and captions come from
-dataset.py   all of them at one size, in one array on disk, with a held-out share
-plan.py      what was asked for, from the command line and a configuration, checked
-work.py      the work folder: checkpoint, log, samples
-loop.py      the steps themselves                                      <- start reading here
+sources.py         reads images and captions from folders, tables and packed data
+dataset.py         all images at one size, in one array on disk, with a held-out split
+plan.py            the checked request, from the command line and a configuration file
+work_folder.py     the work folder: checkpoint, log, samples
+training_loop.py   the training loop                                   <- start reading here
 
 Importing this package does not import torch.
 """

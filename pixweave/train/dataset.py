@@ -1,4 +1,4 @@
-"""Dataset: all pictures at one side in one array on disk, their words, and the held-out share."""
+"""Dataset: all images at one size in one array on disk, their captions, and a held-out split."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HELD, MOST_HELD = 0.02, 1000
-"""The share of the pictures that no step trains on, and the most of them."""
+"""The fraction of the images that are held out from training, and their maximum number."""
 
 NAMED = 10
-"""How many unreadable pictures a warning names."""
+"""How many unreadable images a warning names."""
 
 Array = np.ndarray[Any, Any]
 
 
-class Stopped(Exception):  # noqa: N818 - no error: it was asked for
-    """Preparing the pictures was stopped on request."""
+class Stopped(Exception):  # noqa: N818 - not an error: the user asked for it
+    """Preparing the images was stopped on request."""
 
 
 class Dataset:
-    """N square pictures with what is known of them in words.
+    """N square images with their captions, labels and facts.
 
-    `pixels` is uint8 `[N, S, S, 3]`, on disk. `captions` has one or more texts for each picture,
-    `labels` one (the first caption where the data names none). `claims`, parallel to the captions,
-    are the facts that each caption states; `facts` are all that is true of the picture; both are
-    None where no data has them. `train` and `held` are disjoint rows, drawn by the seed.
+    `pixels` is uint8 `[N, S, S, 3]`, on disk. `captions` has one or more texts for each image,
+    `labels` one (the first caption if the data has none). `claims`, parallel to the captions, are
+    the facts that each caption states; `facts` are all that is true of the image; both are None
+    if no data has them. `train` and `held` are disjoint arrays of rows, drawn by the seed.
     """
 
     def __init__(self, pixels: Array, words: Words, seed: int = 0, digest: str = "") -> None:
@@ -51,21 +51,21 @@ class Dataset:
         count = min(max(round(len(pixels) * HELD), 1), MOST_HELD) if len(pixels) > 1 else 0
         self.held, self.train = np.sort(order[:count]), np.sort(order[count:])
         sample = np.linspace(0, len(pixels) - 1, min(len(pixels), 64)).astype(np.int64)
-        seen = hashlib.blake2b(digest.encode(), digest_size=16)
-        seen.update(np.ascontiguousarray(pixels[sample]).tobytes())
-        self.digest = seen.hexdigest()
-        """Stands for the words and the pictures (some of them): equal data, equal digest."""
+        hashed = hashlib.blake2b(digest.encode(), digest_size=16)
+        hashed.update(np.ascontiguousarray(pixels[sample]).tobytes())
+        self.digest = hashed.hexdigest()
+        """Digest of the captions and a sample of the images, to detect other data."""
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def side(self) -> int:
-        """Width and height of every picture in pixels."""
+        """Width and height of every image in pixels."""
         return int(self.pixels.shape[1])
 
     def images(self, rows: Sequence[int] | Array) -> Tensor:
-        """Those pictures as float32 `[B, 3, S, S]`, 0..1, on the CPU."""
+        """The images of these rows as float32 `[B, 3, S, S]`, 0..1, on the CPU."""
         import torch
 
         chosen = self.pixels[np.asarray(rows)].transpose(0, 3, 1, 2)
@@ -81,10 +81,11 @@ def open_dataset(
     warn: Callable[[str], None] = lambda message: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Dataset:
-    """The pictures of all data at `side`, prepared once in `folder`.
+    """The images of all data at `side` pixels, prepared once in `folder`.
 
-    A single packed folder of that side is used where it lies. `tell` hears how many pictures of how
-    many are prepared, `warn` which cannot be read. Raises MissingError, RecipeError, Stopped.
+    A single packed folder of that size is used in place. `tell(done, total)` is called with the
+    number of prepared images, `warn` with the unreadable ones. Raises MissingError, RecipeError,
+    Stopped.
     """
     sources = [read_source(path) for path in data]
     digest = " ".join(source.digest for source in sources)
@@ -100,14 +101,14 @@ def open_dataset(
 
 
 def check_sources(data: Sequence[Path], stop: Callable[[], bool]) -> tuple[list[Source], list[str]]:
-    """The sources, and what is wrong with each picture whose file cannot be opened."""
+    """The sources, and an error message for each image whose file cannot be opened."""
     from PIL import Image, UnidentifiedImageError
 
     def opens(path: Path) -> str:
         try:
             Image.open(path).close()
         except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
-            return f"'{path}' cannot be read as a picture: {error}"
+            return f"'{path}' cannot be read as an image: {error}"
         return ""
 
     sources, faults = [read_source(path) for path in data], []
@@ -121,7 +122,7 @@ def check_sources(data: Sequence[Path], stop: Callable[[], bool]) -> tuple[list[
 
 
 def _joined(parts: Sequence[Words]) -> Words:
-    """The words of all sources; where one has no claims or facts its captions stand for them."""
+    """The words of all sources; captions replace missing claims or facts if others have them."""
     if len(parts) == 1:
         return parts[0]
     joined = Words()
@@ -133,8 +134,8 @@ def _joined(parts: Sequence[Words]) -> Words:
         joined.captions += part.captions
         joined.labels += part.labels
         if joined.claims is not None:
-            own = part.claims
-            joined.claims += own or [[[text] for text in texts] for texts in part.captions]
+            captions = [[[text] for text in texts] for texts in part.captions]
+            joined.claims += part.claims or captions
         if joined.facts is not None:
             joined.facts += part.facts or part.captions
     return joined
@@ -148,14 +149,14 @@ def _prepared(
     warn: Callable[[str], None],
     stop: Callable[[], bool],
 ) -> tuple[Array, list[int]]:
-    """Every readable picture `[N, side, side, 3]` and its row among all pictures of the sources."""
+    """Every readable image `[N, side, side, 3]` and its row among all images of the sources."""
     key = hashlib.blake2b(f"1 {side}".encode(), digest_size=16)
     for source in sources:
         for line in source.key():
             key.update(line.encode())
-    made = folder / f"pictures-{key.hexdigest()[:16]}"
-    if not made.is_dir():
-        part = folder / f".{made.name}.part"
+    prepared = folder / f"pictures-{key.hexdigest()[:16]}"
+    if not prepared.is_dir():
+        part = folder / f".{prepared.name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         try:
@@ -165,17 +166,17 @@ def _prepared(
             raise
         for old in folder.glob("pictures-*"):
             shutil.rmtree(old, ignore_errors=True)
-        part.rename(made)
-    index = json.loads((made / "index.json").read_text("utf-8"))
+        part.rename(prepared)
+    index = json.loads((prepared / "index.json").read_text("utf-8"))
     if index["faults"]:
         warn(describe_faults(index["faults"]))
     shape = (len(index["rows"]), side, side, 3)
-    return np.memmap(made / "pixels", np.uint8, "r", shape=shape), index["rows"]
+    return np.memmap(prepared / "pixels", np.uint8, "r", shape=shape), index["rows"]
 
 
 def describe_faults(faults: Sequence[str]) -> str:
-    """A warning that names the first unreadable pictures and counts the rest."""
-    count = "1 picture is" if len(faults) == 1 else f"{len(faults)} pictures are"
+    """A warning that names the first unreadable images and counts the rest."""
+    count = "1 image is" if len(faults) == 1 else f"{len(faults)} images are"
     more = f"\n  and {len(faults) - NAMED} more" if len(faults) > NAMED else ""
     return f"{count} left out:\n  " + "\n  ".join(faults[:NAMED]) + more
 
@@ -209,13 +210,13 @@ def _write(
                     if stop():
                         raise Stopped
     if not rows:
-        raise MissingError(f"no picture can be read; {describe_faults(faults)}")
+        raise MissingError(f"none of the images can be read; {describe_faults(faults)}")
     index = {"rows": rows, "faults": faults}
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
 
 
 def _squares(source: Source, side: int, pool: ThreadPoolExecutor) -> Iterator[Array | str]:
-    """The pictures of a source in order, uint8 `[side, side, 3]`, or why one cannot be read."""
+    """The images of a source in order, uint8 `[side, side, 3]`, or an error message."""
 
     def from_file(path: Path) -> Array | str:
         try:
@@ -237,13 +238,13 @@ def _squares(source: Source, side: int, pool: ThreadPoolExecutor) -> Iterator[Ar
 
 
 def _chunks(files: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Some files at a time: a pool that knows all of them would keep all results in memory."""
+    """Chunks of 256 files: a pool given all of them would keep all results in memory."""
     for start in range(0, len(files), 256):
         yield files[start : start + 256]
 
 
 def _pool() -> ThreadPoolExecutor:
-    """As many threads as OMP_NUM_THREADS says, else as there are cores; Pillow lets them work."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
+    """OMP_NUM_THREADS threads if set, else one per core; Pillow releases the GIL."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(int(asked) if asked.isdecimal() and int(asked) else cores)
+    return ThreadPoolExecutor(int(value) if value.isdecimal() and int(value) else cores)

@@ -1,4 +1,4 @@
-"""Plan: which trainer, with which settings, on which data, and where its files go."""
+"""Plan: the trainer, its settings, the data and the output paths of a training."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from pixweave.train.dataset import Dataset
 
 SIDE = 64
-"""The side of the pictures, in pixels, for a trainer that has no setting `size`."""
+"""The side of the images, in pixels, for a trainer without a setting `size`."""
 
 
 class Head(Settings):
-    """What a configuration holds beside the trainer's own settings."""
+    """What a configuration file contains besides the trainer's settings."""
 
-    seed: int = Field(0, ge=0, le=10**9, description="where all randomness comes from")
+    seed: int = Field(0, ge=0, le=10**9, description="random seed")
     data: list[str] = Field([], description="folders, tables or packed folders")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A training as it was asked for: checked, but nothing is read or written yet."""
+    """A requested training: checked, but nothing is read or written yet."""
 
     trainer: str
     plugin: str
@@ -49,16 +49,16 @@ class Plan:
     minutes: float | None = None
     fresh: bool = False
     recipe: Recipe | None = None
-    """Where the parts that are settings of the trainer are built; None where it has none."""
+    """The recipe in whose context nested parts are built; None if the trainer has none."""
 
     @property
     def steps(self) -> int:
-        """How many updates there are in all."""
-        return int(getattr(self.settings, "steps"))  # noqa: B009 - every trainer has it
+        """The total number of updates."""
+        return int(getattr(self.settings, "steps"))  # noqa: B009 - every trainer has this setting
 
     @property
     def side(self) -> int:
-        """The side of the pictures in pixels."""
+        """The side of the images in pixels."""
         return int(getattr(self.settings, "size", SIDE))
 
 
@@ -70,24 +70,25 @@ class TrainContext:
     device: torch.device
     seed: int
     steps: int
-    """Where schedules end; the training may be stopped and taken up before."""
+    """The total number of steps, where schedules end; training may be paused and resumed before."""
     folder: Path
-    """A folder for what is slow to make: the trainer's own, kept as long as data and settings."""
+    """A cache folder for the trainer, kept as long as data and settings stay the same."""
     out: Path
-    """Where the model will be; it is written to by `save` alone."""
+    """The path of the model; only `save` writes to it."""
     warn: Callable[[str], None]
-    """Tells the user something, once."""
+    """Shows a warning to the user."""
     make: Callable[[Part], Any]
     """Builds a part that is a setting of the trainer, see `PartOf`."""
 
     def cosine(self, step: int, warm: int = 100) -> float:
-        """A factor on the learning rate: up over `warm` steps, down a cosine to 2 per cent.
+        """A learning-rate schedule: linear warm-up over `warm` steps, cosine decay to 2 per cent.
 
-        The warm-up is linear; the fall is half a period of Loshchilov & Hutter 2017, no restarts.
+        Returns a factor on the learning rate. The decay is half a period of Loshchilov & Hutter
+        2017, without restarts.
         """
         done = min(step / max(self.steps, 1), 1.0)
-        fall = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
-        return min(1.0, (step + 1) / warm) * fall
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+        return min(1.0, (step + 1) / warm) * decay
 
 
 def make_plan(
@@ -102,49 +103,49 @@ def make_plan(
     minutes: float | None = None,
     fresh: bool = False,
 ) -> Plan:
-    """The plan that a command line and a configuration file make.
+    """The plan for a command line and a configuration file.
 
-    `data` replaces what the configuration names; `sets` are `--set` texts and come last. Raises
-    PluginError for an unknown trainer, RecipeError with every wrong setting, RunError for a wrong
-    `out`, MissingError if no data is named.
+    `data` replaces the data of the configuration; `sets` are `--set` texts, applied last. Raises
+    PluginError for an unknown trainer, RecipeError with all invalid settings, RunError for an
+    invalid `out`, MissingError if no data is given.
     """
     try:
-        offer = plugins.find("trainer", name)
+        found = plugins.find("trainer", name)
     except LookupError as error:
         message, hint = (*error.args, "")[:2]
         raise PluginError(f"{message}; {hint}" if hint else str(message)) from None
-    head, settings, written = _settings(plugins, offer.name, offer.component, config, sets)
-    found = tuple(data) or written
-    if not found:
+    head, settings, configured = _settings(plugins, found.name, found.component, config, sets)
+    all_data = tuple(data) or configured
+    if not all_data:
         raise MissingError(
-            f"no data is named; write `pixweave train {name} FOLDER --out {out}`, "
+            f"no data given; use `pixweave train {name} FOLDER --out {out}`, "
             "or 'data: [FOLDER]' in the configuration"
         )
-    suffix = offer.component.suffix
+    suffix = found.component.suffix
     if suffix and out.suffix != suffix:
         raise RunError(
-            f"trainer '{offer.name}' writes {suffix} files; "
+            f"trainer '{found.name}' writes {suffix} files; "
             f"use --out {out.with_suffix(suffix) if out.name else 'mine' + suffix}"
         )
     if out.is_dir():
         raise RunError(f"'{out}' is a folder; name a file with --out")
     return Plan(
-        offer.name,
-        offer.plugin,
+        found.name,
+        found.plugin,
         settings,
         head.seed,
-        found,
+        all_data,
         out,
         work or out.with_suffix(".training"),
         device,
         minutes,
         fresh,
-        _recipe(plugins, head.seed, device) if part_settings(offer.component) else None,
+        _recipe(plugins, head.seed, device) if part_settings(found.component) else None,
     )
 
 
 def _recipe(plugins: Plugins, seed: int, device: str) -> Recipe:
-    """A recipe that draws nothing: what the trainer's own parts are built with."""
+    """A recipe without output, in whose context the trainer's nested parts are built."""
     body = {
         "pixweave": 1,
         "prompts": ["anything"],
@@ -157,7 +158,7 @@ def _recipe(plugins: Plugins, seed: int, device: str) -> Recipe:
 
 
 def no_nested_parts(part: Part) -> Any:
-    """`TrainContext.make` of a trainer that has no settings that are parts."""
+    """`TrainContext.make` of a trainer without nested parts: raises RunError."""
     raise RunError(f"{part.name} is not a setting of the trainer")
 
 
@@ -168,12 +169,12 @@ def _settings(
     config: Path | None,
     sets: Sequence[str],
 ) -> tuple[Head, Component, tuple[Path, ...]]:
-    """The two parts of a configuration, and its data; RecipeError with all that is wrong."""
+    """The head, settings and data of a configuration; RecipeError with all errors."""
     tree = _read(config)
     issues: list[Issue] = []
-    for asked in sets:
+    for text in sets:
         try:
-            tree = overrides.apply(tree, overrides.read(asked))
+            tree = overrides.apply(tree, overrides.read(text))
         except RecipeError as error:
             issues += error.issues
     own = {key: node for key, node in tree.items() if key not in Head.model_fields}
@@ -181,17 +182,17 @@ def _settings(
     check = _Check(plugins)
     reader = PartReader(plugins, check)
     settings = reader.settings(component, replace(tree, value=own), subject)
-    rest = {key: _listed(key, node) for key, node in tree.items() if key not in own}
+    rest = {key: _as_list(key, node) for key, node in tree.items() if key not in own}
     head = check.settings(Head, replace(tree, value=rest), subject)
     issues += check.issues
     if issues or settings is None or head is None:
         raise RecipeError(dict.fromkeys(issues))
     data = [node.value for node in rest["data"].value] if "data" in rest else []
-    return head, settings, tuple(map(paths.resolve, data))  # from where each was written
+    return head, settings, tuple(map(paths.resolve, data))  # relative to the file that has them
 
 
-def _listed(key: str, node: Node) -> Node:
-    """A single text where a list of data is wanted counts as a list."""
+def _as_list(key: str, node: Node) -> Node:
+    """The node; a single text for `data` becomes a list of one."""
     return replace(node, value=[node]) if key == "data" and isinstance(node.value, str) else node
 
 
@@ -204,10 +205,10 @@ def _read(config: Path | None) -> Node:
 
 
 class _Check(Validator):
-    """Words for the command line of `train`, where there is no recipe around the settings."""
+    """A Validator whose hints are about the command line of `train` instead of a recipe."""
 
     def home_of(self, key: str, subject: Subject) -> str:
-        """Where a key that is wrong here would be right; '' if nowhere."""
+        """A hint for a key that is a command-line option; '' if it is none."""
         return f"write --{key} instead" if key in _OPTIONS else ""
 
 
@@ -216,5 +217,5 @@ _OPTIONS = ("device", "fresh", "minutes", "out", "work")
 
 def described(settings: Component) -> dict[str, Any]:
     """The settings as plain data, for `config.json` and to compare two trainings."""
-    found: dict[str, Any] = plain(settings)
-    return found
+    data: dict[str, Any] = plain(settings)
+    return data

@@ -1,4 +1,4 @@
-"""Train: from a plan to a model file, step by step, resumable at any of them."""
+"""The training loop: from a plan to a model file; it can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from pixweave.train.plan import Plan, TrainContext, no_nested_parts
 from pixweave.train.work_folder import Work
 
 CHECKPOINTS = 20
-"""How many checkpoints there are in the course of a training, besides those by the clock."""
+"""Number of checkpoints during a training, besides those written after MOST_SECONDS."""
 
 MOST_SECONDS = 600.0
-"""The longest time between two checkpoints."""
+"""The longest time between two checkpoints, in seconds."""
 
 SHARE = 0.2
-"""Most of the time that checkpoints before the last may take."""
+"""The largest fraction of the time that checkpoints before the last may take."""
 
 LINES = 500
-"""About how many lines the log has in the end; at least one every 50 steps."""
+"""Approximate number of lines of the log; there is at least one every 50 steps."""
 
 
 def train(
@@ -42,11 +42,11 @@ def train(
     tell: Callable[[Event], None] = lambda event: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> str:
-    """Do the training, and give how it ended: done, paused (`minutes` are over) or interrupted.
+    """Train, and return how it ended: done, paused (after `minutes`) or interrupted.
 
-    `tell` hears of everything: preparing, warning, building, started, step, measured, saved and
-    result. `stop` is asked after each step; what was done is then in the checkpoint, and the same
-    plan goes on from there. The model is written when the training is done or paused. Raises
+    `tell` gets all events: preparing, warning, building, started, step, measured, saved and result.
+    `stop` is called after each step; if it returns True a checkpoint is written, and the same plan
+    resumes from there. The model is written when the training is done or paused. Raises
     MissingError, RecipeError, RunError, OutOfMemoryError, or what the trainer raised.
     """
     return _Loop(plan, tell, stop).run()
@@ -55,7 +55,7 @@ def train(
 class _Loop:
     def __init__(self, plan: Plan, tell: Callable[[Event], None], stop: Callable[[], bool]) -> None:
         self.plan, self.stop = plan, stop
-        self.say = lambda kind, **data: tell(Event(kind, data))
+        self.emit = lambda kind, **data: tell(Event(kind, data))
         self.every = max(1, plan.steps // CHECKPOINTS)
         self.log_every = max(1, min(50, plan.steps // LINES))
         self.done = 0
@@ -71,10 +71,10 @@ class _Loop:
         except Stopped:
             return self._finish("interrupted", ())
         state = self.work.open(dataset)
-        self.say("building", trainer=self.plan.trainer, pictures=len(dataset))
+        self.emit("building", trainer=self.plan.trainer, pictures=len(dataset))
         self.training = self._build(dataset, device, state)
         self.held = len(dataset.held) > 0
-        self.say(
+        self.emit(
             "started",
             step=self.done,
             steps=self.plan.steps,
@@ -98,8 +98,8 @@ class _Loop:
             plan.side,
             plan.seed,
             plan.work,
-            lambda done, total: self.say("preparing", done=done, total=total),
-            lambda message: self.say("warning", message=message),
+            lambda done, total: self.emit("preparing", done=done, total=total),
+            lambda message: self.emit("warning", message=message),
             self.stop,
         )
 
@@ -114,10 +114,10 @@ class _Loop:
             plan.steps,
             self.work.cache,
             plan.out,
-            lambda message: self.say("warning", message=message),
+            lambda message: self.emit("warning", message=message),
             Context(plan.recipe).build if plan.recipe is not None else no_nested_parts,
         )
-        torch.manual_seed(_mixed(plan.seed, "build"))
+        torch.manual_seed(_derived_seed(plan.seed, "build"))
         with self._error_context():
             training: Training = plan.settings.build(run)
             if state is not None:
@@ -131,7 +131,7 @@ class _Loop:
         while self.done < self.plan.steps:
             metrics = self._step()
             now = time.monotonic()
-            self.say(
+            self.emit(
                 "step",
                 step=self.done,
                 steps=self.plan.steps,
@@ -155,7 +155,7 @@ class _Loop:
 
     def _step(self) -> dict[str, float]:
         began = time.monotonic()
-        torch.manual_seed(_mixed(self.plan.seed, self.done))
+        torch.manual_seed(_derived_seed(self.plan.seed, self.done))
         with self._error_context():
             metrics = {name: float(v) for name, v in self.training.step(self.done).items()}
         self.done += 1
@@ -163,14 +163,14 @@ class _Loop:
             if not math.isfinite(value):
                 raise RunError(
                     f"'{name}' became {value} at step {self.done}; lower the learning rate. "
-                    f"The last checkpoint in '{self.plan.work}' is from before"
+                    f"The last checkpoint in '{self.plan.work}' is from an earlier step"
                 )
         self.sums.add(metrics, time.monotonic() - began)
         return metrics
 
     def _checkpoint(self, full: bool = True) -> None:
-        """Write the checkpoint; a full one also measures, and shows samples."""
-        more: dict[str, Any] = {}
+        """Write the checkpoint; if `full`, also measure and write samples."""
+        extra: dict[str, Any] = {}
         if full:
             with self._error_context():
                 samples = self.training.samples()
@@ -178,15 +178,15 @@ class _Loop:
             self.measured = {name: float(value) for name, value in measured.items()}
             self.measured_at = self.done
             if samples is not None and len(samples):
-                more["samples"] = str(self.work.write_samples(self.done, samples))
-            self.say("measured", step=self.done, measures=dict(self.measured), **more)
+                extra["samples"] = str(self.work.write_samples(self.done, samples))
+            self.emit("measured", step=self.done, measures=dict(self.measured), **extra)
         self._log(full)
         with self._error_context():
             state = self.training.state_dict()
         self.work.save({"step": self.done, "training": state})
 
     def _log(self, full: bool = False) -> None:
-        """Write a line about the steps since the last one, and what was measured."""
+        """Write a log line about the steps since the last one; if `full`, with the measures."""
         line = self.sums.take()
         if full:
             line["measures"] = dict(self.measured)
@@ -194,23 +194,23 @@ class _Loop:
             self.work.write_line({"step": self.done, **line})
 
     def _save(self) -> list[Path]:
-        """Write the model and its companions beside their names first, the model last."""
+        """Write the model and its companion files to a temporary folder; move the model last."""
         out = self.plan.out
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             with self._error_context():
                 self.training.save(Path(folder) / out.name)
-            made = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
-            if not made or made[-1].name != out.name:
-                raise RunError(f"trainer '{self.plan.trainer}' wrote no '{out.name}'")
-            for path in made:
+            files = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
+            if not files or files[-1].name != out.name:
+                raise RunError(f"trainer '{self.plan.trainer}' did not write '{out.name}'")
+            for path in files:
                 shutil.move(path, out.parent / path.name)
-        return [out, *(out.parent / path.name for path in made[:-1])]
+        return [out, *(out.parent / path.name for path in files[:-1])]
 
     @contextlib.contextmanager
     def _error_context(self) -> Iterator[None]:
-        """Errors of the trainer name it; a full device says what helps."""
+        """Adds the trainer to its errors, and a hint to out-of-memory errors."""
         try:
-            with MemoryGuard(_REMEDY):
+            with MemoryGuard(_LESS_MEMORY):
                 yield
         except Exception as error:
             error.add_note(f"in trainer '{self.plan.trainer}' (plugin {self.plan.plugin})")
@@ -218,8 +218,8 @@ class _Loop:
 
     def _finish(self, status: str, outputs: list[Path] | tuple[()]) -> str:
         for path in outputs:
-            self.say("saved", path=str(path))
-        self.say(
+            self.emit("saved", path=str(path))
+        self.emit(
             "result",
             ok=True,
             status=status,
@@ -241,29 +241,29 @@ class _Sums:
         self.steps, self.seconds = 0, 0.0
 
     def add(self, metrics: Mapping[str, float], seconds: float) -> None:
-        """Note a step; not every step has every metric."""
+        """Add the metrics of a step; not every step has every metric."""
         self.steps, self.seconds = self.steps + 1, self.seconds + seconds
         for name, value in metrics.items():
             total, count = self.totals.get(name, (0.0, 0))
             self.totals[name] = total + value, count + 1
 
     def take(self) -> dict[str, Any]:
-        """The line of the log about the steps noted, which are then forgotten; {} if none."""
+        """The log line about the added steps, {} if there are none; then reset."""
         if not self.steps:
             return {}
         means = {name: total / count for name, (total, count) in self.totals.items()}
         line: dict[str, Any] = {"metrics": means, "seconds": round(self.seconds, 3)}
         if self.batch:
-            pictures = self.steps * self.batch
-            line["pictures_per_second"] = round(pictures / max(self.seconds, 1e-9), 1)
+            images = self.steps * self.batch
+            line["pictures_per_second"] = round(images / max(self.seconds, 1e-9), 1)
         self.totals, self.steps, self.seconds = {}, 0, 0.0
         return line
 
 
-def _mixed(seed: int, name: str | int) -> int:
+def _derived_seed(seed: int, name: str | int) -> int:
     """A seed for one purpose or one step."""
     text = f"{seed}/train/{name}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
 
 
-_REMEDY = "try a smaller 'batch' or 'size'"
+_LESS_MEMORY = "try a smaller 'batch' or 'size'"

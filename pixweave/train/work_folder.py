@@ -1,11 +1,11 @@
-"""The work folder of a training: what it was asked for, its checkpoint, log and samples.
+"""The work folder of a training: its configuration, checkpoint, log and samples.
 
 config.json      trainer, settings, seed, data and versions
 checkpoint.pt    all that a resumed run needs
-log.jsonl        a line every so many steps: their mean metrics, and what was measured
-samples/         a grid of pictures at every checkpoint
-cache/           the trainer's own
-pictures-*/      the pictures at the trainer's size
+log.jsonl        regular lines with the mean metrics of the steps and the measures
+samples/         a grid of images for every checkpoint
+cache/           files of the trainer
+pictures-*/    the images at the trainer's size
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from pixweave.train.dataset import Dataset
 from pixweave.train.plan import Plan, described
 
 COLUMNS = 8
-"""Most pictures in a row of a sample grid."""
+"""Maximum number of images in a row of a sample grid."""
 
 GAP = 2
-"""Pixels between the pictures of a grid."""
+"""Pixels between the images of a grid."""
 
 
 class Work:
-    """The work folder of one training; RunError if it cannot be made or holds something else."""
+    """The work folder of one training; RunError if it cannot be created or has other content."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.folder = plan, plan.work
         self.config, self.checkpoint = self.folder / "config.json", self.folder / "checkpoint.pt"
         self.samples, self.cache = self.folder / "samples", self.folder / "cache"
         self.log = self.folder / "log.jsonl"
-        self._asked: dict[str, Any] = {
+        self._requested: dict[str, Any] = {
             "trainer": plan.trainer,
             "settings": described(plan.settings),
             "seed": plan.seed,
@@ -57,45 +57,45 @@ class Work:
             names = [name for name in os.listdir(self.folder) if "pictures-" not in name]
         except OSError as error:
             raise RunError(
-                f"cannot make the work folder: {error}; choose one with --work"
+                f"the work folder cannot be created: {error}; choose another with --work"
             ) from None
-        self._there = self._read()
-        if names and self._there is None:
+        self._existing = self._read()
+        if names and self._existing is None:
             raise RunError(
-                f"the folder '{self.folder}' holds something else than a training; "
+                f"the folder '{self.folder}' has content that is not a training; "
                 "name a new one with --work"
             )
         self.resumes = self.checkpoint.is_file() and not plan.fresh
         self._refuse_others("trainer", "settings", "seed")
 
     def open(self, dataset: Dataset) -> dict[str, Any] | None:
-        """The state to go on from, or None with a clean folder for a new training.
+        """The state to resume from, or None with a clean folder for a new training.
 
-        Raises RunError if it would not be the same training, MissingError for a broken checkpoint.
+        Raises RunError if the folder has another training, MissingError for a corrupt checkpoint.
         """
-        self._asked |= {"pictures": len(dataset), "digest": dataset.digest}
+        self._requested |= {"pictures": len(dataset), "digest": dataset.digest}
         state = None
         if self.resumes:
             self._refuse_others("digest")
             state = self._load()
-            self._shorten(int(state["step"]))
+            self._truncate_log(int(state["step"]))
         else:
             self.checkpoint.unlink(missing_ok=True)
             self.log.unlink(missing_ok=True)
             shutil.rmtree(self.samples, ignore_errors=True)
             shutil.rmtree(self.cache, ignore_errors=True)
         self.cache.mkdir(exist_ok=True)
-        write_whole(self.config, json.dumps(self._asked, indent=2) + "\n")
+        write_whole(self.config, json.dumps(self._requested, indent=2) + "\n")
         return state
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint, whole; RunError if there is no room, and the last one stays."""
+        """Replace the checkpoint; if that fails, RunError, and the previous one is kept."""
         try:
             with whole(self.checkpoint) as part:
                 torch.save(dict(state), part)
         except (OSError, RuntimeError) as error:
             raise RunError(
-                f"the checkpoint cannot be written: {error}; the one before it is kept"
+                f"the checkpoint cannot be written: {error}; the previous one is kept"
             ) from None
 
     def write_line(self, line: Mapping[str, Any]) -> None:
@@ -104,7 +104,7 @@ class Work:
             file.write(json.dumps(finite(line)) + "\n")
 
     def write_samples(self, step: int, images: Tensor) -> Path:
-        """Write pictures `[N, 3, H, W]`, 0..1, as one grid."""
+        """Write images `[N, 3, H, W]`, 0..1, as one grid; returns its path."""
         self.samples.mkdir(exist_ok=True)
         path = self.samples / f"{step:06}.png"
         with whole(path) as part:
@@ -112,41 +112,43 @@ class Work:
         return path
 
     def _read(self) -> dict[str, Any] | None:
-        """What the training that is here was asked for; None if there is none."""
+        """The configuration of the training in this folder; None if there is none."""
         try:
-            there = json.loads(self.config.read_text("utf-8"))
+            config = json.loads(self.config.read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return there if isinstance(there, dict) and there.keys() >= _KEYS else None
+        return config if isinstance(config, dict) and config.keys() >= _KEYS else None
 
     def _refuse_others(self, *keys: str) -> None:
-        if not self.resumes or self._there is None:
+        if not self.resumes or self._existing is None:
             return
-        found = [said for key in keys for said in _differences(key, self._there, self._asked)]
+        found = [
+            text for key in keys for text in _differences(key, self._existing, self._requested)
+        ]
         if found:
             raise RunError(
-                f"'{self.folder}' holds another training: {', '.join(found)}; "
+                f"'{self.folder}' contains another training: {', '.join(found)}; "
                 "add --fresh to start over, or name another folder with --work"
             )
 
     def _load(self) -> dict[str, Any]:
         try:
             state: dict[str, Any] = torch.load(self.checkpoint, "cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
+        except Exception as error:  # torch raises many kinds of errors for a corrupt file
             raise MissingError(
                 f"'{self.checkpoint}' cannot be read: {type(error).__name__}; "
                 "add --fresh to start over"
             ) from None
-        done, asked = int(state["step"]), self.plan.steps
-        if done > asked:
+        done, steps = int(state["step"]), self.plan.steps
+        if done > steps:
             raise RunError(
-                f"'{self.folder}' holds a training of {done} steps, more than {asked}; ask for "
+                f"'{self.folder}' contains a training of {done} steps, more than {steps}; ask for "
                 f"more with --steps, or add --fresh to start over"
             )
         return state
 
-    def _shorten(self, step: int) -> None:
-        """Drop the lines of steps that the checkpoint does not know; they come again."""
+    def _truncate_log(self, step: int) -> None:
+        """Drop the log lines after the checkpoint's step; they will be written again."""
         if self.log.is_file():
             lines = self.log.read_text("utf-8").splitlines(keepends=True)
             kept = [line for line in lines if _is_before(line, step)]
@@ -156,26 +158,28 @@ class Work:
 def _is_before(line: str, step: int) -> bool:
     try:
         return bool(json.loads(line)["step"] <= step)
-    except ValueError:  # it was cut short
+    except ValueError:  # a truncated line
         return False
 
 
 _KEYS = {"trainer", "settings", "seed", "pictures", "digest"}
 
 
-def _differences(key: str, there: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
-    """What differs between two trainings, in words; the number of steps may."""
-    old, new = there[key], asked[key]
+def _differences(
+    key: str, existing: Mapping[str, Any], requested: Mapping[str, Any]
+) -> Iterator[str]:
+    """Descriptions of the differences between two trainings; the number of steps is ignored."""
+    old, new = existing[key], requested[key]
     if old == new:
         return
     if key == "settings":
-        if there["trainer"] == asked["trainer"]:
+        if existing["trainer"] == requested["trainer"]:
             for name in {**old, **new}:
                 if name != "steps" and old.get(name) != new.get(name):
                     yield f"{name} {_shown(old.get(name))} (now {_shown(new.get(name))})"
     elif key == "digest":
-        before, now = there["pictures"], asked["pictures"]
-        yield "other captions or pictures" if before == now else f"{before} pictures (now {now})"
+        before, now = existing["pictures"], requested["pictures"]
+        yield "other captions or images" if before == now else f"{before} images (now {now})"
     else:
         yield f"{key} {old} (now {new})"
 
@@ -185,7 +189,7 @@ def _shown(value: Any) -> str:
 
 
 def grid(images: Tensor) -> Tensor:
-    """Pictures `[N, C, H, W]` as one `[3, H', W']` in rows of up to 8, white between them."""
+    """Images `[N, C, H, W]` as one image `[3, H', W']`, in rows of up to 8, with white gaps."""
     images = images.detach().float().cpu()[:, :3].expand(-1, 3, -1, -1)
     count, _, height, width = images.shape
     columns = min(count, COLUMNS)

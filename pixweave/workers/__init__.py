@@ -1,1 +1,1 @@
-"""Work in pieces that worker processes share out."""
+"""Tasks for worker processes."""

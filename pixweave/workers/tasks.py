@@ -1,13 +1,13 @@
-"""Tasks that workers run: plain data, what came of it, and what a worker needs to know.
+"""Tasks for worker processes: their data, their results and the setup of a worker.
 
-A task is plain data and the name of a function that does it: an executor (a plugin, see
-`pixweave.protocols.Executor`) hands it to a worker process, here or on another machine, and
-`run_task` does it there. Done twice it gives the same, and its name says what it is, so that a task
-whose worker died is simply done again, by whichever executor.
+A task is plain data and the name of a function: an executor (a plugin, see
+`pixweave.protocols.Executor`) sends it to a worker process, on this or another machine, where
+`run_task` runs it. Tasks are deterministic, and the name identifies the result, so a task whose
+worker died can simply be run again, by any executor.
 
     Task(name, "pixweave.search.shards:encode", {"files": [...], ...})
 
-Importing it imports no torch: the number of threads must be settled before.
+Importing this module does not import torch: the number of threads must be set before that.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from typing import Any
 from pixweave.errors import PixweaveError
 
 CARRIED = ("PIXWEAVE_", "HF_HOME", "HF_HUB_OFFLINE")
-"""Beginnings of the environment variables that workers share with who sends them."""
+"""Prefixes of the environment variables that are passed on to workers."""
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: `function`, as `module:name`, is called with `arguments`, a mapping.
+    """One task: `function`, as `module:name`, is called with the mapping `arguments`.
 
-    `name` is a digest of all that the result depends on; arguments and result are picklable.
+    `name` is a digest of all that the result depends on; arguments and result must be picklable.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What came of a task: its `value`, or the `error` if there is none; `tries` workers had it."""
+    """The result of a task: its `value`, or else the `error`; `tries` counts the attempts."""
 
     task: Task
     value: Any = field(default=None, repr=False)
@@ -54,44 +54,44 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a worker is to find: environment variables, and a folder to be in where it exists."""
+    """The setup of a worker: environment variables and, if it exists there, the working folder."""
 
     environment: Mapping[str, str]
     folder: str
 
     @classmethod
     def current(cls) -> WorkerSetup:
-        """That of this process."""
+        """The setup of this process."""
         carried = {n: v for n, v in os.environ.items() if n.startswith(CARRIED)}
         return cls(carried, os.getcwd())
 
     def apply(self, threads: int) -> None:
-        """Set up this process, a worker's, with `threads` threads for all that computes."""
+        """Set up this process as a worker with `threads` threads for computation."""
         os.environ.update(self.environment)
         os.environ.update(dict.fromkeys(THREADS, str(threads)))
         with contextlib.suppress(OSError):
             os.chdir(self.folder)
-        if torch := sys.modules.get("torch"):  # imported before, when it read the environment
+        if torch := sys.modules.get("torch"):  # it reads the environment only when imported
             torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
 class ExecutorContext:
-    """What an executor's `build(run)` gets: `setup`, what its workers must be like."""
+    """What an executor's `build(run)` gets: `setup`, the setup for its workers."""
 
     setup: WorkerSetup = field(default_factory=WorkerSetup.current)
 
 
 def run_task(task: Task) -> Any:
-    """Do it, here and now; raises what the function raises."""
+    """Run the task in this process and return its value; raises what the function raises."""
     module, _, name = task.function.partition(":")
     return getattr(importlib.import_module(module), name)(task.arguments)
 
 
 def try_task(task: Task) -> tuple[Any, str]:
-    """The value of a task, and the error if there is none; for workers: it never raises.
+    """The value of a task, or None and the error message; for workers: it never raises.
 
-    Such an error would come again, the task being what it is: it is not tried again.
+    Tasks are deterministic, so such an error would occur again: the task is not retried.
     """
     try:
         return run_task(task), ""
@@ -104,15 +104,15 @@ def try_task(task: Task) -> tuple[Any, str]:
 
 
 def worker_died(tries: int, how: str) -> str:
-    """The error of a task whose workers died."""
+    """The error message of a task whose workers died."""
     times = "once" if tries == 1 else f"{tries} times"
     return f"its worker died {times} ({how})"
 
 
 def reading_threads() -> int:
-    """How many threads this process may use for reading: what it was set up with, or its cores."""
-    given = os.environ.get(THREADS[0], "")
-    return int(given) if given.isdecimal() and int(given) else available_cores()
+    """How many threads this process may use for reading: as set up, else one per core."""
+    value = os.environ.get(THREADS[0], "")
+    return int(value) if value.isdecimal() and int(value) else available_cores()
 
 
 def available_cores() -> int:

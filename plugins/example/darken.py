@@ -1,12 +1,12 @@
-"""Augmentation `darken`: show some crops in the dark."""
+"""Augmentation `darken`: darken crops at random."""
 
 from pixweave import Component, Field, hookimpl
 
 
 class Darken(Component):
-    """Make each crop darker by a random factor."""
+    """Darken each crop by a random factor."""
 
-    most: float = Field(0.5, ge=0, lt=1, description="part of the light that may be lost")
+    most: float = Field(0.5, ge=0, lt=1, description="largest share of the brightness to remove")
 
     def build(self, run):
         import torch

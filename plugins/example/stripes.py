@@ -1,19 +1,21 @@
-"""Generator `stripes`: level stripes of free colours."""
+"""Generator `stripes`: horizontal stripes, each with a colour that is optimised."""
 
 from pixweave import Component, Field, hookimpl
 
 
 class Stripes(Component):
-    """A picture of level stripes, each of one colour."""
+    """An image of horizontal stripes, each of one colour."""
 
-    can = frozenset({"start_from"})  # a TensorGenerator fits itself to a picture
+    can = frozenset({"start_from"})  # a TensorGenerator can fit itself to an image
 
-    count: int = Field(12, ge=1, description="how many stripes")
+    count: int = Field(12, ge=1, description="number of stripes")
 
     def build(self, run):
         import torch
 
-        from pixweave import TensorGenerator  # like torch, at build time: lists stay fast
+        from pixweave import (
+            TensorGenerator,
+        )  # imported here, like torch, to keep `pixweave plugins` fast
 
         width, height = run.size
         rows = torch.arange(height) * self.count // height

@@ -1,4 +1,4 @@
-"""Sampler and trainer `dalle`: a transformer writes the codes of a VQGAN after a text (DALL-E)."""
+"""Sampler and trainer `dalle`: a transformer that predicts VQGAN codes from a text (DALL-E)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_samplers() -> dict[str, str]:
-    """Offer `dalle`."""
+    """Register `dalle`."""
     return {"dalle": "pixweave_dalle.dalle_settings:DalleSampler"}
 
 
 @hookimpl
 def register_trainers() -> dict[str, str]:
-    """Offer `dalle`."""
+    """Register `dalle`."""
     return {"dalle": "pixweave_dalle.dalle_settings:Dalle"}

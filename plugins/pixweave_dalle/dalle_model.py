@@ -1,7 +1,7 @@
-"""A transformer over one stream of text and picture tokens (DALL-E, Ramesh et al. 2021).
+"""A transformer over one sequence of text and image tokens (DALL-E, Ramesh et al. 2021).
 
-The text is read as a whole, each picture token sees the text and the picture tokens before it.
-Where DALL-E also predicts the text, this one does not: it is never asked to.
+Text tokens attend to the whole text; image tokens attend to the text and to the image tokens before
+them. Unlike DALL-E, this model does not predict the text tokens, since sampling never needs them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pixweave.models.transformer import Block, attend
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "tiny-dalle.safetensors"
 MERGES = HERE / "bpe.txt.gz"
-"""The merge list of the tokenizer, the same as that of tiny-clip."""
+"""The BPE merge list of the tokenizer, the same as that of tiny-clip."""
 
 
 class Dalle(nn.Module):
-    """Writes the codes of a picture, row by row, after a text.
+    """Predicts the codes of an image from a text, row by row.
 
-    `config` has width, layers, heads, text_width, text_length, vocab, codes (how many there are),
-    rows and columns (of the grid).
+    `config` has width, layers, heads, text_width, text_length, vocab, codes (their number), rows
+    and columns (of the code grid).
     """
 
     def __init__(self, config: dict[str, int]) -> None:
@@ -55,14 +55,14 @@ class Dalle(nn.Module):
             self.codes.weight.normal_(0, 0.02)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Return token ids [N, text_length] int64, zeros after the end."""
+        """Return token ids [N, text_length] int64, zero-padded."""
         return self.tokenizer(texts, self.text_length)
 
     def forward(self, tokens: Tensor, codes: Tensor) -> Tensor:
-        """Return logits [N, P, K] of the codes [N, P] (row by row) that follow the texts [N, L]."""
+        """Return logits [N, P, K] of the codes [N, P] (row by row), given the texts [N, L]."""
         text = self._text(tokens)
         seen = self._mask(tokens)
-        x = torch.cat([text, self._pictured(codes)], 1)
+        x = torch.cat([text, self._image_inputs(codes)], 1)
         for block in self.blocks:
             x = block(x, seen)
         return self._logits(x[:, text.shape[1] :])
@@ -76,44 +76,44 @@ class Dalle(nn.Module):
         top_p: float = 0.95,
         guidance: float = 2.0,
     ) -> Tensor:
-        """Return codes [N, rows, columns] int64, one picture for each text.
+        """Return codes [N, rows, columns] int64, one image for each text.
 
         `guidance` moves the logits away from those without the text (classifier-free guidance, Ho
-        and Salimans 2021); 1 leaves them. `top_p` keeps the likeliest codes that make up that much
-        (nucleus sampling, Holtzman et al. 2019).
+        and Salimans 2021); 1 turns it off. `top_p` samples from the most likely codes whose
+        probabilities sum to it (nucleus sampling, Holtzman et al. 2019).
         """
         count = len(texts)
         tokens = self.tokenize([*texts, *[""] * count]).to(self.first.device)
         tokens = tokens[:, : int((tokens != 0).sum(1).max())]
-        stream = _Stream(self, tokens)
+        decoder = _CachedDecoder(self, tokens)
         codes = torch.zeros(count, self.places, dtype=torch.int64, device=tokens.device)
-        x = stream.read(
+        x = decoder.read(
             self._text(tokens), self._mask(tokens)[..., : tokens.shape[1], : tokens.shape[1]]
         )
         for place in range(self.places):
             before = None if place == 0 else codes[:, place - 1].repeat(2)
-            x = stream.read(self._at(place, before, 2 * count))
-            told, untold = self._logits(x[:, -1]).float().chunk(2)
-            logits = untold + guidance * (told - untold)
+            x = decoder.read(self._input_at(place, before, 2 * count))
+            conditional, unconditional = self._logits(x[:, -1]).float().chunk(2)
+            logits = unconditional + guidance * (conditional - unconditional)
             codes[:, place] = draw(logits / max(temperature, 1e-6), top_p, rng)
         return codes.view(count, self.config["rows"], self.config["columns"])
 
     def _text(self, tokens: Tensor) -> Tensor:
         return self.widen(self.words(tokens)) + self.order[: tokens.shape[1]]
 
-    def _pictured(self, codes: Tensor) -> Tensor:
-        """Return what is read at each place: the code before it, and where it is."""
+    def _image_inputs(self, codes: Tensor) -> Tensor:
+        """Return the input at each position: the embedding of the previous code plus position."""
         before = self.codes(codes[:, :-1])
         first = self.first.to(before.dtype).expand(len(codes), 1, -1)
         return torch.cat([first, before], 1) + (self.row + self.column).flatten(0, 1)
 
-    def _at(self, place: int, before: Tensor | None, count: int) -> Tensor:
+    def _input_at(self, place: int, before: Tensor | None, count: int) -> Tensor:
         x = self.first.expand(count, -1) if before is None else self.codes(before)
         where = (self.row + self.column).flatten(0, 1)[place]
         return (x + where)[:, None]
 
     def _mask(self, tokens: Tensor) -> Tensor:
-        """Return [N,1,T,T]: 0 where a token may look, -inf where not."""
+        """Return the attention mask [N,1,T,T]: 0 where a token may attend, -inf elsewhere."""
         length = tokens.shape[1]
         total = length + self.places
         later = torch.ones(total, total, dtype=torch.bool, device=tokens.device).triu(1)
@@ -126,8 +126,8 @@ class Dalle(nn.Module):
         return F.linear(self.norm(x), self.codes.weight)
 
 
-class _Stream:
-    """Reads tokens one after the other, keeping what the blocks made of those before."""
+class _CachedDecoder:
+    """Reads tokens step by step, with the keys and values of earlier tokens cached."""
 
     def __init__(self, model: Dalle, tokens: Tensor) -> None:
         self.blocks = model.blocks
@@ -135,7 +135,7 @@ class _Stream:
         self.past: list[tuple[Tensor, Tensor] | None] = [None] * len(self.blocks)
 
     def read(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return [N,Q,W] for the next [N,Q,W]."""
+        """Return the outputs [N,Q,W] of the next inputs [N,Q,W]."""
         for index, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             attn = block.attn
@@ -156,17 +156,17 @@ class _Stream:
 
 
 def draw(logits: Tensor, top_p: float, rng: torch.Generator) -> Tensor:
-    """Return one index [N] of each row [N,K], among the likeliest that make up `top_p`."""
+    """Sample one index [N] from each row of logits [N,K], by nucleus sampling with `top_p`."""
     shares, order = logits.softmax(-1).sort(-1, descending=True)
     kept = shares.cumsum(-1) - shares < top_p
-    kept[:, 0] = True  # the likeliest one always
+    kept[:, 0] = True  # always keep the most likely
     shares = (shares * kept).cpu()
-    found = torch.multinomial(shares, 1, generator=rng)
-    return order.gather(1, found.to(order.device))[:, 0]
+    sampled = torch.multinomial(shares, 1, generator=rng)
+    return order.gather(1, sampled.to(order.device))[:, 0]
 
 
 def load_dalle(path: Path = WEIGHTS) -> Dalle:
-    """Return a trained model, frozen, float32, eval mode; `path`: of `pixweave train dalle`."""
+    """Return a model that `pixweave train dalle` wrote to `path`: frozen, float32, eval mode."""
     with safe_open(path, "pt") as file:
         config: dict[str, Any] = json.loads((file.metadata() or {})["config"])
     model = Dalle(config)

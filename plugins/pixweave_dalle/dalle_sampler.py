@@ -1,4 +1,4 @@
-"""The sampler `dalle`: codes after the texts, decoded, and the picture that CLIP likes best."""
+"""The sampler `dalle`: samples codes for the texts, decodes them, and picks the best by CLIP."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pixweave_dalle.dalle_settings import DalleSampler
 
 BATCH = 48
-"""Pictures that are sampled together."""
+"""Images sampled in one batch."""
 
 
-class DallePictures:
-    """Draws pictures for texts and keeps the best (re-ranking, Ramesh et al. 2021)."""
+class DalleImageSampler:
+    """Samples images for texts and keeps the best by CLIP score (Ramesh et al. 2021)."""
 
     def __init__(self, settings: DalleSampler, run: BuildContext) -> None:
         self.model = load_dalle().to(run.device)
@@ -31,18 +31,18 @@ class DallePictures:
 
     @torch.no_grad()
     def sample(self, prompts: Sequence[tuple[str, float]], rng: torch.Generator) -> Tensor:
-        """Return `[1,3,64,64]`, 0..1, for texts with their weights; there is one above 0 or more.
+        """Return the best image `[1,3,64,64]`, 0..1, for texts with weights.
 
-        There are `candidates` pictures for each text that is wanted; the perceptor takes the best
-        for all texts together.
+        At least one weight must be above 0. `candidates` images are sampled for each text with a
+        weight above 0; the perceptor picks the one that fits all texts best.
         """
         wanted = [text for text, weight in prompts if weight > 0 for _ in range(self.candidates)]
         batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
         codes = torch.cat([self.model.sample(batch, rng) for batch in batches])
-        pictures = self.codec.decode(self.codec.look_up(codes)).clamp(0, 1)
+        images = self.codec.decode(self.codec.look_up(codes)).clamp(0, 1)
         side = (self.perceptor.size,) * 2
-        views = F.interpolate(pictures, size=side, mode="bilinear", antialias=True)
+        views = F.interpolate(images, size=side, mode="bilinear", antialias=True)
         texts = self.perceptor.encode_text([text for text, _ in prompts])
         weights = torch.tensor([weight for _, weight in prompts], device=self.device)
-        liked = self.perceptor.encode_image(views) @ texts.T @ weights
-        return pictures[liked.argmax()][None]
+        scores = self.perceptor.encode_image(views) @ texts.T @ weights
+        return images[scores.argmax()][None]

@@ -1,4 +1,4 @@
-"""How `pixweave train dalle` trains: cross entropy of a picture's codes after its caption."""
+"""The training of `pixweave train dalle`: cross-entropy of image codes, given the caption."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from pixweave.train import TrainContext
     from pixweave_dalle.dalle_settings import Dalle
 
-SHOWN = 16  # pictures in a grid of samples
+SHOWN = 16  # images in a grid of samples
 
 
 class DalleTraining:
-    """A DALL-E under training; see `pixweave.protocols.Training`."""
+    """The training of a DALL-E; see `pixweave.protocols.Training`."""
 
     def __init__(self, settings: Dalle, run: TrainContext) -> None:
-        self.set, self.run, self.device = settings, run, run.device
+        self.settings, self.run, self.device = settings, run, run.device
         self.codec: Codec = run.make(settings.codec)
         side = settings.size // self.codec.factor
         config = {
@@ -64,12 +64,12 @@ class DalleTraining:
         )
 
     def step(self, step: int) -> Mapping[str, float]:
-        """Do one update; loss in nats per code."""
+        """Do one update; the loss is in nats per code, `right` the share of codes predicted."""
         rng = np.random.default_rng((self.run.seed, step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.set.lr * self.run.cosine(step, warm=200)
-        rows = np.sort(rng.choice(self.run.dataset.train, self.set.batch))
-        tokens, codes = self._batch(rows, rng, self.set.wordless)
+            group["lr"] = self.settings.lr * self.run.cosine(step, warm=200)
+        rows = np.sort(rng.choice(self.run.dataset.train, self.settings.batch))
+        tokens, codes = self._batch(rows, rng, self.settings.wordless)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             logits = self.model(tokens, codes).float()
         loss = F.cross_entropy(logits.flatten(0, 1), codes.flatten())
@@ -86,13 +86,13 @@ class DalleTraining:
 
     @torch.no_grad()
     def measure(self) -> Mapping[str, float]:
-        """Nats per code of held-out pictures, with their caption and without."""
+        """Loss in nats per code on held-out images, with their caption and without."""
         rows = self.run.dataset.held
         tokens, codes = self._batch(rows, np.random.default_rng(0), 0.0)
         blank = self.model.tokenize([""] * len(rows)).to(self.device)[:, :2]
         losses = []
-        for said in (tokens, blank):
-            parts = zip(said.split(128), codes.split(128), strict=True)
+        for texts in (tokens, blank):
+            parts = zip(texts.split(128), codes.split(128), strict=True)
             sums = [
                 F.cross_entropy(self.average(t, c).flatten(0, 1), c.flatten(), reduction="sum")
                 for t, c in parts
@@ -102,7 +102,7 @@ class DalleTraining:
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """One picture for the first caption of each of some pictures, [16,3,S,S]."""
+        """Images [16,3,S,S] sampled for the first captions of held-out images."""
         rows = [*self.run.dataset.held, *self.run.dataset.train][:SHOWN]
         texts = [self.run.dataset.captions[row][0] for row in rows]
         rng = torch.Generator().manual_seed(self.run.seed)
@@ -118,7 +118,7 @@ class DalleTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was."""
+        """Resume from a `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -133,7 +133,7 @@ class DalleTraining:
     def _batch(
         self, rows: np.ndarray, rng: np.random.Generator, wordless: float
     ) -> tuple[Tensor, Tensor]:
-        """Return tokens [N,L] of one caption of each picture, and its codes [N,P]."""
+        """Return the tokens [N,L] of one caption per image, and the images' codes [N,P]."""
         counts = self.first[rows + 1] - self.first[rows]
         picks = self.first[rows] + rng.integers(counts)
         tokens = torch.from_numpy(self.tokens[picks].astype(np.int64))
@@ -146,7 +146,7 @@ class DalleTraining:
 
     @torch.no_grad()
     def _codes(self, cache: Path) -> np.ndarray:
-        """Return the codes [N,P] of all pictures, row by row."""
+        """Return the codes [N,P] of all images, row by row; cached in a file."""
         if not cache.exists():
             rows = np.arange(len(self.run.dataset))
             parts = np.array_split(rows, max(1, len(rows) // 64))
@@ -160,11 +160,11 @@ class DalleTraining:
         return np.load(cache)
 
     def _tokens(self, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Return all captions as tokens, and where each picture's begin."""
+        """Return the tokens of all captions, and each image's first row in them; cached."""
         if not cache.exists():
             captions = self.run.dataset.captions
             first = np.cumsum([0, *(len(texts) for texts in captions)])
-            tokens = np.zeros((first[-1], self.set.text_length), dtype=np.int32)
+            tokens = np.zeros((first[-1], self.settings.text_length), dtype=np.int32)
             for row, texts in enumerate(captions):
                 tokens[first[row] : first[row + 1]] = self.model.tokenize(texts).numpy()
             np.savez(cache, tokens=tokens, first=first)

@@ -7,7 +7,7 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_exporters() -> dict[str, str]:
-    """Offer them all."""
+    """Register all exporters."""
     return {
         "png": "pixweave_export.export_settings:Png",
         "jpeg": "pixweave_export.export_settings:Jpeg",

@@ -1,8 +1,8 @@
 """GIF, APNG and animated WebP, written frame by frame.
 
-Pillow encodes each picture; the container around them is written here, because Pillow's own writers
-keep every frame in memory until the last. Formats: GIF89a; PNG 3rd edition (W3C 2025), animation
-chunks; the WebP container specification.
+Pillow encodes each frame; the container is written here, because Pillow's own writers keep every
+frame in memory until the last. Formats: GIF89a; PNG 3rd edition (W3C 2025), animation chunks; the
+WebP container specification.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from pixweave_export.frame_diff import (
     riff_chunks,
 )
 
-Stamp = Mapping[str, str]
+Metadata = Mapping[str, str]
 
 
 def write_gif(
-    path: Path, shots: Shots, palette: Array | None, repeat: int, alpha: bool, stamp: Stamp
+    path: Path, shots: Shots, palette: Array | None, repeat: int, alpha: bool, info: Metadata
 ) -> None:
-    """Write a GIF; frames with colours outside `palette` get up to 256 of their own.
+    """Write a GIF; a frame with colours outside `palette` gets its own palette of up to 256.
 
-    A pixel is there or not: alpha is cut at a half. Times are whole hundredths of a second, at
-    least two; what rounding takes from one frame it gives to the next.
+    Pixels are opaque or transparent: alpha is thresholded at one half. Frame times are whole
+    hundredths of a second, at least two; rounding errors are carried over to the next frame.
     """
     shared: bytes | None = None
     spent = 0
     with path.open("wb") as file:
-        # a frame with holes must not show the one before through them: clear it, redraw all
+        # the previous frame must not show through transparent pixels: clear it and redraw all
         for change in changes(shots, whole=alpha):
-            picture = gif_picture(change.pixels, palette)
+            picture = gif_image(change.pixels, palette)
             assert picture.palette is not None
             if shared is None:
                 shared = bytes(picture.palette.palette)
-                _gif_header(file, picture, repeat, metadata.for_gif(stamp))
+                _gif_header(file, picture, repeat, metadata.for_gif(info))
             delay = max(2, round(100 * change.end) - spent)
             spent += delay
             own = bytes(picture.palette.palette) != shared
@@ -63,8 +63,11 @@ def write_gif(
         file.write(b";")
 
 
-def gif_picture(pixels: Array, palette: Array | None) -> Image.Image:
-    """An indexed picture: in the palette, else exact if it has few colours, else the best 256."""
+def gif_image(pixels: Array, palette: Array | None) -> Image.Image:
+    """An indexed image: in `palette` if it fits, else with its own colours, at most 256.
+
+    More colours than that are quantised.
+    """
     if palette is not None and (picture := images.indexed(pixels, palette)) is not None:
         return picture
     if pixels.shape[2] == 3:
@@ -92,7 +95,7 @@ def _gif_header(file: IO[bytes], picture: Image.Image, repeat: int, comment: byt
     bits = max(1, (len(table) // 3 - 1).bit_length())
     file.write(b"GIF89a" + struct.pack("<HHBBB", *picture.size, 0x80 | 0x70 | (bits - 1), 0, 0))
     file.write(table.ljust(3 << bits, b"\0"))
-    if repeat != 1:  # the number counts the times after the first; 0 is for ever
+    if repeat != 1:  # the field counts the repetitions after the first play; 0 is for ever
         again = repeat - 1 if repeat else 0
         file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", again, 0))
     if comment:
@@ -103,12 +106,14 @@ def _gif_header(file: IO[bytes], picture: Image.Image, repeat: int, comment: byt
         file.write(b"\0")
 
 
-def write_apng(path: Path, shots: Shots, palette: Array | None, repeat: int, stamp: Stamp) -> None:
-    """Write an animated PNG, lossless; `palette`, if given, must hold every pixel there is."""
+def write_apng(
+    path: Path, shots: Shots, palette: Array | None, repeat: int, info: Metadata
+) -> None:
+    """Write an animated PNG, lossless; `palette`, if given, must contain every colour used."""
     with path.open("wb") as file:
-        serial = count = 0  # of the animation's chunks, and of its frames
+        serial = count = 0  # animation chunks and frames written so far
         for change in changes(shots):
-            chunks = list(png_chunks(_png(change.pixels, palette, None if count else stamp)))
+            chunks = list(png_chunks(_png(change.pixels, palette, None if count else info)))
             if not count:
                 file.write(b"\x89PNG\r\n\x1a\n")
                 for name, content in chunks:
@@ -130,15 +135,15 @@ def write_apng(path: Path, shots: Shots, palette: Array | None, repeat: int, sta
         file.write(png_chunk(b"acTL", struct.pack(">II", count, repeat)))
 
 
-def _png(pixels: Array, palette: Array | None, stamp: Stamp | None) -> bytes:
+def _png(pixels: Array, palette: Array | None, info: Metadata | None) -> bytes:
     data = io.BytesIO()
-    info = None if stamp is None else metadata.for_png(stamp)
-    images.to_pillow(pixels, palette).save(data, "PNG", pnginfo=info)
+    pnginfo = None if info is None else metadata.for_png(info)
+    images.to_pillow(pixels, palette).save(data, "PNG", pnginfo=pnginfo)
     return data.getvalue()
 
 
 def _frame_control(change: Change) -> bytes:
-    """Size, place, time, and that the pixels replace what was there."""
+    """Size, position and duration of a frame, and that its pixels replace the previous ones."""
     seconds = min(change.end - change.start, 65535)
     delay = Fraction(seconds).limit_denominator(int(65535 / max(seconds, 1)))
     height, width = change.pixels.shape[:2]
@@ -147,10 +152,10 @@ def _frame_control(change: Change) -> bytes:
 
 
 def write_webp(
-    path: Path, shots: Shots, repeat: int, lossless: bool, quality: int, stamp: Stamp
+    path: Path, shots: Shots, repeat: int, lossless: bool, quality: int, info: Metadata
 ) -> None:
-    """Write an animated WebP; times are whole milliseconds that do not drift."""
-    exif = metadata.for_exif(stamp).tobytes().removeprefix(b"Exif\0\0") if stamp else b""
+    """Write an animated WebP; frame times are whole milliseconds that do not drift."""
+    exif = metadata.for_exif(info).tobytes().removeprefix(b"Exif\0\0") if info else b""
     with path.open("wb") as file:
         file.write(b"RIFF\0\0\0\0WEBP")
         head = b""
@@ -158,7 +163,7 @@ def write_webp(
             height, width, channels = change.pixels.shape
             if not head:
                 flags = 0x02 | (0x08 if exif else 0) | (0x10 if channels == 4 else 0)
-                head = struct.pack("<I", flags) + _three(width - 1) + _three(height - 1)
+                head = struct.pack("<I", flags) + _uint24(width - 1) + _uint24(height - 1)
                 file.write(riff_chunk(b"VP8X", head))
                 file.write(riff_chunk(b"ANIM", struct.pack("<IH", 0, repeat)))
             data = io.BytesIO()
@@ -167,14 +172,14 @@ def write_webp(
             )
             time = round(1000 * change.end) - round(1000 * change.start)
             box = (change.left // 2, change.top // 2, width - 1, height - 1)
-            place = b"".join(_three(number) for number in box)
+            place = b"".join(_uint24(number) for number in box)
             bits = b"".join(
                 riff_chunk(name, content)
                 for name, content in riff_chunks(data.getvalue())
                 if name in (b"ALPH", b"VP8 ", b"VP8L")
             )
-            # 2: the pixels replace what was there, alpha and all
-            file.write(riff_chunk(b"ANMF", place + _three(min(time, 0xFFFFFF)) + b"\x02" + bits))
+            # 2: the pixels, including alpha, replace the previous ones
+            file.write(riff_chunk(b"ANMF", place + _uint24(min(time, 0xFFFFFF)) + b"\x02" + bits))
         if exif:
             file.write(riff_chunk(b"EXIF", exif))
         size = file.tell() - 8
@@ -182,5 +187,5 @@ def write_webp(
         file.write(struct.pack("<I", size))
 
 
-def _three(number: int) -> bytes:
+def _uint24(number: int) -> bytes:
     return number.to_bytes(3, "little")

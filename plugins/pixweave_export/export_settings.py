@@ -14,27 +14,29 @@ if TYPE_CHECKING:
 
 COLOUR = "^#[0-9a-fA-F]{6}$"
 SLOWEST = 0.01
-"""Frames a second of the slowest film; containers cannot count much longer times."""
+"""Minimum frames per second of a film; containers cannot represent much longer frame times."""
 
 
 class _Export(Component):
-    """What all exporters share."""
+    """Common settings of all exporters."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    also: ClassVar[tuple[str, ...]] = ()  # endings that it can write, but only if asked by name
-    longest: ClassVar[int] = 65_535  # pixels on a side that the format can hold
+    also: ClassVar[tuple[str, ...]] = ()  # endings it can write, only with an explicit `use`
+    longest: ClassVar[int] = 65_535  # maximum side of the format, in pixels
 
-    file: str = Field(min_length=1, description="name of the file, within the run folder")
-    scale: int = Field(1, ge=1, le=64, description="each pixel as a crisp square of this side")
+    file: str = Field(min_length=1, description="file name, relative to the run folder")
+    scale: int = Field(
+        1, ge=1, le=64, description="enlarge each pixel to a sharp square of this side"
+    )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The file must lie in the run folder, under a name of its own."""
+        """The file must be inside the run folder and have a valid name."""
         path = PurePath(self.file)
         if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
             yield Issue(
                 "file",
-                f"'{self.file}' leads out of the run folder",
-                "give a plain name; --out chooses the folder",
+                f"'{self.file}' is outside the run folder",
+                "use a plain file name; --out chooses the folder",
             )
         elif not self.file.lower().endswith(self.suffixes + self.also):
             yield Issue(
@@ -50,90 +52,90 @@ class _Export(Component):
         ):
             yield Issue(
                 "file",
-                f"'{self.file[:80]}' is no name for a file",
-                "it has up to 200 bytes, all printable, and begins with no dot",
+                f"'{self.file[:80]}' is not a valid file name",
+                "use up to 200 bytes, all printable, and no leading dot",
             )
         width, height = self.sides(recipe)
         if max(width, height) > self.longest:
             yield Issue(
                 "scale",
-                f"{width}x{height} pixels are too many for this format, "
-                f"which ends at {self.longest} a side",
+                f"{width}x{height} pixels are too large for this format, "
+                f"whose maximum side is {self.longest}",
                 "set a smaller scale",
             )
 
     def sides(self, recipe: RecipeInfo) -> tuple[int, int]:
-        """Width and height of what it writes, in pixels."""
+        """Width and height of the written image in pixels."""
         width, height = recipe.shown_size
         return width * self.scale, height * self.scale
 
 
 class _Film(_Export):
-    """What all films share."""
+    """Common settings of all films."""
 
     fps: float | None = Field(
-        None, gt=0, le=240, description="frames a second; by default the recipe's"
+        None, gt=0, le=240, description="frames per second; by default the recipe's fps"
     )
-    every: int = Field(1, ge=1, description="take each n-th step only")
-    hold: float = Field(0.0, ge=0, le=600, description="seconds that the last frame stays")
+    every: int = Field(1, ge=1, description="write only every n-th step")
+    hold: float = Field(0.0, ge=0, le=600, description="extra seconds to show the last frame")
     loop: Literal["forward", "boomerang"] = Field(
-        "forward", description="boomerang: there and back again"
+        "forward", description="boomerang: play forwards, then backwards"
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The recipe's clock may be slower than any film."""
+        """The frame rate must not be below the minimum of the containers."""
         yield from super().check(recipe)
         if self.rate(recipe) < SLOWEST:
             yield Issue(
                 "fps",
-                f"a film has at least {SLOWEST} frames a second, not {self.rate(recipe):g}",
+                f"a film has at least {SLOWEST} frames per second, not {self.rate(recipe):g}",
                 f"set 'fps: {SLOWEST}' or more",
             )
 
     def rate(self, recipe: RecipeInfo) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.fps or recipe.fps
 
 
 class Png(_Export):
-    """The last picture as PNG; indexed where the generator has a palette, with its transparency."""
+    """The final image as PNG, with transparency; indexed if the generator has a palette."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".png",)
 
     def build(self, run: BuildContext) -> Any:
-        """Writes when it is closed."""
+        """The exporter; it writes when it is closed."""
         from pixweave_export.still import Still, save_png
 
         return Still(self, run, save_png)
 
 
 class Jpeg(_Export):
-    """The last picture as JPEG; transparent parts show `background`."""
+    """The final image as JPEG; transparent parts show `background`."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg")
 
-    quality: int = Field(92, ge=1, le=100, description="more is finer and larger")
+    quality: int = Field(92, ge=1, le=100, description="higher is better and larger")
     background: str = Field(
         "#ffffff", pattern=COLOUR, description="colour behind transparent parts"
     )
 
     def build(self, run: BuildContext) -> Any:
-        """Writes when it is closed."""
+        """The exporter; it writes when it is closed."""
         from pixweave_export.still import Still, save_jpeg
 
         return Still(self, run, save_jpeg)
 
 
 class Svg(_Export):
-    """The last picture as SVG: the very shapes that the generator drew, sharp at any size.
+    """The final image as SVG: the shapes that the generator drew, sharp at any size.
 
-    For generators that draw shapes: `strokes` and `pixel`. `scale` is how large it is shown.
+    For generators that draw shapes: `strokes` and `pixel`. `scale` sets the displayed size.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".svg",)
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The generator must draw shapes, and filters change pixels only."""
+        """The generator must draw shapes; masks and filters do not apply to them."""
         yield from super().check(recipe)
         if "svg" not in recipe.generator.settings.can:
             yield Issue(
@@ -144,48 +146,50 @@ class Svg(_Export):
         elif recipe.mask is not None:
             yield Issue(
                 "file",
-                "an SVG holds shapes alone, not what the recipe's mask keeps",
-                "leave out the mask, or export a .png",
+                "an SVG contains only shapes, not the pixels that the recipe's mask keeps",
+                "remove the mask, or export a .png",
             )
         elif recipe.filters:
             yield Issue(
                 "file",
-                "an SVG holds the picture from before the filters",
-                "leave out the filters, or set scale",
+                "an SVG contains the image before the filters",
+                "remove the filters, or set scale",
                 fatal=False,
             )
 
     def sides(self, recipe: RecipeInfo) -> tuple[int, int]:
-        """Width and height at which it is shown."""
+        """Width and height at which the SVG is displayed, in pixels."""
         return recipe.size[0] * self.scale, recipe.size[1] * self.scale
 
     def build(self, run: BuildContext) -> Any:
-        """Writes when it is closed."""
-        from pixweave_export.vector import TensorGenerator
+        """The exporter; it writes when it is closed."""
+        from pixweave_export.vector import SvgFile
 
-        return TensorGenerator(self, run)
+        return SvgFile(self, run)
 
 
 class Mp4(_Film):
-    """The run as an H.264 film, encoded while it runs; odd sides grow by a pixel to be even."""
+    """The run as an H.264 film, encoded during the run; odd sides are padded by one pixel."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".mp4", ".m4v", ".mov")
 
     codec: str = Field("libx264", description="libx264, libx265, libsvtav1 (AV1) or mpeg4")
-    quality: int = Field(17, ge=1, le=51, description="constant rate factor: less is finer, larger")
+    quality: int = Field(
+        17, ge=1, le=51, description="constant rate factor; lower is better, larger"
+    )
     background: str = Field(
         "#ffffff", pattern=COLOUR, description="colour behind transparent parts"
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The encoder must work here, for this size and rate."""
+        """The encoder must work on this machine, for this size and frame rate."""
         yield from super().check(recipe)
         from pixweave_export.video_codec import CODECS, trial
 
         if self.codec not in CODECS:
             yield Issue(
                 "codec",
-                f"'{self.codec}' is not an encoder for films",
+                f"'{self.codec}' is not a known video encoder",
                 did_you_mean(self.codec, CODECS),
             )
             return
@@ -194,32 +198,32 @@ class Mp4(_Film):
         if even != (width, height):
             yield Issue(
                 "file",
-                f"an MP4 has even sides, so {width}x{height} will be {even[0]}x{even[1]}",
-                "its last row or column is doubled",
+                f"an MP4 needs even sides, so {width}x{height} becomes {even[0]}x{even[1]}",
+                "the last row or column is repeated",
                 fatal=False,
             )
         fps = self.rate(recipe)
         if fps >= SLOWEST and (reason := trial(self.file, self.codec, fps, even)):
             yield Issue(
                 "codec",
-                f"encoder '{self.codec}' cannot make {even[0]}x{even[1]} films here: {reason}",
+                f"encoder '{self.codec}' cannot write {even[0]}x{even[1]} films here: {reason}",
                 "try a smaller scale, the ending .mp4 or codec libx264",
             )
 
     def build(self, run: BuildContext) -> Any:
-        """Encodes as frames come."""
+        """The exporter; it encodes frames as they arrive."""
         from pixweave_export.film import Video
 
         return Video(self, run)
 
 
 class Gif(_Film):
-    """The run as an animated GIF, with the generator's palette or up to 256 colours a frame."""
+    """The run as an animated GIF, in the generator's palette or up to 256 colours per frame."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".gif",)
     format: ClassVar[Literal["gif"]] = "gif"
 
-    repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
+    repeat: int = Field(0, ge=0, le=65535, description="number of times to play; 0: for ever")
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
         """A GIF frame lasts at least two hundredths of a second."""
@@ -228,13 +232,13 @@ class Gif(_Film):
         if fps > 50:
             yield Issue(
                 "fps",
-                f"a GIF shows at most 50 frames a second, not {fps:g}",
-                "it will show 50; say 'fps: 50' or less",
+                f"a GIF shows at most 50 frames per second, not {fps:g}",
+                "it will show 50; set 'fps: 50' or less",
                 fatal=False,
             )
 
     def build(self, run: BuildContext) -> Any:
-        """Keeps frames on disk, writes when it is closed."""
+        """The exporter; it keeps frames on disk and writes when it is closed."""
         from pixweave_export.film import Animation
 
         return Animation(self, run)
@@ -247,10 +251,10 @@ class Apng(_Film):
     also: ClassVar[tuple[str, ...]] = (".png",)
     format: ClassVar[Literal["apng"]] = "apng"
 
-    repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
+    repeat: int = Field(0, ge=0, le=65535, description="number of times to play; 0: for ever")
 
     def build(self, run: BuildContext) -> Any:
-        """Keeps frames on disk, writes when it is closed."""
+        """The exporter; it keeps frames on disk and writes when it is closed."""
         from pixweave_export.film import Animation
 
         return Animation(self, run)
@@ -264,27 +268,27 @@ class Webp(_Film):
     format: ClassVar[Literal["webp"]] = "webp"
 
     lossless: bool | None = Field(
-        None, description="keep every pixel; by default where the generator has a palette"
+        None, description="lossless compression; by default if the generator has a palette"
     )
-    quality: int = Field(85, ge=0, le=100, description="more is finer and larger")
-    repeat: int = Field(0, ge=0, le=65535, description="times to play; 0 is for ever")
+    quality: int = Field(85, ge=0, le=100, description="higher is better and larger")
+    repeat: int = Field(0, ge=0, le=65535, description="number of times to play; 0: for ever")
 
     def build(self, run: BuildContext) -> Any:
-        """Keeps frames on disk, writes when it is closed."""
+        """The exporter; it keeps frames on disk and writes when it is closed."""
         from pixweave_export.film import Animation
 
         return Animation(self, run)
 
 
 class Frames(_Export):
-    """The steps of the run as numbered PNG files in a folder; its name ends in `/`."""
+    """The steps of the run as numbered PNG files in a folder; `file` must end in `/`."""
 
     suffixes: ClassVar[tuple[str, ...]] = ("/",)
 
-    every: int = Field(1, ge=1, description="take each n-th step only")
+    every: int = Field(1, ge=1, description="write only every n-th step")
 
     def build(self, run: BuildContext) -> Any:
-        """Writes each frame as it comes."""
+        """The exporter; it writes each frame as it arrives."""
         from pixweave_export.still import Folder
 
         return Folder(self, run)

@@ -1,4 +1,4 @@
-"""Films: MP4 encoded while the run goes on; GIF, APNG and WebP from frames kept on disk."""
+"""Films: MP4, encoded during the run; GIF, APNG and WebP, from frames kept on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Spool:
-    """Frames packed in a temporary file, so that a long film does not fill the memory."""
+    """Compressed frames in a temporary file, so that a long film does not fill the memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,14 +36,14 @@ class Spool:
         return len(self._places)
 
     def append(self, array: Array) -> None:
-        """Pack a frame at the end."""
+        """Compress and append a frame."""
         if self._file is None:
-            # in the run folder, because /tmp may be memory; without a name, so that it cannot stay
+            # in the run folder, as /tmp may be memory; unnamed, so that nothing can be left behind
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
-        packed = zlib.compress(array.tobytes(), 1)
+        compressed = zlib.compress(array.tobytes(), 1)
         self._shape = array.shape
-        self._places.append((self._file.seek(0, 2), len(packed)))
-        self._file.write(packed)
+        self._places.append((self._file.seek(0, 2), len(compressed)))
+        self._file.write(compressed)
 
     def __getitem__(self, index: int) -> Array:
         place, length = self._places[index]
@@ -53,16 +53,16 @@ class Spool:
         return np.frombuffer(raw, dtype=np.uint8).reshape(self._shape)
 
     def close(self) -> None:
-        """Forget the frames and give their space back."""
+        """Drop the frames and free their disk space."""
         self._places = []
         if self._file is not None:
             file, self._file = self._file, None
-            with contextlib.suppress(OSError):  # it may hold bytes that have no room
+            with contextlib.suppress(OSError):  # the disk may be full for buffered bytes
                 file.close()
 
 
 class Animation:
-    """GIF, APNG or WebP: frames wait on disk, because a boomerang and a palette need them all."""
+    """GIF, APNG or WebP: frames wait on disk, because boomerang and palette need all of them."""
 
     def __init__(self, settings: Gif | Apng | Webp, run: BuildContext) -> None:
         self.settings, self.run = settings, run
@@ -73,16 +73,16 @@ class Animation:
         self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Keep each n-th frame."""
+        """Keep every n-th frame."""
         self.last = frame
         if frame.step % self.settings.every == 0:
             self._keep(frame)
 
     def close(self) -> list[Path]:
-        """Write the film; it ends on the last frame, even if `every` passed it over."""
+        """Write the film; it ends on the last frame, even if `every` skipped it."""
         if self.last is not None:
             self._keep(self.last)
-        if not len(self.spool):  # it was closed before
+        if not len(self.spool):  # already closed
             return [self.path]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write.whole(self.path) as part:
@@ -91,7 +91,7 @@ class Animation:
         return [self.path]
 
     def abort(self) -> None:
-        """Forget the frames."""
+        """Drop the frames."""
         self.spool.close()
 
     def _keep(self, frame: Frame) -> None:
@@ -108,42 +108,42 @@ class Animation:
             yield images.enlarge(self.spool[i], self.settings.scale), seconds
 
     def _save(self, part: Path) -> None:
-        kind, stamp = self.settings, self.run.metadata
-        if kind.format == "gif":
+        settings, info = self.settings, self.run.metadata
+        if settings.format == "gif":
             alpha = self.spool[0].shape[2] == 4
-            write_gif(part, self._shots(), self.palette, kind.repeat, alpha, stamp)
-        elif kind.format == "apng":
-            write_apng(part, self._shots(), self.palette, kind.repeat, stamp)
+            write_gif(part, self._shots(), self.palette, settings.repeat, alpha, info)
+        elif settings.format == "apng":
+            write_apng(part, self._shots(), self.palette, settings.repeat, info)
         else:
-            lossless = kind.lossless
+            lossless = settings.lossless
             if lossless is None:
                 lossless = palette_of(self.run) is not None
-            write_webp(part, self._shots(), kind.repeat, lossless, kind.quality, stamp)
+            write_webp(part, self._shots(), settings.repeat, lossless, settings.quality, info)
 
 
 class Video:
-    """H.264 and its like through imageio and PyAV, encoded frame by frame."""
+    """MP4 through imageio and PyAV, encoded frame by frame."""
 
     def __init__(self, settings: Mp4, run: BuildContext) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
         self.part = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self.fps = settings.rate(run.recipe)
-        self.spool = Spool(run.folder) if settings.loop == "boomerang" else None  # to play it back
+        self.spool = Spool(run.folder) if settings.loop == "boomerang" else None  # for the way back
         self.film: Any = None
         self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Encode each n-th frame."""
+        """Encode every n-th frame."""
         self.last = frame
         if frame.step % self.settings.every == 0:
-            self._take(frame)
+            self._encode(frame)
 
     def close(self) -> list[Path]:
-        """Finish the film; it ends on the last frame, even if `every` passed it over."""
+        """Finish the film; it ends on the last frame, even if `every` skipped it."""
         if self.last is not None:
-            self._take(self.last)
-        if self.film is None:  # it was closed before
+            self._encode(self.last)
+        if self.film is None:  # already closed
             return [self.path]
         for _ in range(round(self.settings.hold * self.fps)):
             self.film.write_frame(self.picture)
@@ -158,16 +158,16 @@ class Video:
         return [self.path]
 
     def abort(self) -> None:
-        """Take away what was encoded."""
+        """Delete what was encoded."""
         if self.spool is not None:
             self.spool.close()
         if self.film is not None:
-            with contextlib.suppress(Exception):  # it may be broken: that is why we are here
+            with contextlib.suppress(Exception):  # a broken encoder may be the reason to abort
                 abandon(self.film)
             self.film = None
         self.part.unlink(missing_ok=True)
 
-    def _take(self, frame: Frame) -> None:
+    def _encode(self, frame: Frame) -> None:
         self.last = None
         array = beside(frame)
         self.picture = self._even(array)
@@ -181,13 +181,13 @@ class Video:
             self.spool.append(array)
 
     def _even(self, array: Array) -> Array:
-        """The array as the encoder wants it: enlarged, opaque, with even sides."""
+        """The frame as the encoder needs it: enlarged, opaque, with even sides."""
         array = over(images.enlarge(array, self.settings.scale), self.settings.background)
         height, width = array.shape[:2]
         return np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def there_and_back(count: int, loop: str) -> list[int]:
-    """The order in which frames play; the ends of a boomerang are not doubled."""
+    """The order in which frames play; a boomerang does not repeat its first and last frame."""
     forward = list(range(count))
     return forward + forward[-2:0:-1] if loop == "boomerang" else forward

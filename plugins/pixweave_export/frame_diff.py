@@ -1,4 +1,4 @@
-"""What the animated formats share: the part of the picture that changed, and when it shows."""
+"""Helpers of the animated formats: which part of each frame changed, and PNG and RIFF chunks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 Shots = Iterable[tuple[Array, float]]
-"""Pictures `[H, W, 3 or 4]` of bytes, all of one size, and the seconds that each stays."""
+"""Frames `[H, W, 3 or 4]` of uint8, all of one size, and the duration of each in seconds."""
 
 
 class Change(NamedTuple):
-    """The pixels that are new, where they belong, and from when to when they show, in seconds."""
+    """Changed pixels, their position in the frame, and start and end of the change in seconds."""
 
     pixels: Array
     left: int
@@ -25,10 +25,10 @@ class Change(NamedTuple):
 
 
 def changes(shots: Shots, whole: bool = False, grid: int = 1) -> Iterator[Change]:
-    """Each picture that differs from the one before, cut down to what differs.
+    """Yield each frame that differs from the one before, cropped to the pixels that differ.
 
-    A picture that stays the same makes the one before it last longer. `whole` gives full pictures;
-    `grid` is the step of the left and top edges.
+    A frame equal to the one before extends the duration of that one. `whole` yields full frames;
+    the left and top edges are multiples of `grid`.
     """
     before: Array | None = None
     change: Change | None = None
@@ -64,7 +64,7 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk as it stands in a PNG file."""
+    """A chunk as bytes of a PNG file."""
     check = zlib.crc32(content, zlib.crc32(name))
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
 
@@ -79,5 +79,5 @@ def riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def riff_chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk as it stands in a WebP file, padded to an even length."""
+    """A chunk as bytes of a WebP file, padded to an even length."""
     return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)

@@ -1,4 +1,4 @@
-"""Stills: the last frame as a file, or each frame in a folder."""
+"""Stills: the last frame as a file, or every frame in a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Save = Callable[[Array, Path, Any, "BuildContext"], None]
 
 
 class Still:
-    """Keeps the last frame; writes it as one file, or `name-1`, `name-2`... for a batch."""
+    """Writes the last frame as one file, or as `name-1`, `name-2`... for a batch."""
 
     def __init__(self, settings: Any, run: BuildContext, save: Save) -> None:
         self.settings, self.run, self.save = settings, run, save
@@ -29,11 +29,11 @@ class Still:
         self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Remember it; the picture is turned into bytes only once."""
+        """Keep the frame; only the last one is converted and written."""
         self.last = frame
 
     def close(self) -> list[Path]:
-        """Write what was last."""
+        """Write the last frame."""
         assert self.last is not None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         written = []
@@ -47,11 +47,11 @@ class Still:
         return written
 
     def abort(self) -> None:
-        """Nothing was written yet."""
+        """Do nothing: no file was written."""
 
 
 class Folder:
-    """Writes each n-th frame as `000000.png`...; the folder takes its name when all is done."""
+    """Writes every n-th frame as `000000.png`...; the folder is renamed into place at the end."""
 
     def __init__(self, settings: Any, run: BuildContext) -> None:
         self.settings, self.run = settings, run
@@ -60,7 +60,7 @@ class Folder:
         self.last: Frame | None = None
 
     def write(self, frame: Frame) -> None:
-        """Write it at once, or remember it in case that it is the last."""
+        """Write the frame at once, or keep it in case it is the last."""
         self.last = frame
         if frame.step % self.settings.every == 0:
             self._write(frame)
@@ -74,27 +74,27 @@ class Folder:
             save_png(array, part, self.settings, self.run)
 
     def close(self) -> list[Path]:
-        """Give the folder its name; the last frame is in it, whatever `every` says."""
+        """Rename the folder into place; it always contains the last frame, whatever `every` is."""
         if self.last is not None:
             self._write(self.last)
-        if self.part.exists():  # else it was closed before
+        if self.part.exists():  # otherwise already closed
             if self.path.exists():
                 shutil.rmtree(self.path)
             os.replace(self.part, self.path)
         return [self.path]
 
     def abort(self) -> None:
-        """Take away what was written."""
+        """Delete what was written."""
         shutil.rmtree(self.part, ignore_errors=True)
 
 
 def beside(frame: Frame) -> Array:
-    """The frame as one array `[H, W, C]`; the pictures of a batch stand side by side."""
+    """The frame as one array `[H, W, C]`, with the images of a batch side by side."""
     return np.concatenate([images.to_uint8(image) for image in frame.image], axis=1)
 
 
 def over(array: Array, background: str) -> Array:
-    """The colours `[H, W, 3]` over a background."""
+    """The image composited over a background colour, `[H, W, 3]`."""
     from PIL import ImageColor
 
     if array.shape[2] == 3:
@@ -105,20 +105,20 @@ def over(array: Array, background: str) -> Array:
 
 
 def palette_of(run: BuildContext) -> Array | None:
-    """The generator's palette `[K, 3]`, if it has one."""
+    """The generator's palette `[K, 3]` of uint8; None if it has none."""
     palette = getattr(run.generator, "palette", None)
     return None if palette is None else palette.cpu().numpy()
 
 
 def save_png(array: Array, path: Path, settings: Any, run: BuildContext) -> None:
-    """Write a PNG, indexed if the generator has a palette, with the run's stamp in it."""
+    """Write a PNG, indexed if the generator has a palette, with the run's metadata embedded."""
     picture = images.to_pillow(array, palette_of(run))
-    # not optimize=True: 15 times the time for a tenth of the size
+    # optimize=True would take 15 times as long to save a tenth of the size
     picture.save(path, "PNG", pnginfo=metadata.for_png(run.metadata))
 
 
 def save_jpeg(array: Array, path: Path, settings: Any, run: BuildContext) -> None:
-    """Write a JPEG over `settings.background`, with the run's stamp in it."""
+    """Write a JPEG over `settings.background`, with the run's metadata embedded."""
     picture = images.to_pillow(over(array, settings.background))
     exif = metadata.for_exif(run.metadata)
     picture.save(path, "JPEG", quality=settings.quality, subsampling=0, exif=exif)

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from pixweave_export.export_settings import Svg
 
 
-class TensorGenerator:
-    """Writes the shapes of the last picture when it is closed."""
+class SvgFile:
+    """Writes the shapes of the last frame when it is closed."""
 
     def __init__(self, settings: Svg, run: BuildContext) -> None:
         self.settings, self.run = settings, run
         self.path = run.folder / settings.file
 
     def write(self, frame: Frame) -> None:
-        """Nothing: the generator knows what it drew last."""
+        """Do nothing: the generator keeps the shapes that it drew last."""
 
     def close(self) -> list[Path]:
-        """Write the shapes."""
+        """Write the shapes as an SVG file."""
         shapes = self.run.generator.svg()  # type: ignore[attr-defined]  # checked by validate
         text = svg.document(shapes, self.run.size, self.settings.scale, self.run.metadata)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,4 +32,4 @@ class TensorGenerator:
         return [self.path]
 
     def abort(self) -> None:
-        """Nothing was written yet."""
+        """Do nothing: no file was written."""

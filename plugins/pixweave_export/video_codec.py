@@ -1,4 +1,4 @@
-"""MP4 encoders: how each is asked for a quality, and whether it works here."""
+"""MP4 encoders: how to set the quality of each, and whether it works on this machine."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 CODECS = ("libx264", "libx265", "libsvtav1", "mpeg4")
 SMPTE170M, LIMITED = 6, 1
-"""FFmpeg's numbers for how its scaler turns RGB into YUV; players guess otherwise above 720p."""
+"""FFmpeg's constants for its RGB to YUV conversion; without them players guess wrong above 720p."""
 
 
-def open_film(path: Path, codec: str, quality: int, fps: float, stamp: Mapping[str, str]) -> Any:
-    """An imageio film that takes frames `[H, W, 3]` of bytes with even sides."""
+def open_film(path: Path, codec: str, quality: int, fps: float, info: Mapping[str, str]) -> Any:
+    """An imageio writer that takes frames `[H, W, 3]` of uint8 with even sides."""
     import imageio.v3 as iio
 
     options = {"movflags": "use_metadata_tags+faststart"}
     film: Any = iio.imopen(  # type: ignore[call-overload]
         path, "w", plugin="pyav", container=container_of(path.name), options=options
     )
-    film.container_metadata.update(metadata.for_mp4(stamp))
+    film.container_metadata.update(metadata.for_mp4(info))
     film.init_video_stream(codec, fps=fps)
-    # imageio has no door to the encoder's own options
+    # imageio has no public way to set the encoder's own options
     _configure(film._video_stream.codec_context, codec, quality)
     return film
 
 
 def abandon(film: Any) -> None:
-    """Close a film without what the encoder still holds; the file is of no use after that."""
-    film._video_stream = None  # else imageio would encode the rest, and again when it is collected
+    """Close a film without flushing the encoder; the file is unusable afterwards."""
+    film._video_stream = None  # else imageio flushes, and again on garbage collection
     film.close()
 
 
 def trial(name: str, codec: str, fps: float, size: tuple[int, int]) -> str:
-    """Why the encoder cannot write such a file here, '' when it can; writes nothing."""
+    """Test an encoder in memory; return why it cannot write such a file here, or ''."""
     import av  # without torch; 0.1 s
 
     if codec in ("libx265", "libsvtav1"):  # at 4096x4096 the latter takes a second and a gigabyte
@@ -57,20 +57,20 @@ def trial(name: str, codec: str, fps: float, size: tuple[int, int]) -> str:
 
 
 def container_of(name: str) -> str:
-    """FFmpeg's name of the container that a file name asks for."""
+    """FFmpeg's name of the container for a file name."""
     return "mov" if name.lower().endswith(".mov") else "mp4"
 
 
 def _configure(context: Any, codec: str, quality: int) -> None:
-    """Set the pixel format, `quality` 1..51 in the words of the encoder, and its silence."""
+    """Set the pixel format and `quality` 1..51 as the encoder expects it, and silence its log."""
     context.pix_fmt = "yuv420p"
     context.colorspace, context.color_range = SMPTE170M, LIMITED
     context.options = {"crf": str(quality)}
-    if codec == "mpeg4":  # it knows no rate factor, only quantisers 1..31
+    if codec == "mpeg4":  # it has no rate factor, only quantisers 1..31
         quantiser = str(max(1, round(quality / 51 * 31)))
         context.options = {"qmin": quantiser, "qmax": quantiser}
     elif codec == "libx265":
         context.options |= {"x265-params": "log-level=none"}
-        context.codec_tag = "hvc1"  # QuickTime plays no other
+        context.codec_tag = "hvc1"  # the only tag that QuickTime plays
     elif codec == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; it has no other switch
+        os.environ.setdefault("SVT_LOG", "1")  # log errors only; there is no option for it

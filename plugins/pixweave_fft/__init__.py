@@ -1,4 +1,4 @@
-"""Generator `fft`: a picture made of waves, from long to short."""
+"""Generator `fft`: an image parametrised by its Fourier spectrum."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_generators() -> dict[str, str]:
-    """Offer `fft`."""
+    """Register `fft`."""
     return {"fft": "pixweave_fft.fft_settings:Fft"}

@@ -1,4 +1,4 @@
-"""Generator `fft`: a picture made of waves, from long to short."""
+"""Generator `fft`: an image parametrised by its Fourier spectrum."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 class Fft(Component):
-    """A picture as the sum of waves in decorrelated colours: soft, organic, with detail anywhere.
+    """An image as a Fourier spectrum in decorrelated colours: soft, organic, with detail anywhere.
 
-    The strength of a wave falls with its frequency as in photographs, so that large shapes form
-    before small ones at any size of the picture (Olah, Mordvintsev and Schubert 2017: lucid).
+    Amplitudes fall with frequency as in photographs, so that large shapes form before small ones at
+    any image size (Olah, Mordvintsev and Schubert 2017: lucid).
     """
 
     can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.3, "end": 0.02}
 
     decay: float = Field(
-        2.25, ge=0, le=4, description="how fast waves weaken with frequency: 1 crisp, 2 cloudy"
+        2.25, ge=0, le=4, description="how fast amplitudes fall with frequency: 1 crisp, 2 cloudy"
     )
     saturation: float = Field(
-        2.5, ge=0, le=5, description="strength of the colours; 0 is grey, 1 as in photographs"
+        2.5, ge=0, le=5, description="colour saturation; 0: grey, 1: as in photographs"
     )
-    start: float = Field(0.03, ge=0, le=4, description="contrast of the noise it starts from")
-    alpha: bool = Field(False, description="parts may be transparent")
+    start: float = Field(0.03, ge=0, le=4, description="contrast of the initial noise")
+    alpha: bool = Field(False, description="allow transparency")
     sample: bool = Field(False, description=SAMPLE)
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
@@ -39,7 +39,7 @@ class Fft(Component):
             yield from check_sample(recipe)
 
     def build(self, run: BuildContext) -> Any:
-        """The live spectrum; see `pixweave_fft.spectrum`."""
+        """The generator; see `pixweave_fft.spectrum`."""
         from pixweave_fft.spectrum import Spectrum
 
         return Spectrum(self, run)

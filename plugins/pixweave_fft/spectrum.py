@@ -1,4 +1,4 @@
-"""The live generator: a spectrum, its decay, and the colours that it becomes."""
+"""The `fft` generator: a Fourier spectrum, its decay with frequency, and its colour transform."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pixweave_fft.fft_settings import Fft
 
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
-"""How R, G and B vary in photographs: a root of their covariance on ImageNet, as lucid has it."""
+"""Matrix square root of the RGB covariance of ImageNet, as in lucid."""
 EDGE = 2e-3
-"""Black and white are reached up to this much: the sigmoid gets there only at infinity."""
+"""Distance to black and white that a start image is clamped to: the sigmoid never reaches them."""
 GENTLE = {"0": 0.03, "end": 0.01}
-"""The learning rate after a sampled start, which has a form already."""
+"""The learning rate after a sampled start, which has most of its shapes already."""
 
 
 class Spectrum:
-    """Waves `[1, C, H, W // 2 + 1, 2]`, real and imaginary, shown as a picture `[1, C, H, W]`.
+    """A spectrum `[1, C, H, W // 2 + 1, 2]`, real and imaginary, shown as an image `[1, C, H, W]`.
 
-    The parameters are in units of what a wave of that frequency has in a photograph, so that one
-    step of the optimiser moves long waves much and short ones little. C is 4 with alpha, else 3.
+    The parameters are in units of the amplitude that each frequency has in a photograph, so that an
+    optimisation step changes low frequencies much and high ones little. C is 4 with alpha, else 3.
     """
 
     def __init__(self, settings: Fft, run: BuildContext) -> None:
@@ -46,59 +46,59 @@ class Spectrum:
         self.info = f"{self.weights.numel()} waves, decay {settings.decay:g}"
 
     def parameters(self) -> list[Tensor]:
-        """The waves."""
+        """The spectrum."""
         return [self.waves]
 
     def image(self) -> Tensor:
-        """The picture: the waves summed, mixed to colours, brought into 0..1 by a sigmoid."""
+        """The image: the inverse transform, mixed to RGB, mapped to 0..1 by a sigmoid."""
         width, height = self.size
         spectrum = torch.view_as_complex(self.waves) * self.weights
         planes = torch.fft.irfft2(spectrum, s=(height, width), norm="ortho")
         return torch.einsum("ij,bjhw->bihw", self.colours, planes).sigmoid()
 
     def constrain(self) -> None:
-        """Nothing: every spectrum is a picture."""
+        """Do nothing: every spectrum is a valid image."""
 
     def start_from(self, image: Tensor) -> None:
-        """Take the picture's own spectrum; alpha becomes opaque where the image has none."""
+        """Set the spectrum to that of `image`; an image without alpha counts as opaque."""
         with torch.no_grad():
             if image.shape[1] == 3:
                 image = torch.cat([image, torch.ones_like(image[:, :1])], 1)
-            wanted = torch.logit(image[:, : len(self.colours)], EDGE)
-            planes = torch.einsum("ij,bjhw->bihw", torch.linalg.pinv(self.colours), wanted)
+            logits = torch.logit(image[:, : len(self.colours)], EDGE)
+            planes = torch.einsum("ij,bjhw->bihw", torch.linalg.pinv(self.colours), logits)
             spectrum = torch.fft.rfft2(planes, norm="ortho") / self.weights
             self.waves.copy_(torch.view_as_real(spectrum))
 
     def latents(self) -> Tensor:
-        """The waves, each in units of what it has in a photograph."""
+        """The spectrum, in units of the amplitudes of photographs."""
         return self.waves
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The waves."""
+        """The spectrum."""
         return {"waves": self.waves.detach().clone()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the waves; the shape must be that of this picture."""
+        """Set the spectrum; its shape must be that of this image."""
         with torch.no_grad():
             self.waves.copy_(state["waves"])
 
 
 def falloff(width: int, height: int, decay: float) -> Tensor:
-    """How strong the wave of each frequency is, `[H, W // 2 + 1]`.
+    """The amplitude of each frequency, `[H, W // 2 + 1]`.
 
-    Frequency to the power of -decay; the mean brightness counts as the longest wave. Scaled so that
-    waves of variance 1 give pixels of about variance 1.
+    Frequency to the power of -decay; frequency 0, the mean brightness, counts as the lowest other
+    one. Scaled so that parameters of variance 1 give pixels of about variance 1.
     """
     across, down = torch.fft.rfftfreq(width), torch.fft.fftfreq(height)
     frequency = torch.hypot(across[None], down[:, None]).clamp(min=1 / max(width, height))
     weights = frequency**-decay
-    twice = torch.full_like(weights, 2.0)  # a real picture has every wave but these twice
+    twice = torch.full_like(weights, 2.0)  # in a real image all others occur twice
     twice[:, 0] = 1
     return weights / (2 * (twice * weights**2).sum() / (width * height)).sqrt()
 
 
 def _colours(settings: Fft) -> Tensor:
-    """From planes that vary independently to the channels; the first plane is brightness."""
+    """The matrix from decorrelated planes to colour channels; the first plane is brightness."""
     mixed = torch.tensor(COLOURS)
     mixed = mixed / mixed.norm(dim=0).max()
     mixed[:, 1:] *= settings.saturation

@@ -1,4 +1,4 @@
-"""Perceptor `open_clip`: any model of the open_clip library, with a fast image tower."""
+"""Perceptor `open_clip`: any model of the open_clip library, with a faster image tower."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _text(raw: Any) -> str:
-    """The text as it is, with the place that it was written at (pydantic would drop that)."""
+    """The text unchanged; a str subclass keeps its source location, which pydantic would drop."""
     if not isinstance(raw, str) or not raw:
         raise ValueError(f"must be a text, not {raw!r}")
     return raw
@@ -29,41 +29,42 @@ else:
 
 
 class OpenClip(Component):
-    """A CLIP of the open_clip library (Ilharco et al. 2021), from a tag or from a file of yours.
+    """A CLIP model of the open_clip library (Ilharco et al. 2021), from a tag or a local file.
 
-    Weights are read as data only: .safetensors, or .pt files without any code in them. A tag is
-    fetched once and kept; a file never needs the network. It computes in the run's precision.
+    Weights are read as data only: .safetensors, or .pt files that contain no code. A tag is
+    downloaded once and cached; a file never needs the network. The model runs in the run's
+    precision.
     """
 
     model: Word = Field(
         "ViT-B-32",
         description="architecture, as open_clip names it; or "
-        "`hf-hub:owner/name` or `local-dir:folder`, which bring their weights",
+        "`hf-hub:owner/name` or `local-dir:folder`, which include their weights",
     )
     pretrained: Word | None = Field(
         None,
         description="tag of published weights (openai, laion2b_s34b_b79k...), or a file; "
-        "`random` for untrained weights, of use only in benchmarks and tests",
+        "`random` for untrained weights, useful only in benchmarks and tests",
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The names must be known to the library, and a file must be there."""
-        yield from names.complaints(self.model, self.pretrained)
+        """The names must be known to open_clip, and files must exist."""
+        yield from names.find_issues(self.model, self.pretrained)
 
     def identity(self) -> str:
-        """Architecture, and the tag or the digest of the weights."""
+        """The architecture, and the tag or digest of the weights."""
         from pixweave_openclip.weights_identity import identity
 
         return identity(self.model, self.pretrained)
 
     def reference(self) -> Any:
-        """The library's own encoders, for the self-check."""
+        """open_clip's own encoders, for the self-check."""
         from pixweave_openclip.agreement_reference import Reference
 
         return Reference(self.model, self.pretrained)
 
     def build(self, run: BuildContext) -> Any:
-        """The live model on the run's device; see `pixweave_openclip.perceptor`."""
+        """The perceptor, on the run's device; see `pixweave_openclip.perceptor`."""
         from pixweave_openclip.perceptor import Perceptor
 
         return Perceptor(self.model, self.pretrained, run.device, run.dtype, run.text_only)
@@ -71,5 +72,5 @@ class OpenClip(Component):
 
 @hookimpl
 def register_perceptors() -> dict[str, type[Component]]:
-    """Offer `open_clip`."""
+    """Register `open_clip`."""
     return {"open_clip": OpenClip}

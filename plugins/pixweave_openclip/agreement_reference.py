@@ -1,4 +1,4 @@
-"""The library's own way to the vectors of a model: what the perceptor must agree with."""
+"""Reference embeddings, computed by open_clip itself, that the perceptor must agree with."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from pixweave_openclip import model_names as names
 
 
 class Reference:
-    """A perceptor of open_clip's own parts, in float32 on the CPU.
+    """A perceptor made of open_clip's own code, in float32 on the CPU.
 
-    A tag's model is made by open_clip from the tag, activation and all; nothing of ours is used.
+    The model of a tag is created by open_clip from the tag, including its activation function; no
+    code of this plugin is used.
     """
 
     def __init__(self, model: str, pretrained: str | None) -> None:
@@ -33,9 +34,9 @@ class Reference:
         self.tokenizer = weights.tokenizer(model)
 
     def encode_image(self, crops: Tensor) -> Tensor:
-        """Unit vectors of the pictures."""
+        """Unit vectors `[N, D]` of images `[N, 3, S, S]`, 0..1."""
         return F.normalize(self.model.encode_image((crops - self.mean) / self.std), dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of the texts."""
+        """Unit vectors `[P, D]` of the texts."""
         return F.normalize(self.model.encode_text(self.tokenizer(list(texts))), dim=-1)

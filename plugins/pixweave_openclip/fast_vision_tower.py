@@ -1,16 +1,18 @@
-"""A fast image tower: what open_clip's VisionTransformer computes, in less time and memory.
+"""A fast image tower: the same result as open_clip's VisionTransformer in less time and memory.
 
-Same weights, same result to rounding; only forward and the gradient with respect to the pixels,
-since a perceptor's weights are frozen. What it does differently, and what that saves of a step of
-ViT-B/32 with 30 pictures on one core of a Zen 5 (benchmarks/loop.py has the whole):
+Same weights, same result up to rounding. Only forward and the gradient with respect to the pixels
+are supported, since a perceptor's weights are frozen. Differences (benchmarks/loop.py measures a
+step of ViT-B/32 with 30 images on one core of a Zen 5):
 
-- float32 products by oneDNN where it beats torch's own choice (2.2 times on AMD with AVX-512);
-- the patch convolution as one product of matrices, mean and std of the pixels folded into it;
-- in the last block only the class token asks, projects and passes the MLP: nothing else leaves;
-- QuickGELU as one `silu`, its factor 1.702 folded into the weights around it;
-- in bf16 on the CPU, attention over few tokens written out (its fused backward is slow there).
+- float32 matrix products by oneDNN where it is faster than torch's default (2.2 times on AMD with
+  AVX-512);
+- the patch convolution is one matrix product, with mean and std of the pixels folded into it;
+- in the last block only the class token is a query and passes the projection and the MLP, since
+  only its output is used;
+- QuickGELU is one `silu`, with its factor 1.702 folded into the adjacent weights;
+- in bf16 on the CPU, attention over few tokens is written out (its fused backward is slow there).
 
-Folding the affine part of the layer norms into the next product gained nothing here.
+Folding the affine part of the layer norms into the next product gave no speed-up.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ Map = Callable[[Tensor], Tensor]
 
 
 def fits(visual: nn.Module) -> bool:
-    """Whether `FastTower` can stand for this image tower."""
+    """Whether `FastTower` supports this image tower."""
     return (
         type(visual) is VisionTransformer
         and visual.attn_pool is None
@@ -52,10 +54,10 @@ def _plain(block: Any) -> bool:
 
 
 class FastTower:
-    """Raw features `[N, D]`, float32, of pictures `[N, 3, S, S]`, 0..1; differentiable.
+    """Raw features `[N, D]`, float32, of images `[N, 3, S, S]`, 0..1; differentiable.
 
-    `visual` is a tower that `fits`; its weights are shared where they need no change. `mean` and
-    `std` are those of the pixels that it was trained with; `dtype` is what it computes in.
+    `visual` is a tower for which `fits` is True; unchanged weights are shared with it. `mean` and
+    `std` are the pixel normalisation of its training; `dtype` is the precision to compute in.
     """
 
     def __init__(
@@ -85,7 +87,10 @@ class FastTower:
         return self.project(self.norm_out(self.last(x, queries=1)[:, 0])).float()
 
     def _fold_pixels(self, tower: Any, mean: Sequence[float], std: Sequence[float]) -> None:
-        """W (x - mean) / std = (W / std) x - W mean / std; the constant joins the positions."""
+        """Fold the normalisation into the patch weights: (W / std) x - W mean / std.
+
+        The constant is added to the position embedding.
+        """
         weight = tower.conv1.weight.float()
         centre, spread = (weight.new_tensor(v).view(1, 3, 1, 1) for v in (mean, std))
         constant = -(weight * centre / spread).sum((1, 2, 3))
@@ -95,17 +100,17 @@ class FastTower:
         self.places = (places[1:] + constant).to(self.dtype)
 
     def _patches(self, crops: Tensor) -> Tensor:
-        """Tokens `[N, gh * gw, C]`; a strided convolution is a product of cut-out patches."""
+        """Patch tokens `[N, gh * gw, C]`: the strided convolution as a product with patches."""
         high, wide = self.patch
         count, channels, height, width = crops.shape
         rows, columns = height // high, width // wide
-        cut = crops.to(self.dtype).reshape(count, channels, rows, high, columns, wide)
-        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1)
-        return self.embed(cut) + self.places
+        patches = crops.to(self.dtype).reshape(count, channels, rows, high, columns, wide)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1)
+        return self.embed(patches) + self.places
 
 
 class _Block:
-    """One pre-norm block `[N, L, C]` -> `[N, queries, C]`; by default every token asks."""
+    """One pre-norm block `[N, L, C]` -> `[N, queries, C]`; by default every token is a query."""
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
         attention, mlp = block.attn, block.mlp
@@ -113,9 +118,9 @@ class _Block:
         self.heads = attention.num_heads
         self.norm_1, self.norm_2 = _norm(block.ln_1, dtype), _norm(block.ln_2, dtype)
         weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        self.ask_and_tell = _linear(weight, bias, dtype)
-        self.ask = _linear(weight[: self.width], bias[: self.width], dtype)
-        self.tell = _linear(weight[self.width :], bias[self.width :], dtype)
+        self.qkv = _linear(weight, bias, dtype)
+        self.query = _linear(weight[: self.width], bias[: self.width], dtype)
+        self.key_value = _linear(weight[self.width :], bias[self.width :], dtype)
         self.out = _linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
         quick = isinstance(mlp.gelu, QuickGELU)
         scale = 1.702 if quick else 1.0  # x sigmoid(1.702 x) = silu(1.702 x) / 1.702
@@ -126,19 +131,19 @@ class _Block:
     def __call__(self, x: Tensor, queries: int | None = None) -> Tensor:
         normed = self.norm_1(x)
         if queries is None:
-            parts = self.ask_and_tell(normed).chunk(3, dim=-1)
+            parts = self.qkv(normed).chunk(3, dim=-1)
         else:
-            parts = (self.ask(normed[:, :queries]), *self.tell(normed).chunk(2, dim=-1))
+            parts = (self.query(normed[:, :queries]), *self.key_value(normed).chunk(2, dim=-1))
             x = x[:, :queries]
         query, key, value = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in parts)
-        seen = _attend(query, key, value).transpose(1, 2).flatten(2)
-        x = x + self.out(seen)
+        attended = _attend(query, key, value).transpose(1, 2).flatten(2)
+        x = x + self.out(attended)
         return x + self.narrow(self.activate(self.widen(self.norm_2(x))))
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(query key' / sqrt(d)) value, for `[N, heads, L, d]`."""
-    few = key.shape[-2] <= 256  # more would take memory by the square
+    few = key.shape[-2] <= 256  # the memory is quadratic in the number of tokens
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and few:
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         return scores.softmax(dim=-1) @ value
@@ -161,7 +166,7 @@ def _linear(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Map:
 
 
 class _OneDnnLinear(torch.autograd.Function):
-    """A linear map with constant weights, by oneDNN; torch gives float32 to MKL by itself."""
+    """A linear map with constant weights, by oneDNN; torch uses MKL for float32 by default."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -171,7 +176,7 @@ class _OneDnnLinear(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        # the transpose is only a view: a second copy of the weights would be no faster
+        # the transpose is a view: a transposed copy of the weights would be no faster
         return _onednn(gradient.contiguous(), ctx.weight.t(), None), None, None
 
 
@@ -181,10 +186,10 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def onednn_is_faster() -> bool:
-    """Whether oneDNN multiplies float32 matrices on this CPU clearly faster than torch's choice.
+    """Whether oneDNN multiplies float32 matrices on this CPU much faster than torch's default.
 
-    MKL uses half of the vector width on CPUs that are not Intel's. A timed product decides, once
-    per process, in about 30 ms; it also checks that both give the same.
+    MKL uses half of the vector width on CPUs not made by Intel. The decision comes from timing a
+    product once per process (about 30 ms), which also checks that both results agree.
     """
     if not torch.backends.mkldnn.is_available():
         return False
@@ -196,13 +201,13 @@ def onednn_is_faster() -> bool:
             same = torch.allclose(_onednn(x, weight, None), expected, rtol=1e-3, atol=1e-3)
             slow, fast = _seconds(F.linear, x, weight), _seconds(_onednn, x, weight, None)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
-        return False  # the operator is an internal one of torch: another version may lack it
+        return False  # an internal operator of torch, which other versions may lack
     return same and slow > 1.4 * fast
 
 
 def _seconds(function: Callable[..., Tensor], *inputs: Tensor | None) -> float:
     times = []
-    for _ in range(10):  # the least of ten stands a busy machine
+    for _ in range(10):  # the minimum of ten is robust on a busy machine
         start = time.perf_counter()
         function(*inputs)
         times.append(time.perf_counter() - start)

@@ -1,4 +1,7 @@
-"""What the installed open_clip knows by name, read from its files: importing it imports torch."""
+"""Architectures and tags of the installed open_clip, read from its files without importing it.
+
+Importing open_clip would import torch.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ RANDOM = "random"
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def complaints(model: str, pretrained: str | None) -> Iterator[Issue]:
-    """What is wrong with the two settings, as far as files and names can tell."""
+def find_issues(model: str, pretrained: str | None) -> Iterator[Issue]:
+    """Issues of the two settings that names and files reveal, without loading anything."""
     if model.startswith((HUB, FOLDER)):
         yield from _of_a_bundle(model, pretrained)
         return
@@ -32,24 +35,24 @@ def complaints(model: str, pretrained: str | None) -> Iterator[Issue]:
     elif is_file_name(pretrained):
         path = resolve(pretrained)
         if not path.is_file():
-            yield Issue("pretrained", f"the file '{pretrained}' is not there", nearest(path))
+            yield Issue("pretrained", f"file '{pretrained}' not found", nearest(path))
     elif not (pretrained == RANDOM or _is_tag(name, pretrained) or resolve(pretrained).is_file()):
-        hint = near(pretrained, tags(name) or []) or "give a file"
+        hint = near(pretrained, tags(name) or []) or "set a file"
         yield Issue("pretrained", f"'{model}' has no weights '{pretrained}'", hint)
 
 
 def _of_a_bundle(model: str, pretrained: str | None) -> Iterator[Issue]:
     prefix, _, name = model.partition(":")
     if not name:
-        yield Issue("model", f"nothing is named after '{prefix}:'", f"write {prefix}:NAME")
+        yield Issue("model", f"a name is missing after '{prefix}:'", f"write {prefix}:NAME")
     elif prefix + ":" == FOLDER and not (bundle_folder(model) / "open_clip_config.json").is_file():
         yield Issue(
             "model",
-            f"the folder '{name}' holds no open_clip_config.json",
-            "name a folder as open_clip's push_to_hf_hub saves it",
+            f"the folder '{name}' contains no open_clip_config.json",
+            "use a folder as saved by open_clip's push_to_hf_hub",
         )
     if pretrained is not None:
-        yield Issue("pretrained", f"is not used: '{model}' brings its own weights", "remove it")
+        yield Issue("pretrained", f"is not used: '{model}' includes its own weights", "remove it")
 
 
 def bundle_folder(model: str) -> Path:
@@ -59,12 +62,12 @@ def bundle_folder(model: str) -> Path:
 
 
 def is_file_name(pretrained: str) -> bool:
-    """Whether it looks like the name of a file and not of a tag."""
+    """Whether it looks like a file name rather than a tag."""
     return "/" in pretrained or "\\" in pretrained or Path(pretrained).suffix.lower() in SUFFIXES
 
 
 def near(name: str, known: list[str]) -> str:
-    """The nearest known name; where none is near, some of them."""
+    """A hint with the nearest known name, or with some examples if none is similar."""
     if nearest_name(name, known) or len(known) <= 8:
         return did_you_mean(name, known)
     return f"for example {', '.join(known[:3])}; open_clip has {len(known)} of them"
@@ -90,13 +93,13 @@ def _folder() -> Path | None:
 
 @cache
 def architectures() -> list[str]:
-    """The architectures that come with the library; empty when it is not installed."""
+    """The architectures of the installed open_clip; empty if it is not installed."""
     folder = _folder()
     return sorted(path.stem for path in (folder / "model_configs").glob("*.json")) if folder else []
 
 
 def tags(name: str) -> list[str] | None:
-    """The published weights of an architecture; None when its file does not tell."""
+    """The tags of the published weights of an architecture; None if they cannot be read."""
     try:
         table = _tables()
     except (OSError, SyntaxError):
@@ -109,7 +112,7 @@ def tags(name: str) -> list[str] | None:
 
 @cache
 def _tables() -> dict[str, list[str]]:
-    """Names of models to names of weights, from the literals of open_clip/pretrained.py."""
+    """Model names to weight tags, from the literals in open_clip/pretrained.py."""
     folder = _folder()
     if folder is None:
         return {}

@@ -7,5 +7,5 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_generators() -> dict[str, str]:
-    """Offer `pixel`."""
+    """Register `pixel`."""
     return {"pixel": "pixweave_pixel.pixel_settings:Pixel"}

@@ -1,7 +1,7 @@
 """The shapes of cells: which cell each pixel belongs to, and the outlines of the cells.
 
-Both are given by the same formulas, so that a picture and its SVG agree. Coordinates below are in
-pitches, the distances of cells that stand beside and above each other.
+Both come from the same formulas, so that an image and its SVG agree. Coordinates below are in units
+of the pitch, the distance between neighbouring cells, horizontally and vertically.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Shape = Literal["square", "rect", "brick", "hex", "triangle", "diamond", "knit"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 
 KNIT = 0.6
-"""How deep the V of a stitch is, in rows."""
+"""Depth of the V of a stitch, in rows."""
 
 
 def pitch(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> tuple[float, float]:
-    """The distance of neighbouring cells in pixels, across and down.
+    """The distance between neighbouring cells in pixels, horizontally and vertically.
 
-    Chosen so that whole and cut cells fill the picture to its edges: rows that are shifted by half
-    a cell are cut on one side, hexagons, diamonds and triangles reach over the border.
+    Chosen so that whole and clipped cells fill the image to its edges: rows shifted by half a cell
+    are clipped on one side; hexagons, diamonds and triangles extend beyond the border.
     """
     across = {
         "brick": columns - 0.5,
@@ -36,7 +36,7 @@ def pitch(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> tuple
 
 
 def cell_map(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> Tensor:
-    """Cell index `row * columns + column` of every pixel, by its centre, int64 `[H * W]`."""
+    """Cell index `row * columns + column` of the centre of every pixel, int64 `[H * W]`."""
     width, height = size
     pitch_x, pitch_y = pitch(shape, columns, rows, size)
     x = ((torch.arange(width, dtype=torch.float64) + 0.5) / pitch_x).expand(height, width)
@@ -64,7 +64,7 @@ def cell_map(shape: Shape, columns: int, rows: int, size: tuple[int, int]) -> Te
 def _nearest(shape: Shape, columns: int, rows: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Column and row of the nearest centre; every second row is shifted by half a cell.
 
-    By Euclidean distance in the lattice of regular hexagons, by taxicab distance for diamonds.
+    By Euclidean distance in the lattice of regular hexagons, by Manhattan distance for diamonds.
     """
     best = torch.full_like(x, float("inf"))
     found = torch.zeros_like(x), torch.zeros_like(x)
@@ -74,7 +74,7 @@ def _nearest(shape: Shape, columns: int, rows: int, x: Tensor, y: Tensor) -> tup
         for step_column in (-1, 0, 1):
             column = ((x - shift).round() + step_column).clamp(0, columns - 1)
             across, down = (column + shift - x).abs(), (row - y).abs()
-            # rows of hexagons lie sqrt(3)/2 apart
+            # rows of hexagons are sqrt(3)/2 apart
             distance = across**2 + 0.75 * down**2 if shape == "hex" else 2 * across + down
             nearer = distance < best
             best = torch.where(nearer, distance, best)

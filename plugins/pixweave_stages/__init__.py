@@ -1,4 +1,4 @@
-"""What a recipe can do: the stages `generate`, `rank`, `classify`, `index` and `search`."""
+"""Pipeline stages of a recipe: `generate`, `rank`, `classify`, `index` and `search`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_stages() -> dict[str, str]:
-    """Offer the five."""
+    """Register the five stages."""
     return {
         "generate": "pixweave_stages.generate_stage:GenerateStage",
         "rank": "pixweave_stages.rank_stage:RankStage",

@@ -1,4 +1,4 @@
-"""Stage `classify`: pictures named by a classifier, chosen and sorted by their labels."""
+"""Stage `classify`: label images with a classifier, then select and sort them by label."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pixweave import Component, Field, Part, PartOf, RunError
 from pixweave.errors import did_you_mean
 from pixweave.recipe.path_types import FolderName, Inputs, TableName
-from pixweave_stages.stage_inputs import INPUT, no_pictures, take_pictures
+from pixweave_stages.stage_inputs import INPUT, no_images, take_images
 
 if TYPE_CHECKING:
     from pixweave.classification.prediction_table import Prediction
@@ -18,64 +18,66 @@ if TYPE_CHECKING:
 
 
 class ClassifyStage(Component):
-    """Name the pictures by a classifier; go on with all, or those of the labels that are wanted."""
+    """Label images with a classifier; pass on all of them, or those with certain labels."""
 
     input: Inputs = Field((), description=INPUT)
-    top: int = Field(1, ge=1, description="how many labels the table has for each picture")
+    top: int = Field(1, ge=1, description="number of labels per image in the table")
     only: tuple[str, ...] | None = Field(
-        None, min_length=1, description="go on with the pictures of these labels alone"
+        None, min_length=1, description="pass on only images with these labels"
     )
-    by: str | None = Field(None, description="order them by the score of this label")
-    keep: int | None = Field(None, ge=1, description="how many go on; by default all")
+    by: str | None = Field(None, description="sort images by their score for this label")
+    keep: int | None = Field(None, ge=1, description="number of images to pass on; by default all")
     sort_into: FolderName | None = Field(
-        None, description="folder, in the run folder, with a folder of pictures for each label"
+        None, description="folder inside the run folder to sort images into, one folder per label"
     )
-    how: Literal["copy", "link"] = Field("copy", description="how pictures come into it")
+    how: Literal["copy", "link"] = Field(
+        "copy", description="copy images to sort_into, or link them"
+    )
     file: TableName = Field("labels.csv", description="table of labels and scores")
     classifier: Part = PartOf(
         "classifier",
         inline="zero_shot",
-        description="what names the pictures; settings of `zero_shot` may stand in the stage "
-        "instead",
+        description="classifier; instead of it, the settings of `zero_shot` can be written "
+        "directly in the stage",
     )
 
     def build(self, run: StageContext) -> Any:
-        """A function that names one picture after the other."""
+        """The stage: a generator function that labels the images one by one."""
         from pixweave.classification.classify_images import classify_files, classify_inputs
         from pixweave.classification.prediction_table import prediction_row
         from pixweave.events import Event
         from pixweave.loading import UnreadableImage
         from pixweave.search import is_index
 
-        def classify(came: Sequence[str]) -> Generator[Event, None, list[str]]:
-            indexed = not came and any(map(is_index, self.input))
-            pictures = [] if indexed else take_pictures(run.part, came, self.input)
+        def classify(previous: Sequence[str]) -> Generator[Event, None, list[str]]:
+            indexed = not previous and any(map(is_index, self.input))
+            images = [] if indexed else take_images(run.part, previous, self.input)
             classifier = run.make(self.classifier)
             self._check_labels(classifier.labels, run.part)
-            found: list[Prediction] = []
+            readable: list[Prediction] = []
             predictions = (
                 classify_inputs(classifier, self.input, run.context)
                 if indexed
-                else classify_files(classifier, pictures, run.context)
+                else classify_files(classifier, images, run.context)
             )
             prediction: Prediction | UnreadableImage | None = None
             for prediction in predictions:
                 if isinstance(prediction, UnreadableImage):
                     path = run.relative(prediction.path)
-                    message = f"not a picture: {path}: {prediction.reason}"
+                    message = f"not an image: {path}: {prediction.reason}"
                     yield Event("warning", {"message": message})
                 else:
-                    found.append(prediction)
+                    readable.append(prediction)
                 if run.stop():
                     break
             if prediction is None:
-                raise no_pictures(run.part)
+                raise no_images(run.part)
             if self.by:
-                found.sort(key=lambda p: -dict(p.scores).get(self.by or "", 0.0))
-            rows = [prediction_row(p, self.top, path=run.relative(p.path)) for p in found]
+                readable.sort(key=lambda p: -dict(p.scores).get(self.by or "", 0.0))
+            rows = [prediction_row(p, self.top, path=run.relative(p.path)) for p in readable]
             columns = list(rows[0]) if rows else ["path", "label", "score"]
             run.save_table(self.file, rows, columns)
-            kept = [p for p in found if self.only is None or p.label in self.only][: self.keep]
+            kept = [p for p in readable if self.only is None or p.label in self.only][: self.keep]
             yield Event("classified", {"rows": rows, "kept": len(kept)})
             if self.sort_into:
                 yield from self._sort(run, kept)
@@ -94,7 +96,7 @@ class ClassifyStage(Component):
         from pixweave.events import Event
 
         def name(path: Path) -> str:
-            """Candidates have the same file name in different folders: their seed goes first."""
+            """A unique name: candidates of `generate` share a file name, so prepend the seed."""
             inside = path.parent.parent == run.folder / "candidates"
             return f"{path.parent.name}-{path.name}" if inside else path.name
 

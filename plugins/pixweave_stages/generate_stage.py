@@ -1,4 +1,4 @@
-"""Stage `generate`: the recipe's picture, drawn for several seeds."""
+"""Stage `generate`: draw the recipe's image for one or more seeds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def _read_seeds(raw: Any) -> int | tuple[int, ...]:
     if isinstance(raw, (list, tuple)):
         if not raw or not all(_is_seed(item) for item in raw):
-            raise InvalidValue("must be a list of whole numbers from 0 on")
+            raise InvalidValue("must be a list of whole numbers of at least 0")
         if len(set(raw)) < len(raw):
-            raise InvalidValue("has a seed twice")
+            raise InvalidValue("contains a seed twice")
         return tuple(raw)
     if not _is_seed(raw) or not 1 <= raw <= 100_000:
-        raise InvalidValue(f"must be how many (1 to 100000), or a list of seeds, not {raw!r}")
+        raise InvalidValue(f"must be a number (1 to 100000) or a list of seeds, not {raw!r}")
     return int(raw)
 
 
@@ -50,12 +50,14 @@ Seeds = Annotated[
 
 
 class GenerateStage(Component):
-    """Draw candidates: the recipe's picture for several seeds, each in `candidates/seed-N`."""
+    """Draw the recipe's image for one or more seeds, each in `candidates/seed-N`."""
 
     can: ClassVar[frozenset[str]] = frozenset({"draw"})
 
     seeds: Seeds = Field(
-        1, description="how many, with the recipe's seed and those after it; or a list of seeds"
+        1,
+        description="number of candidates, with consecutive seeds from the recipe's seed on; or a "
+        "list of seeds",
     )
 
     def listed(self, recipe: RecipeInfo) -> list[int]:
@@ -65,33 +67,36 @@ class GenerateStage(Component):
         return list(self.seeds)
 
     def count_steps(self, recipe: RecipeInfo) -> int:
-        """Those of all candidates."""
+        """The steps of all candidates."""
         return recipe.steps * len(self.listed(recipe))
 
     def build(self, run: StageContext) -> Any:
-        """A function that draws one candidate after the other."""
+        """The stage: a generator function that draws the candidates one by one."""
         from pixweave.events import Event
 
         seeds, recipe = self.listed(run.recipe), run.recipe
 
         def generate(_: Sequence[str]) -> Generator[Event, None, list[str]]:
-            began, pictures = time.monotonic(), list[str]()
+            began, images = time.monotonic(), list[str]()
             for number, seed in enumerate(seeds):
                 folder = run.folder / "candidates" / f"seed-{seed}"
                 files = finished(folder, recipe, seed)
                 if files is None:
                     if number and run.stop():
-                        return pictures
+                        return images
                     files = yield from draw(number, seed, folder, began)
                 if files is None:
-                    return pictures
-                pictures.append(still_picture(files) or next(iter(files), str(folder)))
-            return pictures
+                    return images
+                images.append(still_image(files) or next(iter(files), str(folder)))
+            return images
 
         def draw(
             number: int, seed: int, folder: Path, began: float
         ) -> Generator[Event, None, list[str] | None]:
-            """Draw one, its steps told as steps of the whole; None if it was interrupted."""
+            """Draw one candidate and return its files; None if it was interrupted.
+
+            Its step events are renumbered as steps of the whole stage.
+            """
             from pixweave.pipeline.image_runner import ImageRunner
             from pixweave.pipeline.run_folder import RunFolder
 
@@ -121,7 +126,7 @@ class GenerateStage(Component):
 
 
 def finished(folder: Path, recipe: Recipe, seed: int) -> list[str] | None:
-    """The files of a candidate that was drawn to its end before by the same recipe; else None."""
+    """The files of a candidate that an earlier run of the same recipe finished; else None."""
     try:
         run = json.loads((folder / "run.json").read_text("utf-8"))
         written = (folder / "resolved.yaml").read_text("utf-8")
@@ -129,12 +134,12 @@ def finished(folder: Path, recipe: Recipe, seed: int) -> list[str] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     same = written == replace(recipe, seed=seed, stages=(), warnings=()).resolved_yaml()
-    there = run.get("status") == "done" and all(Path(name).exists() for name in outputs)
-    return outputs if same and there and outputs else None
+    complete = run.get("status") == "done" and all(Path(name).exists() for name in outputs)
+    return outputs if same and complete and outputs else None
 
 
-def still_picture(files: Sequence[str]) -> str | None:
-    """The first of the exported files that a later stage can look at."""
+def still_image(files: Sequence[str]) -> str | None:
+    """The first exported file that a later stage can read; None if there is none."""
     from pixweave.recipe.stage_reader import STILL
 
     return next((file for file in files if file.lower().endswith(STILL)), None)

@@ -1,4 +1,4 @@
-"""Stage `index`: pictures put into an index, for searches."""
+"""Stage `index`: add images to an index that can be searched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pixweave import Component, Field, Issue, Part, PartOf
 from pixweave.recipe.path_types import Inputs
 from pixweave.search.search_settings import FolderPath, Texts
-from pixweave_stages.stage_inputs import INPUT, take_pictures
+from pixweave_stages.stage_inputs import INPUT, take_images
 
 if TYPE_CHECKING:
     from pixweave.component import RecipeInfo
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class IndexStage(Component):
-    """Put the pictures into an index, for `pixweave search` and the stage `search`."""
+    """Add images to an index, for `pixweave search` and the stage `search`."""
 
-    index: FolderPath = Field(description="folder of the index, made if it is not there")
+    index: FolderPath = Field(description="folder of the index; created if it does not exist")
     input: Inputs = Field((), description=INPUT)
-    tag: Texts = Field((), description="words that all of them get, for filters")
+    tag: Texts = Field((), description="tags to give to all images, for filtering")
     perceptors: tuple[Part, ...] = PartOf(
         "perceptor",
         many=True,
         default=None,
-        description="what understands the pictures; by default the recipe's",
+        description="perceptor that embeds the images; by default the recipe's first",
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
@@ -35,29 +35,29 @@ class IndexStage(Component):
         yield from check_perceptor(self.perceptors, recipe)
 
     def build(self, run: StageContext) -> Any:
-        """A function that brings the index up to date."""
+        """The stage: a generator function that updates the index."""
         from pixweave.search import open_index
 
-        def index(came: Sequence[str]) -> Generator[Event, None, list[str]]:
-            pictures = take_pictures(run.part, came, self.input)
+        def index(previous: Sequence[str]) -> Generator[Event, None, list[str]]:
+            images = take_images(run.part, previous, self.input)
             embedder = stage_embedder(run, self.perceptors)
             with open_index(self.index, embedder, make=True) as opened:
-                yield from fill_index(run, opened, pictures, self.tag)
-            return pictures
+                yield from fill_index(run, opened, images, self.tag)
+            return images
 
         return index
 
 
 def check_perceptor(own: Sequence[Part], recipe: RecipeInfo) -> Iterable[Issue]:
-    """An index is seen by one perceptor."""
+    """The stage must have one perceptor."""
     if len(own) > 1:
-        yield Issue("perceptors", f"it sees with one perceptor, and has {len(own)}", "keep one")
+        yield Issue("perceptors", f"it uses one perceptor, and has {len(own)}", "keep one")
     elif not recipe.perceptors:
         yield Issue("", "it needs a perceptor", "add 'perceptors: [tiny]'")
 
 
 def stage_embedder(run: StageContext, own: Sequence[Part]) -> Any:
-    """The stage's own perceptor, else the recipe's first, for an index; built when needed."""
+    """The embedder of the stage's perceptor, else of the recipe's first; built when needed."""
     from pixweave.engine.embedders import make_embedder
 
     part = (*own, *run.recipe.perceptors)[0]
@@ -67,9 +67,10 @@ def stage_embedder(run: StageContext, own: Sequence[Part]) -> Any:
 def fill_index(
     run: StageContext, index: Index, inputs: Sequence[str], tags: Sequence[str] = ()
 ) -> Generator[Event, None, None]:
-    """Bring an index up to date, read in the way of its other pictures; tell what is no picture.
+    """Update an index, with the preprocessing of the images already in it.
 
-    Else vectors of two ways would stand in one index, and a search looks at one of them.
+    With another preprocessing, the index would hold two sets of vectors, and a search uses only one
+    of them. Yields a warning for each unreadable file.
     """
     from dataclasses import asdict
 
@@ -78,12 +79,13 @@ def fill_index(
     from pixweave.search import IndexOptions, IndexProgress
 
     identity = index.embedder.identity
-    mine = [model for model in index.store.models() if model.identity == identity]
-    before: dict[str, Any] = {}
-    if mine:
-        look = Preprocessing.of_key(max(mine, key=lambda model: model.count).preprocessing)
-        before = {"background": look.background, "frames": look.frames}
-    options = IndexOptions(inputs, tags=tags, retry=True, **before)
+    models = [model for model in index.store.models() if model.identity == identity]
+    existing: dict[str, Any] = {}
+    if models:
+        largest = max(models, key=lambda model: model.count)
+        preprocessing = Preprocessing.of_key(largest.preprocessing)
+        existing = {"background": preprocessing.background, "frames": preprocessing.frames}
+    options = IndexOptions(inputs, tags=tags, retry=True, **existing)
     progress = IndexProgress()
     for progress in index.update(options, run.stop):
         for image in progress.unreadable:

@@ -1,4 +1,4 @@
-"""Stage `rank`: pictures in the order of a score, the best first."""
+"""Stage `rank`: sort images by score, best first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave import Component, Field, MissingError, Part, PartOf
 from pixweave.recipe.path_types import Inputs, TableName
-from pixweave_stages.stage_inputs import INPUT, take_pictures
+from pixweave_stages.stage_inputs import INPUT, take_images
 
 if TYPE_CHECKING:
     from pixweave.events import Event
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 
 class RankStage(Component):
-    """Order pictures by prompts and losses: score = negative weighted loss, the best first."""
+    """Sort images by prompts and losses: score = negative weighted loss, best first."""
 
     input: Inputs = Field((), description=INPUT)
-    keep: int | None = Field(None, ge=1, description="how many go on; by default all")
-    file: TableName = Field("ranking.csv", description="table of places and scores")
+    keep: int | None = Field(None, ge=1, description="number of images to pass on; by default all")
+    file: TableName = Field("ranking.csv", description="table of ranks and scores")
     losses: tuple[Part, ...] = PartOf(
-        "loss", many=True, description="what is wanted of the pictures, besides the prompts"
+        "loss", many=True, description="losses to rank by, in addition to the prompts"
     )
     perceptors: tuple[Part, ...] = PartOf(
         "perceptor",
         many=True,
         default=None,
-        description="what understands the pictures; by default the recipe's",
+        description="perceptors that embed the images; by default the recipe's",
     )
 
     def build(self, run: StageContext) -> Any:
-        """A function that scores one picture after the other."""
+        """The stage: a generator function that scores the images one by one."""
         from pixweave.engine.ranking import Ranker
         from pixweave.events import Event
 
-        def rank(came: Sequence[str]) -> Generator[Event, None, list[str]]:
-            pictures = take_pictures(run.part, came, self.input)
+        def rank(previous: Sequence[str]) -> Generator[Event, None, list[str]]:
+            images = take_images(run.part, previous, self.input)
             ranker = Ranker(run.recipe, self.losses, self.perceptors, run.prebuilt)
             scored = []
-            for path in pictures:
+            for path in images:
                 if run.stop():
-                    return pictures
+                    return images
                 try:
                     scored.append((ranker(Path(path)), path))
                 except MissingError as error:

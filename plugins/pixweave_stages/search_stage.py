@@ -1,4 +1,4 @@
-"""Stage `search`: pictures of an index, of folders or of the run, found by a query."""
+"""Stage `search`: search the images of an index, of folders or of the run with a query."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixweave.search.search_settings import (
     Texts,
 )
 from pixweave_stages.index_stage import check_perceptor, fill_index, stage_embedder
-from pixweave_stages.stage_inputs import no_pictures
+from pixweave_stages.stage_inputs import no_images
 
 if TYPE_CHECKING:
     from pixweave.component import RecipeInfo
@@ -30,48 +30,54 @@ if TYPE_CHECKING:
     from pixweave.search import Hit, Query
 
 ONLY_FIRST = {
-    "index": "it searches the pictures of the stage before it",
-    "tag": "the pictures of the stage before it have no tags",
+    "index": "it searches the images of the previous stage",
+    "tag": "the images of the previous stage have no tags",
 }
-"""Settings that mean nothing in a later stage, and why."""
+"""Settings that apply to a first stage only, and why."""
 
 
 class SearchStage(Component):
-    """Find pictures by texts, by pictures, or by both; those that were found go on, best first.
+    """Search images by texts, by example images, or both; pass on the results, best first.
 
-    A first stage searches an index, brought up to date from `input` if that is there; a later one
-    the pictures that it was left.
+    As the first stage it searches an index, which it first updates from `input` if that is set;
+    later in a recipe it searches the images of the previous stage.
     """
 
     can: ClassVar[frozenset[str]] = frozenset({"input_optional"})
 
     index: FolderPath | None = Field(
-        None, description="folder of the index; in a first stage; else one for this search alone"
+        None,
+        description="folder of the index (first stage only); by default a temporary index",
     )
     input: Inputs = Field(
-        (), description="files, folders, patterns to bring the index up to date; in a first stage"
+        (), description="files, folders or patterns to update the index from (first stage only)"
     )
-    query: Terms = Field((), description="texts, or mappings of a text or an image and a weight")
-    like: Pictures = Field((), description="pictures like these: short for images in the query")
-    minus: Texts = Field((), description="texts to move away from: short for a weight of -0.5")
-    without: Texts = Field((), description="drop the pictures that clearly show these texts")
+    query: Terms = Field((), description="texts, or mappings with a text or image and a weight")
+    like: Pictures = Field((), description="example images: short for images in the query")
+    minus: Texts = Field((), description="texts to search away from: short for a weight of -0.5")
+    without: Texts = Field((), description="exclude images that clearly show these texts")
     not_above: float = Field(
-        1.5, description="what is clearly: standard deviations above the mean of all pictures"
+        1.5,
+        description="threshold of `without`, in standard deviations above the mean of all images",
     )
     label: dict[str, float] = Field(
-        default_factory=dict, description="keep the pictures that show a text at least so clearly"
+        default_factory=dict,
+        description="keep only images that show a text at least this clearly, in standard "
+        "deviations above the mean",
     )
-    under: Folders = Field((), description="only below these folders")
-    name: Texts = Field((), description="only files or paths named like these patterns")
-    since: Day | None = Field(None, description="only taken on this day or later")
-    until: Day | None = Field(None, description="only taken before this day")
+    under: Folders = Field((), description="only images below these folders")
+    name: Texts = Field((), description="only images whose file name or path matches a pattern")
+    since: Day | None = Field(None, description="only images taken on or after this day")
+    until: Day | None = Field(None, description="only images taken before this day")
     min_bytes: Bytes | None = Field(None, description="only files of at least this size")
     max_bytes: Bytes | None = Field(None, description="only files of at most this size")
-    min_side: int | None = Field(None, ge=1, description="only with a short side of so many pixels")
-    type: Texts = Field((), description="only files of these kinds: jpeg, png, gif...")
-    tag: Texts = Field((), description="only with these tags")
-    top: int = Field(20, ge=1, description="how many to find")
-    skip: int = Field(0, ge=0, description="leave the first ones out")
+    min_side: int | None = Field(
+        None, ge=1, description="only images whose short side has at least this many pixels"
+    )
+    type: Texts = Field((), description="only files of these formats: jpeg, png, gif...")
+    tag: Texts = Field((), description="only images with these tags (first stage only)")
+    top: int = Field(20, ge=1, description="number of results")
+    skip: int = Field(0, ge=0, description="number of results to skip")
     cut: float | None = Field(
         None,
         ge=0,
@@ -81,27 +87,33 @@ class SearchStage(Component):
     )
     min_score: float | None = Field(None, description="minimum cosine similarity")
     group: float | None = Field(
-        None, ge=0, le=1, description="one of each group of near-duplicates (0.95)"
+        None,
+        ge=0,
+        le=1,
+        description="group near-duplicates with at least this cosine similarity, such as 0.95, and "
+        "keep one per group",
     )
     sort: Literal["score", "path", "date", "size"] = Field(
-        "score", description="order of what was found"
+        "score", description="sort order of the results"
     )
     reverse: bool = Field(False, description="reverse the order")
-    file: TableName = Field("results.csv", description="table of places and scores")
-    sheet: SheetName | None = Field(None, description="also write a contact sheet")
-    html: PageName | None = Field(None, description="also write a page with the pictures in it")
+    file: TableName = Field("results.csv", description="table of ranks and scores")
+    sheet: SheetName | None = Field(None, description="also write a contact sheet to this file")
+    html: PageName | None = Field(
+        None, description="also write an HTML page with the images embedded to this file"
+    )
     searcher: Part = PartOf(
-        "searcher", default="exact", description="what finds the nearest vectors"
+        "searcher", default="exact", description="searcher that finds the nearest vectors"
     )
     perceptors: tuple[Part, ...] = PartOf(
         "perceptor",
         many=True,
         default=None,
-        description="what understands the pictures; by default the recipe's",
+        description="perceptor that embeds images and texts; by default the recipe's first",
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """A first search has an index or pictures, a later one neither."""
+        """A first stage needs an index or images; a later one uses those of the previous stage."""
         from pixweave.search import is_index
 
         yield from check_perceptor(self.perceptors, recipe)
@@ -112,18 +124,21 @@ class SearchStage(Component):
         elif not self.index and not self.input:
             yield Issue(
                 "",
-                "it comes first and has no pictures",
+                "it is the first stage and has no images",
                 "add 'index: DIR' of an index, 'input: [photos/]', or a stage 'generate' before it",
             )
         elif self.index and not self.input and not is_index(self.index):
             yield Issue(
                 "index",
                 f"there is no index in '{self.index}'",
-                "make it with `pixweave index`, or add 'input: [photos/]'",
+                "create it with `pixweave index`, or add 'input: [photos/]'",
             )
 
-    def asked(self) -> Query:
-        """The query of the command that has these options; `--in` is `under`, `--not` `without`."""
+    def to_query(self) -> Query:
+        """The settings as a query, as `pixweave search` makes it from its options.
+
+        `--in` is `under` here, and `--not` is `without`.
+        """
         from pixweave.search.query import day, make_query
 
         texts = [(term.weight, term.text) for term in self.query if term.text is not None]
@@ -155,16 +170,16 @@ class SearchStage(Component):
         )
 
     def build(self, run: StageContext) -> Any:
-        """A function that searches once."""
+        """The stage: a generator function that runs the search."""
         from pixweave.events import Event
         from pixweave.search import open_index
 
-        query = self.asked()
+        query = self.to_query()
 
-        def search(came: Sequence[str]) -> Generator[Event, None, list[str]]:
-            inputs = came or self.input
+        def search(previous: Sequence[str]) -> Generator[Event, None, list[str]]:
+            inputs = previous or self.input
             if not inputs and not self.index:
-                raise no_pictures(run.part)
+                raise no_images(run.part)
             embedder = stage_embedder(run, self.perceptors)
             with (
                 _folder(self.index) as folder,
@@ -175,20 +190,20 @@ class SearchStage(Component):
                 if inputs:
                     yield from fill_index(run, index, inputs)
                 if run.stop():
-                    return list(came)
+                    return list(previous)
                 if not index.store.counts()[0]:
-                    raise no_pictures(run.part)
+                    raise no_images(run.part)
                 hits = index.search(query)
-            given = {os.path.abspath(path): path for path in came}
-            pictures = [given.get(hit.path, hit.path) for hit in hits]
+            paths = {os.path.abspath(path): path for path in previous}
+            images = [paths.get(hit.path, hit.path) for hit in hits]
             rows = [
                 _row(place, hit, run.relative(path), query)
-                for place, (hit, path) in enumerate(zip(hits, pictures, strict=True), 1)
+                for place, (hit, path) in enumerate(zip(hits, images, strict=True), 1)
             ]
             run.save_table(self.file, rows, list(rows[0]) if rows else ["place", "score", "path"])
             self._write_pages(run, hits, query.title)
             yield Event("searched", {"rows": rows, "kept": len(hits)})
-            return pictures
+            return images
 
         return search
 
@@ -203,16 +218,16 @@ class SearchStage(Component):
 
 @contextmanager
 def _folder(named: str | None) -> Iterator[Path]:
-    """The folder of the index; where none is named, one that is gone afterwards."""
+    """The folder of the index; if none is named, a temporary one that is deleted afterwards."""
     if named is not None:
         yield Path(named)
         return
-    with TemporaryDirectory(prefix="pixweave-") as made:
-        yield Path(made)
+    with TemporaryDirectory(prefix="pixweave-") as temporary:
+        yield Path(temporary)
 
 
 def _row(place: int, hit: Hit, path: str, query: Query) -> dict[str, Any]:
-    """A hit as a row of the table; near-duplicates are counted where they are grouped."""
+    """A hit as a row of the table, with the number of near-duplicates if they are grouped."""
     plain = {**hit.plain(), "path": path}
     columns = ("score", "path", "width", "height", "format", "bytes", "date")
     grouped = {} if query.group is None else {"like": len(hit.like)}

@@ -1,4 +1,4 @@
-"""The pictures that a stage works on: those of the stage before it, or those that it names."""
+"""The images that a stage works on: those of the previous stage, or those of its `input`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pixweave import MissingError
 if TYPE_CHECKING:
     from pixweave.component import Part
 
-INPUT = "pictures: files, folders, patterns; in a first stage"
-"""What the setting `input` of a stage holds."""
+INPUT = "images: files, folders or patterns (first stage only)"
+"""Description of the setting `input` of stages."""
 
 
-def take_pictures(part: Part, pictures: Sequence[str], inputs: Sequence[str]) -> list[str]:
-    """The pictures that came in, else those of files, folders, patterns and indexes, each once.
+def take_images(part: Part, previous: Sequence[str], inputs: Sequence[str]) -> list[str]:
+    """Paths of the previous stage's images, else of files, folders, patterns and indexes.
 
-    MissingError if there are none.
+    Each path is listed once. Raises MissingError if there are none.
     """
     from pixweave.loading import find_images
     from pixweave.search import is_index
     from pixweave.search.index_store import open_index_store
 
-    found = list(pictures)
+    found = list(previous)
     for item in () if found else inputs:
         if is_index(item):
             with open_index_store(item) as store:
@@ -32,10 +32,10 @@ def take_pictures(part: Part, pictures: Sequence[str], inputs: Sequence[str]) ->
             found += [image.path for image in find_images([item])]
     found = list(dict.fromkeys(found))
     if not found:
-        raise no_pictures(part)
+        raise no_images(part)
     return found
 
 
-def no_pictures(part: Part) -> MissingError:
-    """The error of a stage that has nothing to work on."""
-    return MissingError(f"{part.mark}: there is no picture for stage '{part.use}'")
+def no_images(part: Part) -> MissingError:
+    """The error of a stage that has no images to work on."""
+    return MissingError(f"{part.mark}: no images for stage '{part.use}'")

@@ -1,4 +1,4 @@
-"""Generator `strokes`: a drawing of Bezier strokes or filled shapes, exact as SVG."""
+"""Generator `strokes`: a drawing of Bezier strokes or filled shapes, exportable as SVG."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_generators() -> dict[str, str]:
-    """Offer `strokes`."""
+    """Register `strokes`."""
     return {"strokes": "pixweave_strokes.stroke_settings:Strokes"}

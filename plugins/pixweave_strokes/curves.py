@@ -1,4 +1,4 @@
-"""Curves through points: as cubic Bezier pieces, as short segments, and as SVG paths."""
+"""Curves through points: as cubic Bezier pieces, as straight segments, and as SVG paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from pixweave.media import svg
 
 SEGMENTS = 9
-"""Straight segments that stand for a Bezier piece."""
+"""Number of straight segments that approximate a Bezier piece."""
 
 
 def beziers(points: Tensor, closed: bool) -> Tensor:
@@ -27,7 +27,7 @@ def beziers(points: Tensor, closed: bool) -> Tensor:
 
 
 def segments(pieces: Tensor) -> tuple[Tensor, Tensor]:
-    """Starts and ends `[N, S, 2]` of the segments that follow cubic pieces `[N, P, 4, 2]`."""
+    """Starts and ends `[N, S, 2]` of segments that approximate cubic pieces `[N, P, 4, 2]`."""
     t = torch.linspace(0, 1, SEGMENTS + 1, dtype=pieces.dtype, device=pieces.device)
     u = 1 - t
     basis = torch.stack([u**3, 3 * u**2 * t, 3 * u * t**2, t**3], 1)
@@ -36,7 +36,7 @@ def segments(pieces: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def path(pieces: Tensor, closed: bool) -> str:
-    """The `d` of an SVG path along the pieces `[P, 4, 2]` of one curve."""
+    """The `d` attribute of an SVG path along the pieces `[P, 4, 2]` of one curve."""
     rows = pieces.flatten(1).tolist()
     text = f"M{_numbers(rows[0][:2])}" + "".join(f"C{_numbers(row[2:])}" for row in rows)
     return text + "z" if closed else text

@@ -1,4 +1,4 @@
-"""The live drawing: its parameters, its picture, its SVG, and how it takes up another picture."""
+"""The `strokes` generator: parameters, rasterised image, SVG, and the fit to a start image."""
 
 from __future__ import annotations
 
@@ -21,69 +21,69 @@ if TYPE_CHECKING:
     from pixweave_strokes.stroke_settings import Strokes
 
 PLACE, WIDTH = 0.1, 0.05
-"""Sides of the picture that a step of 1 moves a point, and that it widens half a stroke."""
+"""A parameter change of 1 moves a point, or widens half a stroke, by this share of the side."""
 SLOPE, LIMIT = 4.0, 2.0
-"""Colours and opacities are sigmoids: steepness, and how far the optimiser may go."""
+"""Colours and opacities are sigmoids: steepness, and limit of the parameters."""
 FAINTEST = -0.35
-"""Opacity cannot fall under 0.2: what is not seen gets no gradient."""
+"""Keeps opacities above 0.2: invisible shapes get no gradient."""
 FIT_STEPS, FIT_RATE = 80, 0.1
 AGAIN_STEPS, NEAR = 20, 0.01
-"""The fit to a picture, and the one where the mean squared difference is less than NEAR before."""
+"""Steps and rate of the fit to an image; AGAIN_STEPS if the mean squared error is below NEAR."""
 GENTLE = {"0": 0.006, "end": 0.002}
-"""The learning rate after a sampled start, which has a form already."""
+"""The learning rate after a sampled start, which has most of its shapes already."""
 
 
 class StrokeDrawing:
-    """Curves through points, with widths, colours and opacities, over a paper.
+    """Curves through points, with widths, colours and opacities, over a paper colour.
 
-    All parameters are in units in which one learning rate suits them alike.
+    All parameters are scaled so that one learning rate suits all of them.
     """
 
     def __init__(self, settings: Strokes, run: BuildContext) -> None:
-        manner = settings.manner()
+        mode = settings.mode_settings()
         self.size, self.closed = run.size, settings.mode == "shapes"
         self.side = min(run.size)
         percent = self.side / 200 / (WIDTH * self.side)
-        least, most = (part * percent for part in manner.width)
+        least, most = (part * percent for part in mode.width)
         thinnest = 0 if self.closed else 0.5 / (WIDTH * self.side)  # a pixel
         self.widths = max(least, thinnest), max(most, thinnest)
-        self.clear = manner.paper == "none"
+        self.clear = mode.paper == "none"
         rng = run.rng("generator/start")
-        start = _start(manner.count, manner.points, self, rng)
+        start = _start(mode.count, mode.points, self, rng)
         self.fixed: dict[str, Tensor] = {}
-        if manner.ink != "auto":
-            start["opacities"] = torch.full((manner.count,), 9.0)
+        if mode.ink != "auto":
+            start["opacities"] = torch.full((mode.count,), 9.0)
             self._fix("opacities", start)
-            start["colours"] = _colour(manner.ink).expand(manner.count, 3)
+            start["colours"] = _colour(mode.ink).expand(mode.count, 3)
             self._fix("colours", start)
         if self.closed:
             self._fix("widths", start)
-        if manner.paper != "auto":
-            start["paper"] = _colour("#000000" if self.clear else manner.paper)
+        if mode.paper != "auto":
+            start["paper"] = _colour("#000000" if self.clear else mode.paper)
             self._fix("paper", start)
         self.fixed = {name: value.to(run.device) for name, value in self.fixed.items()}
         self.moving = {name: value.to(run.device).requires_grad_() for name, value in start.items()}
-        self._taken: tuple[Tensor, dict[str, Tensor]] | None = None
+        self._fitted: tuple[Tensor, dict[str, Tensor]] | None = None
         if settings.sample and (first := sampled_start(run, rng)) is not None:
             self.natural_rate = GENTLE
             self.start_from(first)
-        self.info = f"{manner.count} {settings.mode} curves of {manner.points} points"
+        self.info = f"{mode.count} {settings.mode} curves of {mode.points} points"
 
     def _fix(self, name: str, start: dict[str, Tensor]) -> None:
         self.fixed[name] = start.pop(name)
 
     def parameters(self) -> list[Tensor]:
-        """What moves: points, and of widths, colours, opacities and paper those that are free."""
+        """Points, and those of widths, colours, opacities and paper that are not fixed."""
         return list(self.moving.values())
 
     def image(self) -> Tensor:
-        """The drawing, smoothed at its edges as the renderers of SVG do it."""
-        have = {**self.moving, **self.fixed}
-        pieces = beziers(have["points"] * (PLACE * self.side), self.closed)
-        half = have["widths"] * (WIDTH * self.side)
-        colours = self._shade("colours", have)
-        paper = self._shade("paper", have)
-        opacity = self._shade("opacities", have)
+        """The drawing as an image `[1, C, H, W]`, anti-aliased as SVG renderers do it."""
+        values = {**self.moving, **self.fixed}
+        pieces = beziers(values["points"] * (PLACE * self.side), self.closed)
+        half = values["widths"] * (WIDTH * self.side)
+        colours = self._shade("colours", values)
+        paper = self._shade("paper", values)
+        opacity = self._shade("opacities", values)
         self.drawn = [t.detach() for t in (pieces, half, colours, opacity, paper)]
         if self.clear:
             colours = torch.cat([colours, torch.ones_like(colours[:, :1])], 1)
@@ -96,14 +96,14 @@ class StrokeDrawing:
         alpha = picture[:, 3:]
         return torch.cat([picture[:, :3] / alpha.clamp(min=1e-3), alpha], 1).clamp(0, 1)
 
-    def _shade(self, name: str, have: dict[str, Tensor]) -> Tensor:
-        value = have[name]
+    def _shade(self, name: str, values: dict[str, Tensor]) -> Tensor:
+        value = values[name]
         if name in self.fixed:
             return value.clamp(0, 1)
         return torch.sigmoid(SLOPE * value)
 
     def svg(self) -> str:
-        """The curves that were last shown, lowest first."""
+        """The curves of the last image as SVG, lowest first."""
         pieces, half, colours, opacity, paper = (t.cpu() for t in self.drawn)
         width, height = self.size
         lines = []
@@ -124,7 +124,7 @@ class StrokeDrawing:
         return "\n".join([*lines, *(() if self.closed else ("</g>",))])
 
     def constrain(self) -> None:
-        """Keep points near the picture, widths in their range, and colours within reach."""
+        """Clamp points to the image and a margin, and widths, colours and opacities to limits."""
         with torch.no_grad():
             points = self.moving["points"]
             for axis in (0, 1):
@@ -140,34 +140,35 @@ class StrokeDrawing:
                     self.moving[name].clamp_(low, high)
 
     def latents(self) -> Tensor:
-        """All that moves, `[1, N]`: in units of a step, of which each changes the picture alike."""
+        """All free parameters `[1, N]`, in units that change the image by similar amounts."""
         return torch.cat([value.flatten() for value in self.moving.values()])[None]
 
     def start_from(self, image: Tensor) -> None:
-        """Take up the picture's colours where the curves lie, then fit all that moves to it.
+        """Set the curves' colours from the image below them, then fit all free parameters to it.
 
-        Fits by Adam on the squared difference: 80 steps; from what is near already (a tenth of 0..1
-        apart), 20; none where it was fitted to that picture and has not moved since.
-        Transparent parts of the picture count as paper. A sketch can only move its lines to where
-        the picture is dark.
+        Fits with Adam on the squared difference: 80 steps, or 20 if the drawing is already close
+        (an RMS difference below 0.1 of 0..1), or none if it was fitted to this image and has not
+        changed since. Transparent parts of the image count as paper. A sketch, with fixed colours,
+        can only move its lines to the dark parts of the image.
         """
         if image.shape[1] == 3:
             image = torch.cat([image, torch.ones_like(image[:, :1])], 1)
-        if self._has_taken(image):
+        if self._is_fitted(image):
             return
         with torch.no_grad():
             near = float(self._difference(image)) < NEAR
         if near:
             self._fit(image, AGAIN_STEPS)
         else:
-            self._take_colours(image)
+            self._set_colours(image)
             self._fit(image, FIT_STEPS)
-        self._taken = image.clone(), self.state_dict()
+        self._fitted = image.clone(), self.state_dict()
 
-    def _has_taken(self, image: Tensor) -> bool:
-        if self._taken is None or not torch.equal(self._taken[0], image):
+    def _is_fitted(self, image: Tensor) -> bool:
+        if self._fitted is None or not torch.equal(self._fitted[0], image):
             return False
-        return all(torch.equal(self.moving[name], was) for name, was in self._taken[1].items())
+        state = self._fitted[1]
+        return all(torch.equal(self.moving[name], value) for name, value in state.items())
 
     @torch.enable_grad()
     def _fit(self, image: Tensor, steps: int) -> None:
@@ -180,9 +181,9 @@ class StrokeDrawing:
         optimizer.zero_grad()
 
     @torch.no_grad()
-    def _take_colours(self, image: Tensor) -> None:
+    def _set_colours(self, image: Tensor) -> None:
         if self.clear:
-            self._gather(image[:, 3:])
+            self._move_to_opaque(image[:, 3:])
         if "paper" in self.moving:
             self.moving["paper"].copy_(_unshade(image[0, :3].mean((1, 2))))
         if "colours" in self.moving:
@@ -190,36 +191,36 @@ class StrokeDrawing:
             self.moving["opacities"].fill_(0.5)
 
     def _under(self, image: Tensor) -> Tensor:
-        """What `[1, C, H, W]` has under the middle of each curve: `[N, C]`."""
+        """The values `[N, C]` of an image `[1, C, H, W]` at the middle of each curve."""
         middle = self.moving["points"].mean(1) * (PLACE * self.side)
         grid = middle / middle.new_tensor(self.size) * 2 - 1
-        found = F.grid_sample(image, grid[None, None], align_corners=False, padding_mode="border")
-        return found[0, :, 0].T
+        values = F.grid_sample(image, grid[None, None], align_corners=False, padding_mode="border")
+        return values[0, :, 0].T
 
-    def _gather(self, alpha: Tensor) -> None:
-        """Move curves that lie where `[1, 1, H, W]` is transparent towards the middle of it."""
-        there = (alpha[0, 0] > 0.5).nonzero().float()
-        if not len(there):
+    def _move_to_opaque(self, alpha: Tensor) -> None:
+        """Move curves on transparent parts of `alpha` `[1, 1, H, W]` towards the opaque centre."""
+        opaque = (alpha[0, 0] > 0.5).nonzero().float()
+        if not len(opaque):
             return
-        centre = (there.mean(0).flip(0) + 0.5) / (PLACE * self.side)
+        centre = (opaque.mean(0).flip(0) + 0.5) / (PLACE * self.side)
         points = self.moving["points"]
-        for _ in range(12):  # after which three hundredths of the way are left
-            away = (centre - points.mean(1)) * (self._under(alpha) < 0.5)
-            points += 0.25 * away[:, None]
+        for _ in range(12):  # 0.75^12: three hundredths of the distance remain
+            offsets = (centre - points.mean(1)) * (self._under(alpha) < 0.5)
+            points += 0.25 * offsets[:, None]
 
     def _difference(self, image: Tensor) -> Tensor:
         ours = self.image()
         if self.clear:
-            return (_flat(ours) - _flat(image)).square().mean()
+            return (_premultiplied(ours) - _premultiplied(image)).square().mean()
         behind = self.drawn[4][:, None, None]
         return (ours - (image[:, :3] * image[:, 3:] + behind * (1 - image[:, 3:]))).square().mean()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What moves, by name."""
+        """The free parameters by name."""
         return {name: value.detach().clone() for name, value in self.moving.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set what moves; the counts must be those of this drawing."""
+        """Set the free parameters; their shapes must be those of this drawing."""
         with torch.no_grad():
             for name, value in self.moving.items():
                 value.copy_(state[name])
@@ -228,7 +229,7 @@ class StrokeDrawing:
 def _start(
     count: int, points: int, drawing: StrokeDrawing, rng: torch.Generator
 ) -> dict[str, Tensor]:
-    """Curves strewn over the picture: short random walks, or rough circles if they are closed."""
+    """Curves scattered over the image: short random walks, or rough circles if closed."""
     width, height = drawing.size
     side = drawing.side
     middle = torch.rand(count, 1, 2, generator=rng) * torch.tensor([width, height])
@@ -254,8 +255,8 @@ def _start(
     }
 
 
-def _flat(image: Tensor) -> Tensor:
-    """The picture `[1, 4, H, W]` with its colours multiplied by alpha."""
+def _premultiplied(image: Tensor) -> Tensor:
+    """The image `[1, 4, H, W]` with colours multiplied by alpha."""
     return torch.cat([image[:, :3] * image[:, 3:], image[:, 3:]], 1)
 
 

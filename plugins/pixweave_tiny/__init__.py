@@ -1,4 +1,7 @@
-"""Perceptor `tiny`: the small CLIP that ships with pixweave; see MODEL_CARD.md beside this file."""
+"""Perceptor `tiny` and trainer `clip`: the small CLIP that ships with pixweave.
+
+See MODEL_CARD.md in this folder.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_perceptors() -> dict[str, str]:
-    """Offer `tiny`."""
+    """Register `tiny`."""
     return {"tiny": "pixweave_tiny.clip_settings:Tiny"}
 
 
 @hookimpl
 def register_trainers() -> dict[str, str]:
-    """Offer `clip`."""
+    """Register `clip`."""
     return {"clip": "pixweave_tiny.clip_settings:Clip"}

@@ -1,4 +1,4 @@
-"""The words of a training: captions as tokens, what they claim, and the bank of names."""
+"""Training texts of a CLIP: captions as tokens, the facts they claim, and the bank of names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from pixweave.train import Dataset
     from pixweave_tiny.clip_model import TinyClip
 
-FACTS, CLAIMS = 20, 4  # at most so many facts of a picture, and claims of a caption
+FACTS, CLAIMS = 20, 4  # maximum number of facts per image and of claims per caption
 
 
-class Words:
-    """Captions as tokens, which captions are true of which pictures, and the bank of names."""
+class CaptionTokens:
+    """Captions as tokens, which captions are true of which images, and the bank of names."""
 
     def __init__(self, dataset: Dataset, model: TinyClip, folder: Path) -> None:
         counts = Counter(dataset.labels)
@@ -41,29 +41,30 @@ class Words:
     def batch(
         self, rows: np.ndarray, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return for B pictures, each with one of its captions, what is right.
+        """Return tokens and targets of B images, each with one of its captions.
 
-        Tokens [B,L]; which caption is true of which picture [B,B]; which names of the bank are
-        true of the pictures [B,K], and are said by the captions [B,K]. All but tokens 0.0 or 1.0.
+        Tokens [B,L]; which captions (columns) are true of which images (rows) [B,B]; which names of
+        the bank are true of the images [B,K]; which are claimed by the captions [B,K]. The targets
+        are 0.0 or 1.0.
         """
         counts = self.first[rows + 1] - self.first[rows]
         picks = self.first[rows] + rng.integers(counts)
         if len(rows) < 300 and rng.random() < 0.8:  # one long caption makes the whole batch slow
             long = (self.tokens[picks] != 0).sum(1) > 14
-            again = self.first[rows] + rng.integers(counts)
-            picks = np.where(long, again, picks)
+            redrawn = self.first[rows] + rng.integers(counts)
+            picks = np.where(long, redrawn, picks)
         claims, facts = self.claims[picks], self.facts[rows]
         names, index = np.unique(
             np.concatenate([facts.ravel(), claims.ravel()]), return_inverse=True
         )
         true = np.zeros((len(rows), len(names)), dtype=np.float32)
-        said = np.zeros_like(true)
+        claimed = np.zeros_like(true)
         true[np.arange(len(rows))[:, None], index[: facts.size].reshape(facts.shape)] = 1
-        said[np.arange(len(rows))[:, None], index[facts.size :].reshape(claims.shape)] = 1
-        true[:, names == 0] = said[:, names == 0] = 0
-        hits = torch.from_numpy(true) @ torch.from_numpy(said).T
-        truth = (hits >= torch.from_numpy(said).sum(1) - 0.5).float()
-        truth.fill_diagonal_(1.0)  # a picture's own caption, were its facts cut short
+        claimed[np.arange(len(rows))[:, None], index[facts.size :].reshape(claims.shape)] = 1
+        true[:, names == 0] = claimed[:, names == 0] = 0
+        hits = torch.from_numpy(true) @ torch.from_numpy(claimed).T
+        truth = (hits >= torch.from_numpy(claimed).sum(1) - 0.5).float()
+        truth.fill_diagonal_(1.0)  # an image's own caption, even if its facts were truncated
         tokens = trim(torch.from_numpy(self.tokens[picks].astype(np.int64)))
         return tokens, truth, self._in_bank(facts), self._in_bank(claims)
 
@@ -77,7 +78,7 @@ class Words:
 
 
 def tabulate(dataset: Dataset, model: TinyClip) -> dict[str, np.ndarray]:
-    """Return captions as tokens, where each picture's begin, and facts and claims as numbers."""
+    """Return all captions as tokens, each image's first caption, and facts and claims as ids."""
     first = np.cumsum([0, *(len(captions) for captions in dataset.captions)])
     tokens = np.zeros((first[-1], model.context_length), dtype=np.int32)
     claims = np.zeros((first[-1], CLAIMS), dtype=np.int32)
@@ -91,17 +92,17 @@ def tabulate(dataset: Dataset, model: TinyClip) -> dict[str, np.ndarray]:
         true = dataset.facts[row] if dataset.facts else captions
         ids = [fact_id(fact) for fact in true][:FACTS]
         facts[row, : len(ids)] = ids
-        for index, said in enumerate(claimed):
-            ids = [fact_id(fact) for fact in said][:CLAIMS]
+        for index, claims_of_caption in enumerate(claimed):
+            ids = [fact_id(fact) for fact in claims_of_caption][:CLAIMS]
             claims[first[row] + index, : len(ids)] = ids
     return {"first": first, "tokens": tokens, "claims": claims, "facts": facts}
 
 
 def fact_id(fact: str) -> int:
-    """Return a stable id > 0."""
+    """Return a stable id above 0."""
     return zlib.crc32(fact.encode()) & 0x7FFFFFFF | 1
 
 
 def trim(tokens: Tensor) -> Tensor:
-    """Cut [P,L] to the longest that is there."""
+    """Cut tokens [P,L] to the length of the longest text."""
     return tokens[:, : int((tokens != 0).sum(1).max())] if len(tokens) else tokens

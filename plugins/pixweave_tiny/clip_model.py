@@ -1,8 +1,8 @@
-"""The embedded CLIP: open_clip's own architecture and weights file, rebuilt in plain torch.
+"""The embedded CLIP: open_clip's architecture and weights format, rebuilt in plain torch.
 
 The weights also load in open_clip itself (``tiny-clip.json`` is its model config). This copy exists
-because importing open_clip costs seconds, and building these few layers costs none.
-Modules follow VisionTransformer and TextTransformer of open_clip (MIT), key for key.
+because importing open_clip takes seconds. The modules follow VisionTransformer and TextTransformer
+of open_clip (MIT), key for key.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ WEIGHTS = HERE / "tiny-clip.safetensors"
 
 
 def load_tiny_clip(path: Path | None = None, text_only: bool = False) -> TinyClip:
-    """Return the embedded model, frozen, float32, eval mode.
+    """Return a small CLIP, by default the embedded one: frozen, float32, eval mode.
 
-    ``path``: other weights, as `pixweave train clip` writes them, their config beside them (the
-    same name with .json; without one they must be of the embedded model's shape). With
+    ``path``: other weights, as written by `pixweave train clip`, with their config beside them (the
+    same name with .json; without it, the architecture must be that of the embedded model). With
     ``text_only`` it has no image tower.
     """
     beside = path.with_suffix(".json") if path else CONFIG
@@ -46,7 +46,7 @@ def load_tiny_clip(path: Path | None = None, text_only: bool = False) -> TinyCli
 
 
 class TinyClip(nn.Module):
-    """A CLIP for small pictures: plain 0..1 RGB in, unit vectors out, for pictures and for text."""
+    """A CLIP for small images: unit vectors for 0..1 RGB images and for texts."""
 
     def __init__(self, config: dict[str, Any], text_only: bool = False) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class TinyClip(nn.Module):
 
     @property
     def logit_scale(self) -> float:
-        """The factor on cosines that the model was trained with."""
+        """The factor on cosines (inverse temperature) that the model was trained with."""
         return float(self.log_scale.detach().exp())
 
     def encode_image(self, crops: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class TinyClip(nn.Module):
         return F.normalize(self.visual(crops), dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Return unit vectors [P,D] for ``texts``; what does not fit the context is cut."""
+        """Return unit vectors [P,D] for ``texts``; text beyond the context length is cut."""
         return self.encode_tokens(self.tokenize(texts).to(self.text_projection.device))
 
     def encode_tokens(self, tokens: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class TinyClip(nn.Module):
         return self.tokenizer(texts, self.context_length)
 
     def overflow(self, text: str) -> str:
-        """Return the part of ``text`` that does not fit the context, '' when all fits."""
+        """Return the part of ``text`` beyond the context length; '' if all fits."""
         return self.tokenizer.overflow(text, self.context_length)
 
 
@@ -103,7 +103,7 @@ def _rename_scale(state: dict[str, Tensor], prefix: str, *_: object) -> None:
 
 
 class ImageTower(nn.Module):
-    """Return raw features [N,D] for pictures [N,3,S,S]: a small vision transformer."""
+    """A small vision transformer: raw features [N,D] of images [N,3,S,S]."""
 
     def __init__(self, vision: dict[str, Any], out: int) -> None:
         super().__init__()
@@ -127,10 +127,10 @@ class ImageTower(nn.Module):
 
 
 class ResNetTower(nn.Module):
-    """Return raw features [N,D] for pictures [N,3,S,S], S >= 32: CLIP's ResNet, small.
+    """A small version of CLIP's ResNet: raw features [N,D] of images [N,3,S,S], S >= 32.
 
-    Modules follow ModifiedResNet of open_clip (MIT), key for key: three convolutions at the start,
-    average pooling before every stride (against aliasing), attention instead of a mean at the end.
+    The modules follow ModifiedResNet of open_clip (MIT), key for key: a stem of three convolutions,
+    average pooling before every stride (against aliasing), attention pooling at the end.
     """
 
     def __init__(self, vision: dict[str, Any], out: int) -> None:
@@ -161,7 +161,7 @@ class ResNetTower(nn.Module):
         return self.attnpool(x)
 
     def maps(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield the four feature maps [N,4W,S/4,S/4] to [N,32W,S/32,S/32], W = the width."""
+        """Yield the four feature maps, [N,4W,S/4,S/4] to [N,32W,S/32,S/32], W = the width."""
         x = x.contiguous(memory_format=torch.channels_last)
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):
             x = F.relu(norm(conv(x)))
@@ -199,7 +199,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Attend from the mean to all places: [N,C,H,W] -> [N,D]."""
+    """Attention pooling with the mean as the query: [N,C,H,W] -> [N,D]."""
 
     def __init__(self, places: int, width: int, heads: int, out: int) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         place: Tensor = self.positional_embedding
-        if len(place) != x.shape[2] * x.shape[3] + 1:  # pictures of another size than its own
+        if len(place) != x.shape[2] * x.shape[3] + 1:  # another image size than its own
             side = math.isqrt(len(place) - 1)
             grid = place[1:].T.reshape(1, -1, side, side)
             grid = F.interpolate(grid, size=x.shape[2:], mode="area")
@@ -222,7 +222,7 @@ class AttentionPool(nn.Module):
 
 
 class Layers(nn.Module):
-    """Pre-norm transformer blocks [N,L,W] -> [N,L,W]; ``causal``: none sees a later one."""
+    """Pre-norm transformer blocks [N,L,W] -> [N,L,W]; ``causal``: with a causal mask."""
 
     def __init__(
         self, width: int, layers: int, heads: int, hidden: int, causal: bool = False
@@ -240,7 +240,7 @@ class Layers(nn.Module):
         return x
 
     def last(self) -> Iterator[nn.Linear]:
-        """Yield the linear layers that add to the residual stream."""
+        """Yield the linear layers whose output is added to the residual stream."""
         for block in self.resblocks:
             assert isinstance(block, Block)
             yield block.attn.out_proj

@@ -1,4 +1,4 @@
-"""Perceptor `tiny`: the small CLIP that ships with pixweave; see MODEL_CARD.md beside this file."""
+"""Settings of the perceptor `tiny` and of the trainer `clip`; see MODEL_CARD.md in this folder."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ HERE = Path(__file__).parent
 class Tiny(Component):
     """The embedded default: a CLIP of a few megabytes that knows emoji, shapes, colours and scenes.
 
-    Trained by the project on pictures that it renders itself; needs no download. Its card says how
-    well it searches, names and guides, measured. With `weights` it runs a CLIP of your own, as
-    `pixweave train clip` writes it.
+    Trained by this project on images that it renders itself; needs no download. Its model card has
+    measurements of search, classification and guidance. With `weights` it runs your own CLIP,
+    trained with `pixweave train clip`.
     """
 
     weights: InputFile | None = Field(
         None,
-        description="a .safetensors file of `pixweave train clip`; by default the embedded one",
+        description="a .safetensors file written by `pixweave train clip`; by default the embedded "
+        "model",
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The weights must be there, and of a CLIP that this can run."""
-        from pixweave_tiny.clip_files import complaint
+        """The weights must exist, and be those of a CLIP that this perceptor can run."""
+        from pixweave_tiny.clip_files import find_issue
 
-        wrong = complaint(self.weights)
-        if wrong:
-            yield Issue("weights" if self.weights else "use", *wrong)
+        issue = find_issue(self.weights)
+        if issue:
+            yield Issue("weights" if self.weights else "use", *issue)
 
     def identity(self) -> str:
         """The digest of the weights and of their config."""
@@ -44,7 +45,7 @@ class Tiny(Component):
         return digest(self.weights)
 
     def build(self, run: BuildContext) -> Any:
-        """The live model on the run's device."""
+        """The perceptor, on the run's device."""
         from pixweave_tiny.tiny_perceptor import TinyPerceptor
 
         return TinyPerceptor(self.weights, run)
@@ -57,44 +58,67 @@ class Tiny(Component):
 
 
 class Clip(Component):
-    """Train a small CLIP on pictures with captions: for search, naming, and as a guide.
+    """Train a small CLIP on images with captions, for search, classification and guidance.
 
-    Writes FILE (.safetensors, float16), its config FILE.json and the merge list bpe.txt.gz, which
-    both `{use: tiny, weights: FILE}` and open_clip read. The embedded `tiny` was made by it.
+    Writes FILE (.safetensors, float16), its config FILE.json and the BPE merge list bpe.txt.gz,
+    which both `{use: tiny, weights: FILE}` and open_clip read. The embedded `tiny` was trained with
+    it.
     """
 
     suffix: ClassVar[str] = ".safetensors"
 
-    size: int = Field(64, ge=32, le=512, description="side of the pictures kept in memory, px")
-    image_size: int = Field(64, ge=32, le=512, description="side that the model looks at, px")
+    size: int = Field(
+        64, ge=32, le=512, description="side in pixels at which images are kept in memory"
+    )
+    image_size: int = Field(64, ge=32, le=512, description="input side of the model in pixels")
     early_size: int = Field(
         0,
         ge=0,
         le=512,
-        description="side in the early part of the run (resnet only, a multiple of 32); 0: none",
+        description="smaller side in pixels for the early part of training (resnet only, a "
+        "multiple of 32); 0: none",
     )
-    early: float = Field(0.55, ge=0, le=1, description="that part, as a share of the steps")
-    steps: int = Field(20_000, ge=1, description="updates; the learning rate falls until there")
-    batch: int = Field(128, ge=2, description="pictures per update")
-    lr: float = Field(1.5e-3, gt=0, description="highest learning rate (AdamW, cosine)")
+    early: float = Field(
+        0.55, ge=0, le=1, description="length of the early part, as a share of the steps"
+    )
+    steps: int = Field(
+        20_000, ge=1, description="number of updates; the learning rate decays to the end"
+    )
+    batch: int = Field(128, ge=2, description="images per update")
+    lr: float = Field(1.5e-3, gt=0, description="peak learning rate (AdamW, cosine decay)")
     tower: Literal["resnet", "vit"] = Field(
-        "resnet", description="what reads the picture: CLIP's ResNet, or a transformer of patches"
+        "resnet", description="image tower: CLIP's ResNet, or a vision transformer"
     )
-    scale: float = Field(40.0, ge=1, le=100, description="highest factor on the cosines")
-    names: float = Field(1.0, ge=0, description="weight of the match with the names of all things")
-    fresh: int = Field(128, ge=1, description="names that take part with their gradient, per step")
-    mosaic: float = Field(0.15, ge=0, le=1, description="share of pictures on a coarse pixel grid")
-    spoil: float = Field(0.25, ge=0, le=1, description="share of pictures that are half made")
+    scale: float = Field(
+        40.0, ge=1, le=100, description="maximum factor on the cosines (logit scale)"
+    )
+    names: float = Field(
+        1.0, ge=0, description="weight of the loss against the bank of all names in the data"
+    )
+    fresh: int = Field(
+        128, ge=1, description="names of the bank encoded with gradient in each update"
+    )
+    mosaic: float = Field(
+        0.15, ge=0, le=1, description="share of images redrawn on a coarse pixel grid"
+    )
+    spoil: float = Field(
+        0.25, ge=0, le=1, description="share of images corrupted to look like unfinished results"
+    )
     gradient: float = Field(
-        0.0, ge=0, description="weight of the slope's direction on those: makes a better guide"
+        0.0,
+        ge=0,
+        description="weight of the gradient alignment loss on corrupted images, which improves "
+        "guidance",
     )
     adversarial: float = Field(
-        0.0, ge=0, description="L2 length of attacks per 64 px, pictures 0..1; 0: none"
+        0.0,
+        ge=0,
+        description="maximum L2 length of adversarial attacks per 64 px, for images 0..1; 0: none",
     )
-    init: str = Field("", description="weights file to start from; its architecture is kept")
+    init: str = Field("", description="weights file to initialise from; its architecture is kept")
 
     def build(self, run: Any) -> Any:
-        """The live training."""
+        """The training."""
         from pixweave_tiny.clip_training import ClipTraining
 
         return ClipTraining(self, run)

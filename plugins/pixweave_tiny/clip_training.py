@@ -1,17 +1,17 @@
-"""How `pixweave train clip` trains: contrastive learning, a bank of names, and optional extras.
+"""The training of `pixweave train clip`: contrastive learning, a bank of names, optional losses.
 
-- Every caption of the batch against every picture of it (CLIP, Radford et al. 2021), where a pair
-  counts as right when all that the caption claims is true of the picture.
-- Every picture, and every caption, against the short names of all things in the data: a batch alone
-  holds few rivals, the bank holds all of them. Its vectors are renewed now and then; some of them
-  take part with their gradient.
-- `gradient`: the slope of the match with respect to the pixels is asked to point from a spoiled
-  picture to the right one: denoising score matching with the match as (negative) energy (Vincent
-  2011; perceptually aligned gradients, Ganz et al. 2023). That slope is what a generator later
-  follows. It needs smooth activations: a small step along the gradient of the slope of a ReLU
-  network changes the loss by something unrelated to what was predicted.
-- `adversarial`: pictures moved by one step of L2 length up to that many (per 64 px) uphill
-  (Madry et al. 2018, single-step).
+- Every caption of the batch against every image of it (CLIP, Radford et al. 2021). A pair counts as
+  a match if everything that the caption claims is true of the image.
+- Every image and every caption against the bank, the short names of all things in the data: a
+  batch alone contains few negatives, the bank contains all of them. The bank's vectors are renewed
+  at intervals; a few of them are encoded with gradient in every step.
+- `gradient`: the gradient of the similarity with respect to the pixels should point from a
+  corrupted image to the clean one: denoising score matching with the similarity as negative energy
+  (Vincent 2011; perceptually aligned gradients, Ganz et al. 2023). A generator later follows that
+  gradient. It needs smooth activations: with ReLU the second derivative does not predict how the
+  loss changes.
+- `adversarial`: images are moved by one step of at most that L2 length (per 64 px) that increases
+  the loss (Madry et al. 2018, single-step).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixweave_tiny import image_corruption
-from pixweave_tiny.caption_tokens import Words, trim
+from pixweave_tiny.caption_tokens import CaptionTokens, trim
 from pixweave_tiny.clip_model import HERE, TinyClip, load_tiny_clip
 from pixweave_tiny.clip_weight_init import architecture, initialise
 from pixweave_tiny.objectives import alignment, contrast, name_loss
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from pixweave.train import TrainContext
     from pixweave_tiny.clip_settings import Clip
 
-RENEW = 25  # steps between two renewals of the bank's vectors
+RENEW = 25  # steps between renewals of the bank's vectors
 
 
 class ClipTraining:
-    """A CLIP under training; see `pixweave.protocols.Training`."""
+    """The training of a CLIP; see `pixweave.protocols.Training`."""
 
     def __init__(self, settings: Clip, run: TrainContext) -> None:
-        self.set, self.run, self.device = settings, run, run.device
+        self.settings, self.run, self.device = settings, run, run.device
         torch.manual_seed(run.seed)
         if settings.init:
             self.model = load_tiny_clip(Path(settings.init)).requires_grad_(True)
@@ -68,61 +68,63 @@ class ClipTraining:
             ],
             betas=(0.9, 0.98),
         )
-        self.words = Words(run.dataset, self.model, run.folder)
-        self.bank = torch.zeros(len(self.words.bank), self.model.embed_dim, device=self.device)
+        self.captions = CaptionTokens(run.dataset, self.model, run.folder)
+        self.bank = torch.zeros(len(self.captions.bank), self.model.embed_dim, device=self.device)
         self.renewed = -1
 
     def step(self, step: int) -> Mapping[str, float]:
-        """Do one update; top1: how often the nearest caption of the batch is a right one."""
-        wish = self.set
+        """Do one update; `top1` is how often the nearest caption of the batch is a match."""
+        settings = self.settings
         torch.manual_seed(self.run.seed * 1_000_003 + step)
         rng = np.random.default_rng((self.run.seed, step))
         done = step / max(self.run.steps, 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = wish.lr * self.run.cosine(step)
+            group["lr"] = settings.lr * self.run.cosine(step)
         self._renew(step)
-        rows = np.sort(rng.choice(self.run.dataset.train, wish.batch))
+        rows = np.sort(rng.choice(self.run.dataset.train, settings.batch))
         images = self.run.dataset.images(rows).to(self.device).contiguous()
-        tokens, truth, of_picture, of_caption = self.words.batch(rows, rng)
+        tokens, truth, of_image, of_caption = self.captions.batch(rows, rng)
         tokens, truth = tokens.to(self.device), truth.to(self.device)
-        of_picture, of_caption = of_picture.to(self.device), of_caption.to(self.device)
+        of_image, of_caption = of_image.to(self.device), of_caption.to(self.device)
 
-        early = wish.early_size and done < wish.early
-        clean = image_corruption.shift(images, wish.early_size if early else self.model.image_size)
-        some = torch.rand(len(clean), 1, 1, 1, device=self.device) < wish.mosaic
+        early = settings.early_size and done < settings.early
+        clean = image_corruption.shift(
+            images, settings.early_size if early else self.model.image_size
+        )
+        some = torch.rand(len(clean), 1, 1, 1, device=self.device) < settings.mosaic
         clean = torch.where(some, image_corruption.mosaic(clean), clean)
-        spoiled, off = self._spoil(clean)
+        corrupted, off = self._corrupt(clean)
         with self._autocast():
             text = self.model.encode_tokens(tokens).float()
             bank = self._bank(rng)
-        if wish.adversarial:
-            spoiled = self._attack(spoiled, text.detach(), truth)
-        slopes = off > 0 if wish.gradient else torch.zeros_like(off, dtype=torch.bool)
-        spoiled.requires_grad_(bool(slopes.any()))
+        if settings.adversarial:
+            corrupted = self._attack(corrupted, text.detach(), truth)
+        slopes = off > 0 if settings.gradient else torch.zeros_like(off, dtype=torch.bool)
+        corrupted.requires_grad_(bool(slopes.any()))
         with self._autocast():
-            image = self.model.visual(spoiled)
+            image = self.model.visual(corrupted)
         image = F.normalize(image.float(), dim=-1)
         weight = (1.15 - 1.3 * off).clamp(0.0, 1.0)
         scale = self.model.log_scale.exp()
         loss = contrast(image, text, truth, scale, weight)
         metrics = {}
         if len(bank):
-            named, said = name_loss(scale * image @ bank.T, of_picture, weight), None
-            said = name_loss(scale * text @ bank.T, of_caption, torch.ones_like(weight))
-            loss = loss + wish.names * (named + 0.5 * said)
-            metrics["named"] = named.item()
-        if spoiled.requires_grad:
-            (slope,) = torch.autograd.grad((image * text).sum(), spoiled, create_graph=True)
-            wanted = (clean - spoiled.detach())[slopes]
+            image_loss = name_loss(scale * image @ bank.T, of_image, weight)
+            text_loss = name_loss(scale * text @ bank.T, of_caption, torch.ones_like(weight))
+            loss = loss + settings.names * (image_loss + 0.5 * text_loss)
+            metrics["named"] = image_loss.item()
+        if corrupted.requires_grad:
+            (slope,) = torch.autograd.grad((image * text).sum(), corrupted, create_graph=True)
+            wanted = (clean - corrupted.detach())[slopes]
             aligned = alignment(slope[slopes], wanted)
-            loss = loss + wish.gradient * (1 - aligned).mean()
+            loss = loss + settings.gradient * (1 - aligned).mean()
             metrics["aligned"] = aligned.mean().item()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         with torch.no_grad():
-            self.model.log_scale.clamp_(max=math.log(wish.scale))
+            self.model.log_scale.clamp_(max=math.log(settings.scale))
             decay = min(0.999, (step + 1) / (step + 20))
             kept, new = self.average.state_dict(), self.model.state_dict()
             for key, value in kept.items():
@@ -133,9 +135,9 @@ class ClipTraining:
         return {"loss": loss.item(), "top1": right.item(), **metrics, "scale": scale.item()}
 
     def measure(self) -> Mapping[str, float]:
-        """Top-1 of held-out pictures among all names, and of their captions among all of theirs."""
+        """Top-1 accuracy on held-out images: search by caption, and classification by name."""
         held = self.run.dataset.held
-        tokens, truth, of_picture, _ = self.words.batch(held, np.random.default_rng(0))
+        tokens, truth, of_image, _ = self.captions.batch(held, np.random.default_rng(0))
         model = self.average
         with torch.no_grad():
             image = self._encode(model, held)
@@ -145,19 +147,19 @@ class ClipTraining:
             found = (texts @ image.T).argmax(1).cpu()
             result = {"search@1": truth[found, torch.arange(len(found))].mean().item()}
             if len(self.bank):
-                names = [part.to(self.device) for part in self.words.bank_tokens.split(512)]
+                names = [part.to(self.device) for part in self.captions.bank_tokens.split(512)]
                 bank = torch.cat([model.encode_tokens(part) for part in names])
-                known = of_picture.sum(1) > 0
+                known = of_image.sum(1) > 0
                 best = (image @ bank.T).argmax(1).cpu()
-                result["name@1"] = of_picture[torch.arange(len(best)), best][known].mean().item()
+                result["name@1"] = of_image[torch.arange(len(best)), best][known].mean().item()
         return result
 
     def samples(self) -> Tensor:
-        """Spoiled pictures as the training sees them, [16,3,S,S]."""
+        """Corrupted images as the training uses them, [16,3,S,S]."""
         torch.manual_seed(self.run.seed)
         rows = self.run.dataset.train[:16]
         clean = image_corruption.shift(self.run.dataset.images(rows), self.model.image_size)
-        return self._spoil(clean.to(self.device))[0].cpu()
+        return self._corrupt(clean.to(self.device))[0].cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the weights, their average and the optimizer."""
@@ -170,7 +172,7 @@ class ClipTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where `state_dict` was."""
+        """Resume from a `state_dict`."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -194,25 +196,27 @@ class ClipTraining:
                 "interpolation": "bilinear",
                 "resize_mode": "squash",
             },
-            "bank": self.words.bank[:400],
+            "bank": self.captions.bank[:400],
         }
         path.with_suffix(".json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _spoil(self, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Return [N,3,S,S] spoiled a little or much, and how far each is off, [N] of 0..1."""
+    def _corrupt(self, clean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return corrupted images [N,3,S,S], and how much each is corrupted, [N] of 0..1."""
         grain = torch.randn_like(clean) * image_corruption.uniform(clean, 0, 0.15)
         light = (image_corruption.tone(clean) + grain).clamp(0, 1)
         off = torch.zeros(len(clean), device=clean.device)
-        hard = torch.nonzero(torch.rand(len(clean)) < self.set.spoil).flatten().to(clean.device)
+        hard = (
+            torch.nonzero(torch.rand(len(clean)) < self.settings.spoil).flatten().to(clean.device)
+        )
         if len(hard):
             light[hard], off[hard] = image_corruption.unfinished(clean[hard])
         return light, off
 
     def _attack(self, images: Tensor, text: Tensor, truth: Tensor) -> Tensor:
-        """Return the pictures after one step that makes them match their captions less."""
+        """Return the images after one adversarial step against their captions."""
         images = images.detach().requires_grad_()
         with self._autocast():
             found = self.model.visual(images)
@@ -220,33 +224,33 @@ class ClipTraining:
         logits = self.model.log_scale.exp().detach() * found @ text.T
         wrong = -(F.log_softmax(logits, dim=1) * truth / truth.sum(1, keepdim=True)).sum()
         (slope,) = torch.autograd.grad(wrong, images)
-        longest = self.set.adversarial * images.shape[-1] / 64
+        longest = self.settings.adversarial * images.shape[-1] / 64
         length = longest * image_corruption.uniform(images, 0, 1)
         size = slope.flatten(1).norm(dim=1)[:, None, None, None].clamp(min=1e-8)
         return (images.detach() + slope / size * length).clamp(0, 1)
 
     def _renew(self, step: int) -> None:
-        """Encode the bank anew, without gradient, every so often."""
+        """Encode the bank again, without gradient, every RENEW steps."""
         due = step - step % RENEW
         if len(self.bank) and due != self.renewed:
             with torch.no_grad(), self._autocast():
-                parts = [part.to(self.device) for part in self.words.bank_tokens.split(512)]
+                parts = [part.to(self.device) for part in self.captions.bank_tokens.split(512)]
                 self.bank = torch.cat([self.model.encode_tokens(part).float() for part in parts])
             self.renewed = due
 
     def _bank(self, rng: np.random.Generator) -> Tensor:
-        """The bank's vectors [K,D], some of them fresh, with their gradient."""
+        """The bank's vectors [K,D], some of them newly encoded with gradient."""
         if not len(self.bank):
             return self.bank
-        count = min(self.set.fresh, len(self.bank))
+        count = min(self.settings.fresh, len(self.bank))
         chosen = torch.from_numpy(rng.choice(len(self.bank), count, replace=False))
         fresh = self.model.encode_tokens(
-            trim(self.words.bank_tokens[chosen]).to(self.device)
+            trim(self.captions.bank_tokens[chosen]).to(self.device)
         ).float()
         return self.bank.index_copy(0, chosen.to(self.device), fresh)
 
     def _encode(self, model: TinyClip, rows: np.ndarray) -> Tensor:
-        """Unit vectors [N,D] of the data's pictures, reduced to the model's side."""
+        """Unit vectors [N,D] of the dataset's images, resized to the model's input size."""
         parts = []
         for part in np.array_split(rows, max(len(rows) // 256, 1)):
             images = self.run.dataset.images(part).to(self.device)

@@ -1,4 +1,4 @@
-"""The architecture of a new CLIP, and the weights that it begins with."""
+"""The architecture and initial weights of a new CLIP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def architecture(settings: Clip) -> dict[str, Any]:
-    """Return open_clip's `model_cfg` of the wished model."""
+    """Return open_clip's `model_cfg` for the settings."""
     size = settings.image_size
     vision: dict[str, Any] = {
         "image_size": size,
@@ -43,7 +43,7 @@ def architecture(settings: Clip) -> dict[str, Any]:
 
 
 def initialise(model: TinyClip) -> None:
-    """Start weights as CLIP does: small embeddings, blocks that add little."""
+    """Initialise the weights as CLIP does: small embeddings, small residual branches."""
     with torch.no_grad():
         model.token_embedding.weight.normal_(0, 0.02)
         model.positional_embedding.normal_(0, 0.01)
@@ -56,4 +56,4 @@ def initialise(model: TinyClip) -> None:
                     )
         for name, weight in model.visual.named_parameters():
             if name.endswith("bn3.weight") and "layer" in name:
-                weight.zero_()  # every residual block begins as nothing
+                weight.zero_()  # every residual block starts as the identity

@@ -1,4 +1,4 @@
-"""Spoil pictures the way a guide meets them: shifted, mosaic, noisy, half made, half wrong."""
+"""Corrupt images to look like intermediate results: shifted, mosaic, noisy, unfinished, wrong."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch.nn import functional as F
 
 
 def uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """Return [N,1,1,1] random numbers between ``low`` and ``high`` for ``images`` [N,...]."""
+    """Return random numbers [N,1,1,1] between ``low`` and ``high`` for ``images`` [N,...]."""
     return torch.rand(len(images), 1, 1, 1, device=images.device) * (high - low) + low
 
 
 def chance(images: Tensor, probability: float) -> Tensor:
-    """Return [N,1,1,1] of 0.0 and 1.0 for ``images`` [N,...]."""
+    """Return [N,1,1,1] for ``images`` [N,...]: 1.0 with ``probability``, else 0.0."""
     return (torch.rand(len(images), 1, 1, 1, device=images.device) < probability).float()
 
 
 def shift(images: Tensor, size: int, amount: float = 1.0) -> Tensor:
-    """Zoom 0.8..1.25, move by up to 18 %, slightly turn [N,3,S,S], to ``size`` px; edges repeat."""
+    """Zoom 0.8..1.25, shift up to 18 %, rotate slightly [N,3,S,S] to ``size`` px; edges repeat."""
     count = len(images)
     zoom = 1 + (uniform(images, -0.2, 0.22) * amount).flatten()
     turn = torch.randn(count, device=images.device) * 0.05 * amount
@@ -55,7 +55,7 @@ def coarse_noise(images: Tensor) -> Tensor:
 
 
 def bend(images: Tensor) -> Tensor:
-    """Pull [N,3,S,S] out of shape: the right colours in a lump, a third also softened."""
+    """Warp [N,3,S,S] smoothly, which keeps the colours but not the shapes; blur a third of them."""
     count, size = len(images), images.shape[-1]
     grid = F.affine_grid(
         torch.eye(2, 3, device=images.device).expand(count, 2, 3),
@@ -84,10 +84,9 @@ def tone(images: Tensor) -> Tensor:
 
 
 def unfinished(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return [N,3,S,S] between something else and ``images``, and how far it is off, [N] of 0..1.
+    """Return blends [N,3,S,S] of ``images`` and another base, and the share of that base, [N].
 
-    The something else is one colour, coarse noise, another picture, the picture's own blur, or
-    itself bent.
+    The base is one colour, coarse noise, another image, the blurred image, or the warped image.
     """
     count, size, device = len(images), images.shape[-1], images.device
     others = images.roll(1 + int(torch.randint(max(count - 1, 1), (1,))), 0)
@@ -102,11 +101,11 @@ def unfinished(images: Tensor) -> tuple[Tensor, Tensor]:
     base = bases[kind, torch.arange(count, device=device)]
     amount = uniform(images, 0, 1) ** 1.2
     amount = torch.where((kind > 4)[:, None, None, None], amount.clamp(min=0.75), amount)
-    # a quarter of them are off in one part of the picture only
+    # a quarter of them are corrupted in one part of the image only
     region = (coarse_noise(images).mean(1, keepdim=True) > 0.45).float()
     amount = amount * torch.where(chance(images, 0.25) > 0, region, torch.ones_like(region))
-    spoiled = images * (1 - amount) + base * amount
+    corrupted = images * (1 - amount) + base * amount
     strength = uniform(images, 0, 1) ** 2 * 0.2 * chance(images, 0.6)
-    spoiled = spoiled + torch.randn_like(images) * strength
+    corrupted = corrupted + torch.randn_like(images) * strength
     coarse = (coarse_noise(images) - 0.5) * uniform(images, 0, 0.5) * chance(images, 0.5)
-    return (spoiled + coarse).clamp(0, 1), amount.mean((1, 2, 3))
+    return (corrupted + coarse).clamp(0, 1), amount.mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""open_clip's own build of a small CLIP: what `tiny` must agree with."""
+"""Reference embeddings of a small CLIP, computed by open_clip, that `tiny` must agree with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixweave_tiny.clip_files import HERE, WEIGHTS, config_of
 
 
 class Reference:
-    """A perceptor that computes as open_clip does, in float32 on the CPU."""
+    """A perceptor made of open_clip's own code, in float32 on the CPU."""
 
     def __init__(self, weights: Path | None) -> None:
         settings = config_of(weights)["model_cfg"]
@@ -28,15 +28,15 @@ class Reference:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "pixweave-reference.json").write_text(json.dumps(settings), "utf-8")
             open_clip.add_model_config(folder)
-        made = open_clip.create_model("pixweave-reference", pretrained=str(weights or WEIGHTS))
-        self.model: Any = made.eval()
+        model = open_clip.create_model("pixweave-reference", pretrained=str(weights or WEIGHTS))
+        self.model: Any = model.eval()
         self.tokenizer = open_clip.get_tokenizer("pixweave-reference")
 
     def encode_image(self, crops: Tensor) -> Tensor:
-        """Unit vectors of the pictures."""
+        """Unit vectors `[N, D]` of images `[N, 3, S, S]`, 0..1."""
         return F.normalize(self.model.encode_image(crops), dim=-1)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of the texts."""
+        """Unit vectors `[P, D]` of the texts."""
         with torch.no_grad():
             return F.normalize(self.model.encode_text(self.tokenizer(list(texts))), dim=-1)

@@ -1,4 +1,4 @@
-"""The perceptor `tiny`: a small CLIP, the embedded one or one of the user's own."""
+"""The perceptor `tiny`: a small CLIP, the embedded one or the user's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TinyPerceptor:
-    """A small CLIP as a perceptor."""
+    """A small CLIP as a `pixweave.protocols.Perceptor`."""
 
     def __init__(self, weights: Path | None, run: BuildContext) -> None:
         self.model = load_tiny_clip(weights, run.text_only).to(run.device)
@@ -25,30 +25,33 @@ class TinyPerceptor:
         self.size = self.model.image_size
         self.bank = bank(weights)
         self.logit_scale = self.model.logit_scale
-        self.templates = ("{}",)  # a template that it never saw costs most of its accuracy
+        self.templates = ("{}",)  # trained on bare captions: other templates cost accuracy
         self.info = f"{weights.stem if weights else 'tiny CLIP'}, {self.size} px"
 
     def encode_image(self, crops: Tensor) -> Tensor:
-        """Unit vectors of the crops; float32, since so small a model gains nothing from less."""
+        """Unit vectors `[N, D]` of crops `[N, 3, size, size]`, 0..1.
+
+        In float32: a model this small gains nothing from lower precision.
+        """
         return self.model.encode_image(crops)
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of the texts."""
+        """Unit vectors `[P, D]` of the texts; text beyond the context length is cut."""
         return self.model.encode_text(list(texts))
 
     def overflow(self, text: str) -> str:
-        """The words that its context cannot hold."""
+        """The part of a text beyond the context length; '' if all fits."""
         return self.model.overflow(text)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """What its layers make of pictures `[N, 3, size, size]`: `[N, places, C]` of each depth."""
+        """Features `[N, positions, C]` of every layer, of images `[N, 3, size, size]`."""
         tower: Any = self.model.visual
         if hasattr(tower, "maps"):
-            return [each.flatten(2).transpose(1, 2) for each in tower.maps(images)]
+            return [maps.flatten(2).transpose(1, 2) for maps in tower.maps(images)]
         x = tower.conv1(images).flatten(2).transpose(1, 2)
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1)
         x = tower.ln_pre(x + tower.positional_embedding.to(x.dtype))
-        found = [x]
+        features = [x]
         for block in tower.transformer.resblocks:
-            found.append(x := block(x, None))
-        return found
+            features.append(x := block(x, None))
+        return features

@@ -1,4 +1,4 @@
-"""How the codebook of a VQGAN under training follows the latents."""
+"""Updates of a VQGAN's codebook in training, by exponential moving averages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Codebook:
-    """Moves the codes `[K,D]` of a model and of its average towards the latents they stand for."""
+    """Moves the codes `[K,D]` of a model, and of its average, towards the latents they encode."""
 
     DECAY = 0.99
 
@@ -22,7 +22,7 @@ class Codebook:
 
     @torch.no_grad()
     def begin(self, latents: Tensor, rng: torch.Generator, rounds: int = 10) -> None:
-        """Set the codes to the k-means of `latents` `[N,D]`."""
+        """Initialise the codes with k-means of `latents` `[N,D]`."""
         count = len(self.codes)
         book = latents[torch.randint(len(latents), (count,), generator=rng).to(latents.device)]
         for _ in range(rounds):
@@ -41,7 +41,7 @@ class Codebook:
 
     @torch.no_grad()
     def follow(self, latent: Tensor, codes: Tensor) -> None:
-        """Take `latent` `[B,D,h,w]` with their codes `[B,h,w]` into the moving averages."""
+        """Update the moving averages with `latent` `[B,D,h,w]` and their codes `[B,h,w]`."""
         flat, codes = latent.permute(0, 2, 3, 1).flatten(0, 2), codes.flatten()
         hits = torch.bincount(codes, minlength=len(self.codes)).float()
         self.counts.lerp_(hits, 1 - self.DECAY)
@@ -50,7 +50,10 @@ class Codebook:
 
     @torch.no_grad()
     def restart(self, latent: Tensor, floor: float, rng: torch.Generator) -> int:
-        """Move codes used less than `floor` times the mean to latents that fit badly; how many."""
+        """Move rarely used codes to latents that are badly encoded; return the number moved.
+
+        A code is moved if it is used less than `floor` times the mean.
+        """
         dead = (self.counts < floor * self.counts.mean()).nonzero().flatten()
         if not len(dead):
             return 0
@@ -62,25 +65,25 @@ class Codebook:
         return len(dead)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the moving averages; the codes are the model's."""
+        """Return the moving averages; the codes are part of the model."""
         return {"counts": self.counts, "sums": self.sums, "ready": self.ready}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where `state_dict` was."""
+        """Resume from a `state_dict`."""
         self.counts.copy_(state["counts"])
         self.sums.copy_(state["sums"])
         self.ready = bool(state["ready"])
 
 
 def nearest(latents: Tensor, book: Tensor) -> Tensor:
-    """Return the index of the nearest code of `book` `[K,D]` for `latents` `[N,D]`."""
+    """Return the index `[N]` of the nearest code of `book` `[K,D]` for `latents` `[N,D]`."""
     return (book.square().sum(1) - 2 * latents @ book.T).argmin(1)
 
 
 def far_latents(
     latents: Tensor, book: Tensor, codes: Tensor, count: int, rng: torch.Generator
 ) -> Tensor:
-    """Draw `count` of `latents` `[N,D]`, likelier the farther from their code (as k-means++)."""
+    """Draw `count` of `latents` `[N,D]`, with more weight far from their code (as k-means++)."""
     distance = (latents - book[codes]).square().sum(1).cpu() + 1e-8
     drawn = torch.multinomial(distance, count, replacement=count > len(latents), generator=rng)
     return latents[drawn.to(latents.device)]

@@ -1,4 +1,4 @@
-"""What the latents begin as: a name of the setting `start` -> a function that makes them."""
+"""Initial latents: the names of the setting `start`, and the functions that make them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from pixweave_vqgan.vqgan_model import VQModel
 
 Start = Callable[["BuildContext", "VQModel", int, int], Tensor]
-"""Gives latents `[1,D,rows,columns]` on the run's device: `start(run, model, rows, columns)`."""
+"""`start(run, model, rows, columns)` returns latents `[1,D,rows,columns]` on the run's device."""
 
 STREAM = "generator/start"
 
 
 def codes(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
-    """A random code at each place."""
+    """A random code at each position."""
     drawn = torch.randint(len(model.codebook), (1, rows, columns), generator=run.rng(STREAM))
     return model.look_up(drawn.to(run.device))
 
@@ -34,17 +34,17 @@ def one(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
 
 
 def noise(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
-    """Latents around the mean of the codes, with the deviation that the codes have."""
+    """Gaussian noise with the mean and standard deviation of the codes."""
     book = model.codebook
     drawn = torch.randn((1, book.shape[1], rows, columns), generator=run.rng(STREAM))
-    mean, spread = (each[:, None, None] for each in (book.mean(0), book.std(0)))
+    mean, spread = (values[:, None, None] for values in (book.mean(0), book.std(0)))
     return mean + drawn.to(run.device) * spread
 
 
 def sampled(
     prompts: list[tuple[str, float]], run: BuildContext, model: VQModel, rows: int, columns: int
 ) -> Tensor:
-    """The codes nearest to a picture that the sampler draws for texts with their weights."""
+    """The codes of an image that the sampler draws for texts with weights."""
     picture = sample_picture(run, prompts, run.rng(STREAM))
     size = rows * model.factor, columns * model.factor
     picture = F.interpolate(picture, size=size, mode="bicubic", antialias=True)
@@ -53,7 +53,7 @@ def sampled(
 
 
 def encoded(picture: Callable[[int, int, torch.Generator], Tensor]) -> Start:
-    """What the encoder makes of a picture `[1,3,height,width]`, 0..1, drawn at random."""
+    """A start that encodes a random image `[1,3,height,width]`, 0..1."""
 
     def start(run: BuildContext, model: VQModel, rows: int, columns: int) -> Tensor:
         height, width = rows * model.factor, columns * model.factor
@@ -70,13 +70,13 @@ def snow(height: int, width: int, rng: torch.Generator) -> Tensor:
 
 
 def gradient(height: int, width: int, rng: torch.Generator) -> Tensor:
-    """Four random colours in the corners, and what lies between them."""
+    """A gradient between four random colours in the corners."""
     corners = torch.rand((1, 3, 2, 2), generator=rng)
     return F.interpolate(corners, (height, width), mode="bilinear", align_corners=True)
 
 
 def clouds(height: int, width: int, rng: torch.Generator) -> Tensor:
-    """Soft patches of colour of every size: each octave twice as fine and half as strong."""
+    """Coloured fractal noise: each octave is twice as fine and half as strong."""
     total, strength, side = torch.full((1, 3, height, width), 0.5), 0.5, 2
     while side <= min(height, width) // 4:
         grid = torch.rand((1, 3, side, side), generator=rng) - 0.5

@@ -1,4 +1,4 @@
-"""The live generator: a grid of latents, the codes nearest to them, and the decoder's picture."""
+"""The `vqgan` generator: a grid of latents, their nearest codes, and the decoded image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 GENTLE = {"0": 0.006, "end": 0.002}
-"""The learning rate after a sampled start, which has a form already: guidance is to keep it."""
+"""The learning rate after a sampled start, which guidance should keep in shape."""
 
 
-class VqganPicture:
-    """Latents `[1,D,h,w]` decoded to a picture `[1,3,H,W]` (VQGAN+CLIP: Crowson et al. 2022).
+class LatentImage:
+    """Latents `[1,D,h,w]` decoded to an image `[1,3,H,W]` (VQGAN+CLIP: Crowson et al. 2022).
 
-    The parameter is the latents divided by the deviation of the codes, channel by channel, so that
-    one learning rate fits all weights. `average` follows it from step to step.
+    The parameter is the latents divided by the standard deviation of the codes per channel, so that
+    one learning rate suits all models. `average` is its moving average over the steps.
     """
 
     def __init__(self, settings: Vqgan, run: BuildContext) -> None:
@@ -56,27 +56,27 @@ class VqganPicture:
         return [self.latent]
 
     def image(self) -> Tensor:
-        """The picture; values outside of 0..1 are cut, with a gradient that leads back inside."""
+        """The image, clamped to 0..1 with a gradient that leads back inside."""
         return self._draw(self.latent)
 
     def shown(self) -> Tensor | None:
-        """The picture of the averaged latents; None where there is no average."""
+        """The image of the averaged latents; None if `average` is 0."""
         if not self.decay:
             return None
         with torch.no_grad():
             return self._draw(self.average)
 
     def constrain(self) -> None:
-        """Keep each channel of the latents between its least and greatest code; follow them."""
+        """Clamp each channel of the latents to the range of the codes; update the average."""
         with torch.no_grad():
             self.latent.copy_(self.latent.clamp(self.low, self.high))
             self.seen += 1
-            # a young average follows faster, so that the start is soon forgotten
+            # the average follows faster at first, so that it soon forgets the start
             decay = min(self.decay, self.seen / (self.seen + 10))
             self.average.lerp_(self.latent, 1 - decay)
 
     def start_from(self, image: Tensor) -> None:
-        """Encode `image`, reduced or enlarged to the pixels that the latents stand for."""
+        """Set the latents by encoding `image`, resized to the size that they decode to."""
         rows, columns = self.latent.shape[-2:]
         side = self.model.factor
         with torch.no_grad():
@@ -89,16 +89,16 @@ class VqganPicture:
             self.seen = 0
 
     def latents(self) -> Tensor:
-        """The latents, before codes are looked up."""
+        """The latents, before the nearest codes are looked up."""
         return self.latent
 
     def state_dict(self) -> dict[str, Any]:
-        """The latents, their average, and of how many steps it is."""
-        latent, average = (each.detach().clone() for each in (self.latent, self.average))
+        """The latents, their average, and the number of steps that it covers."""
+        latent, average = (tensor.detach().clone() for tensor in (self.latent, self.average))
         return {"latent": latent, "average": average, "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the latents; the shape must be that of this grid."""
+        """Set the latents; their shape must be that of this grid."""
         with torch.no_grad():
             self.latent.copy_(state["latent"])
             self.average.copy_(state["average"])
@@ -114,9 +114,9 @@ class VqganPicture:
 def decoder(
     model: Any, dtype: torch.dtype = torch.float32, compiled: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """Return a fast way from latents `[B,D,h,w]` to pictures `[B,3,H,W]`, both float32.
+    """Return a fast decoder of latents `[B,D,h,w]` to images `[B,3,H,W]`, both float32.
 
-    `compiled`: through torch.compile; RunError at the first picture if it is not able to here.
+    `compiled` uses torch.compile; the first call raises a RunError if that does not work here.
     """
     if not compiled:
         return FastDecoder(model, dtype)
@@ -124,20 +124,20 @@ def decoder(
 
     def decode(latent: Tensor) -> Tensor:
         try:
-            made: Tensor = compile_(latent)
+            image: Tensor = compile_(latent)
         except torch._dynamo.exc.BackendCompilerFailed as error:
             first = str(error).strip().split("\n", 1)[0]
             raise RunError(
                 f"torch cannot compile the decoder here: {first}; "
                 "remove 'compile' from the generator"
             ) from None
-        return made
+        return image
 
     return decode
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return `[B,C,H,W]` at `size` (width, height); bicubic, smoothed where it is reduced."""
+    """Return `[B,C,H,W]` at `size` (width, height); bicubic, anti-aliased when reduced."""
     width, height = size
     if image.shape[-2:] == (height, width):
         return image
@@ -145,7 +145,7 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class Inside(torch.autograd.Function):
-    """Clamp to 0..1; the gradient is dropped only where a step along it would lead further out."""
+    """Clamp to 0..1; the gradient is zero only where a step would lead further outside."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -161,5 +161,5 @@ class Inside(torch.autograd.Function):
 
 
 def inside(x: Tensor) -> Tensor:
-    """Return `x` cut to 0..1; see `Inside`."""
+    """Return `x` clamped to 0..1; see `Inside`."""
     return Inside.apply(x)

@@ -1,4 +1,4 @@
-"""What a VQGAN is made of, read from the .yaml that taming-transformers writes; without torch."""
+"""The architecture of a VQGAN, read from a .yaml of taming-transformers; does not import torch."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _LAYERS = {
 
 @dataclass(frozen=True)
 class Config:
-    """A VQGAN as its config describes it.
+    """The config of a VQGAN.
 
     `params` are taming's: embed_dim, n_embed and ddconfig; `gumbel`: its quantiser is taming's
-    GumbelQuantize; `prefix`: what the names of its weights begin with, inside of a transformer.
+    GumbelQuantize; `prefix`: the prefix of its weights' names inside a transformer checkpoint.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class Config:
 def read_config(path: Path) -> Config:
     """Read a config of taming's VQModel, of GumbelVQ, or of a transformer over one of them.
 
-    MissingError if it is not there; RunError if it is of something else.
+    Raises MissingError if the file does not exist, and RunError if it is not such a config.
     """
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
@@ -60,11 +60,11 @@ def read_config(path: Path) -> Config:
     except FileNotFoundError:
         raise MissingError(f"there is no config '{path}'") from None
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError) as error:
-        said = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise RunError(f"'{path}' is no config of taming-transformers: {said}") from None
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise RunError(f"'{path}' is not a config of taming-transformers: {reason}") from None
     if target not in (VQ, GUMBEL):
         raise RunError(
-            f"'{path}' describes a {target}; known are {VQ}, {GUMBEL}, and "
+            f"'{path}' describes a {target}; supported are {VQ}, {GUMBEL}, and "
             f"{TRANSFORMER} over one of them"
         )
     _check(path, params)
@@ -74,11 +74,11 @@ def read_config(path: Path) -> Config:
 def _check(path: Path, params: dict[str, Any]) -> None:
     layers = params.get("ddconfig")
     if not isinstance(layers, dict):
-        raise RunError(f"'{path}' is no config of taming-transformers: lacks 'ddconfig'")
+        raise RunError(f"'{path}' is not a config of taming-transformers: lacks 'ddconfig'")
     for names, found in (({"embed_dim", "n_embed"}, params), (_LAYERS, layers)):
-        if lacking := sorted(names - found.keys()):
-            raise RunError(f"'{path}' is no config of taming-transformers: lacks '{lacking[0]}'")
+        if missing := sorted(names - found.keys()):
+            raise RunError(f"'{path}' is not a config of taming-transformers: lacks '{missing[0]}'")
     if (layers["in_channels"], layers["out_ch"]) != (3, 3):
-        raise RunError(f"'{path}' describes pictures of {layers['in_channels']} channels, not of 3")
+        raise RunError(f"'{path}' describes images of {layers['in_channels']} channels, not of 3")
     if params.get("remap"):
-        raise RunError(f"'{path}' maps its codes to others (remap), which is not supported")
+        raise RunError(f"'{path}' remaps its codes (remap), which is not supported")

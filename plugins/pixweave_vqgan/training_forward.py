@@ -1,6 +1,6 @@
-"""The walk through taming's encoder and decoder that training takes, with gradients of all weights.
+"""Forward passes of taming's encoder and decoder for training, with gradients of all weights.
 
-torch's own group norm takes two thirds of a training step on a CPU; here it does not. A generator,
+They use a faster group norm: torch's own takes two thirds of a training step on a CPU. A generator,
 whose weights are frozen, decodes with `pixweave_vqgan.fast_decoder` instead.
 """
 
@@ -55,10 +55,10 @@ def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 
 class NormSilu(torch.autograd.Function):
-    """Group norm (Wu and He 2018) and SiLU for channels-last pictures, in few passes over memory.
+    """Group norm (Wu and He 2018) and SiLU for channels-last images, in few passes over memory.
 
     Forward and backward are nine times as fast as torch's on one core (bfloat16, [32,32,64,64]).
-    No second derivative.
+    Has no second derivative.
     """
 
     @staticmethod
@@ -75,7 +75,7 @@ class NormSilu(torch.autograd.Function):
         z = torch.addcmul(offset[:, None].to(x.dtype), flat, slope[:, None].to(x.dtype))
         ctx.save_for_backward(x, z, mean, inverse, weight)
         ctx.groups, ctx.count = groups, count
-        return _picture(F.silu(z), x)
+        return _unflat(F.silu(z), x)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
@@ -91,33 +91,33 @@ class NormSilu(torch.autograd.Function):
         shift = (tilt * mean - level * inverse).to(x.dtype)
         grad_x = torch.addcmul(shift[:, None], flat, -tilt[:, None].to(x.dtype))
         grad_x.addcmul_(grad_z, (inverse * wide)[:, None].to(x.dtype))
-        return _picture(grad_x, x), along.sum(0), total.sum(0), None, None
+        return _unflat(grad_x, x), along.sum(0), total.sum(0), None, None
 
 
 def _flat(x: Tensor) -> Tensor:
-    """`[B,C,H,W]` as `[B,HW,C]`; without a copy where it is channels-last."""
+    """`[B,C,H,W]` as `[B,HW,C]`; without a copy if it is channels-last."""
     x = x.contiguous(memory_format=torch.channels_last)
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, x.shape[1])
 
 
-def _picture(flat: Tensor, like: Tensor) -> Tensor:
+def _unflat(flat: Tensor, like: Tensor) -> Tensor:
     batch, channels, height, width = like.shape
     return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _total(flat: Tensor) -> Tensor:
-    """Sum `[B,N,C]` over N, as float32; half precision is added up by a product with ones."""
+    """Sum `[B,N,C]` over N, as float32; bfloat16 is summed by a matrix product with ones."""
     batch, count, channels = flat.shape
     if flat.dtype != torch.bfloat16 or count % 64:
         return flat.sum(1)
-    # parts of 64, as a product rounds its result to the type of the input
+    # in parts of 64, because a product rounds its result to the type of the input
     ones = torch.ones(1, 1, 64, dtype=flat.dtype).expand(batch * count // 64, -1, -1)
     parts = torch.bmm(ones, flat.reshape(-1, 64, channels))
     return parts.view(batch, -1, channels).float().sum(1)
 
 
 def _grouped(values: Tensor, groups: int) -> Tensor:
-    """Sums within each group of `[B,C]`, said for every channel."""
+    """Sums within each group of `[B,C]`, expanded to `[B,C]`."""
     batch, channels = values.shape
     sums = values.view(batch, groups, -1).sum(2, keepdim=True)
     return sums.expand(-1, -1, channels // groups).reshape(batch, channels)

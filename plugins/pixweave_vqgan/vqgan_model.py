@@ -1,7 +1,7 @@
-"""VQGAN (Esser et al. 2021): taming-transformers' own modules, and the files of their weights.
+"""VQGAN (Esser et al. 2021): taming-transformers' own modules, and loading of their weights.
 
 The layers are `Encoder` and `Decoder` of taming-transformers (MIT), so every checkpoint of its
-`VQModel` and `GumbelVQ` fits, key for key. `taming.models` is never imported: it needs Lightning.
+`VQModel` and `GumbelVQ` fits, key for key. `taming.models` is not imported, as it needs Lightning.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pixweave_vqgan.training_forward import walk_decoder, walk_encoder
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "tiny-vqgan.ckpt"
 BESIDE = ("transformer.", "cond_stage_model.", "permuter.")
-"""What else the names of weights begin with in a checkpoint of a transformer."""
+"""Prefixes of the other weights in the checkpoint of a transformer."""
 
 
 class VQModel(nn.Module):
-    """Pictures `[B,3,H,W]`, 0..1, to latents `[B,D,H/f,W/f]` and back, by way of K codes.
+    """Encodes images `[B,3,H,W]`, 0..1, to latents `[B,D,H/f,W/f]`, and decodes them; K codes.
 
     `params` are those of taming's config: embed_dim (D), n_embed (K) and ddconfig. With `gumbel`
-    the layout is that of `GumbelVQ`, where the encoder votes for codes instead of giving latents.
+    the layout is that of `GumbelVQ`, where the encoder returns code logits instead of latents.
     """
 
     def __init__(self, params: dict[str, Any], gumbel: bool = False) -> None:
@@ -43,12 +43,12 @@ class VQModel(nn.Module):
         with contextlib.redirect_stdout(io.StringIO()):  # the decoder prints its shape
             self.encoder, self.decoder = Encoder(**layers), Decoder(**layers)
         weight = torch.empty(count, dim)
-        if not weight.is_meta:  # to initialise one imports torch._dynamo, a second
+        if not weight.is_meta:  # on meta it would import torch._dynamo: a second
             nn.init.normal_(weight)
         codes = nn.Embedding(count, dim, _weight=weight)
         book = {"embed" if gumbel else "embedding": codes}
-        votes = {"proj": nn.Conv2d(depth, count, 1)} if gumbel else {}
-        self.quantize = nn.ModuleDict({**book, **votes})
+        projection = {"proj": nn.Conv2d(depth, count, 1)} if gumbel else {}
+        self.quantize = nn.ModuleDict({**book, **projection})
         self.quant_conv = nn.Conv2d(depth, dim, 1)
         self.post_quant_conv = nn.Conv2d(dim, depth, 1)
         self.factor: int = 2 ** (len(layers["ch_mult"]) - 1)
@@ -62,19 +62,19 @@ class VQModel(nn.Module):
         return weight
 
     def encode(self, image: Tensor) -> Tensor:
-        """Return the latents; sides must be multiples of `factor`.
+        """Return the latents of an image, whose sides must be multiples of `factor`.
 
-        They are not quantised, but for a Gumbel codebook, where they are the codes voted for.
+        They are not quantised, except with a Gumbel codebook, where they are the most likely codes.
         """
         latent = self.quant_conv(walk_encoder(self.encoder, image * 2 - 1))
         return self.look_up(self.quantize["proj"](latent).argmax(1)) if self.gumbel else latent
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Return the picture; values may lie a little outside of 0..1."""
+        """Return the image; values may be slightly outside 0..1."""
         return walk_decoder(self.decoder, self.post_quant_conv(latent)) * 0.5 + 0.5
 
     def nearest(self, latent: Tensor) -> Tensor:
-        """Return the index of the nearest code at each place, int64 `[B,h,w]`."""
+        """Return the index of the nearest code at each position, int64 `[B,h,w]`."""
         flat = latent.detach().float().permute(0, 2, 3, 1)
         book = self.codebook.detach()
         # |z - e|^2 without |z|^2, which is the same for all codes
@@ -82,34 +82,34 @@ class VQModel(nn.Module):
 
     def look_up(self, codes: Tensor) -> Tensor:
         """Return the latents `[B,D,h,w]` of code indices `[B,h,w]`."""
-        found = self.codebook[codes].permute(0, 3, 1, 2)
-        return found.contiguous(memory_format=torch.channels_last)
+        latent = self.codebook[codes].permute(0, 3, 1, 2)
+        return latent.contiguous(memory_format=torch.channels_last)
 
     def snap(self, latent: Tensor) -> Tensor:
-        """Return the nearest codes; gradients pass straight through (van den Oord et al. 2017)."""
-        found = self.look_up(self.nearest(latent)).detach()
-        return latent + (found - latent).detach()
+        """Return the nearest codes, with a straight-through gradient (van den Oord et al. 2017)."""
+        quantised = self.look_up(self.nearest(latent)).detach()
+        return latent + (quantised - latent).detach()
 
 
 def load_vqgan(weights: Path = WEIGHTS, config: Path | None = None) -> VQModel:
-    """Return a model in taming's layout, frozen, float32, eval mode.
+    """Return a model in taming's layout: frozen, float32, eval mode.
 
-    `weights` is a .safetensors file, or a checkpoint as Lightning 1 or 2 or plain torch writes it;
-    `config` is the .yaml beside it unless given. MissingError: one of the two is not there.
-    RunError: the config is of another kind of model, the file holds what is not data, or the names
-    or shapes of its tensors do not fit.
+    `weights` is a .safetensors file, or a checkpoint of Lightning 1 or 2 or plain torch; `config`
+    is by default the .yaml beside it. Raises MissingError if one of the two does not exist, and
+    RunError if the config is of another kind of model, if the file contains anything but data, or
+    if the names or shapes of its tensors do not fit.
     """
-    described = read_config(config or weights.with_suffix(".yaml"))
-    state = _of_model(read_tensors(weights), described, weights)
-    model = _empty(described)
+    settings = read_config(config or weights.with_suffix(".yaml"))
+    state = _select_model(read_tensors(weights), settings, weights)
+    model = _empty(settings)
     expected = model.state_dict()
-    for fault in (
+    for problem in (
         _listed("lacks", (key for key in expected if key not in state)),
-        _listed("has besides", (key for key in state if key not in expected)),
+        _listed("has the unexpected", (key for key in state if key not in expected)),
         _listed("has", _shapes(state, expected)),
     ):
-        if fault:
-            raise RunError(f"'{weights}' does not fit '{described.path}': the file {fault}")
+        if problem:
+            raise RunError(f"'{weights}' does not fit '{settings.path}': the file {problem}")
     model.load_state_dict({key: value.float() for key, value in state.items()}, assign=True)
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
@@ -118,7 +118,7 @@ _shared: weakref.WeakValueDictionary[tuple[Any, ...], VQModel] = weakref.WeakVal
 
 
 def shared_vqgan(weights: Path, config: Path, device: torch.device) -> VQModel:
-    """The same, on a device; of the same files there is one model, as long as anyone has it."""
+    """Load a model to a device, or return the same instance while another user holds it."""
     files = tuple((path, path.stat().st_mtime_ns) for path in (weights, config) if path.is_file())
     key = (*files, str(device))
     model = _shared.get(key)
@@ -128,7 +128,7 @@ def shared_vqgan(weights: Path, config: Path, device: torch.device) -> VQModel:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a .safetensors file or of a checkpoint; nothing in it is run."""
+    """Return the state dict of a .safetensors file or of a checkpoint; no code in it is run."""
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -136,42 +136,42 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except FileNotFoundError:
-            raise MissingError(f"there is no file '{path}'") from None
+            raise MissingError(f"file '{path}' not found") from None
         except (SafetensorError, OSError) as error:
             raise RunError(f"'{path}' is not a safetensors file: {error}") from None
-    found = read(path)
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise RunError(f"'{path}' holds no state dict of tensors")
-    return {str(key): value for key, value in found.items()}
+    content = read(path)
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise RunError(f"'{path}' contains no state dict of tensors")
+    return {str(key): value for key, value in content.items()}
 
 
-def _of_model(state: dict[str, Tensor], config: Config, path: Path) -> dict[str, Tensor]:
-    """The tensors of the VQGAN alone: without its loss, and out of a transformer around it."""
+def _select_model(state: dict[str, Tensor], config: Config, path: Path) -> dict[str, Tensor]:
+    """The tensors of the VQGAN only, without its loss or a surrounding transformer."""
     if config.prefix:
         other = (k for k in state if not k.startswith((config.prefix, *BESIDE)))
-        if fault := _listed("has besides", other):
-            raise RunError(f"'{path}' does not fit '{config.path}': the file {fault}")
+        if problem := _listed("has the unexpected", other):
+            raise RunError(f"'{path}' does not fit '{config.path}': the file {problem}")
         cut = len(config.prefix)
         state = {k[cut:]: v for k, v in state.items() if k.startswith(config.prefix)}
     return {key: value for key, value in state.items() if not key.startswith("loss.")}
 
 
 def _empty(config: Config) -> VQModel:
-    """The model without memory for its weights."""
+    """The model on the meta device, without memory for its weights."""
     try:
         with torch.device("meta"):
             return VQModel(config.params, config.gumbel)
     except (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError) as error:
-        raise RunError(f"'{config.path}' describes no VQGAN: {error}") from None
+        raise RunError(f"'{config.path}' does not describe a VQGAN: {error}") from None
 
 
 def _shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterable[str]:
     for key in [key for key in expected if key in state]:
-        found, right = (list(tensors[key].shape) for tensors in (state, expected))
-        if found != right:
-            yield f"{key} of {found} instead of {right}"
+        actual, wanted = (list(tensors[key].shape) for tensors in (state, expected))
+        if actual != wanted:
+            yield f"{key} of {actual} instead of {wanted}"
 
 
 def _listed(verb: str, keys: Iterable[str]) -> str:

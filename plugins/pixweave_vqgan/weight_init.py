@@ -1,4 +1,4 @@
-"""The architecture of a new VQGAN, and the weights that it begins with."""
+"""The architecture and initial weights of a new VQGAN."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OFFSET = 2.0
 
 @torch.no_grad()
 def initialise(model: VQModel) -> None:
-    """Begin so that a plain colour gets through taming's norms, whatever the width.
+    """Initialise so that plain colours pass through taming's norms, whatever the width.
 
-    A norm of 32 groups over 64 channels has two channels in each group: of a plain picture it
-    leaves two signs. A constant offset, plus in one channel and minus in the other, that is larger
-    than what varies makes the norm nearly linear, and what it adds is taken away after it.
+    A norm of 32 groups over 64 channels has two channels in each group: of a plain image only two
+    signs are left. A constant offset, positive in one channel and negative in the other, that is
+    larger than the signal makes the norm nearly linear; the next layer removes it.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -46,7 +46,7 @@ def initialise(model: VQModel) -> None:
 
 
 def _offset(conv: nn.Conv2d) -> None:
-    """Let a layer give the offset, and make nothing of the one that it gets."""
+    """Make a layer add the offset to its output, and ignore the one in its input."""
     if conv.in_channels % 2 == 0:
         signs = _signs(conv.in_channels)[None, :, None, None]
         conv.weight.sub_((conv.weight * signs).mean(1, keepdim=True) * signs)
@@ -59,7 +59,7 @@ def _signs(count: int) -> Tensor:
 
 
 def architecture(settings: VqganTrainer) -> dict[str, Any]:
-    """Return taming's `params` of the wished model."""
+    """Return taming's `params` for the settings."""
     return {
         "embed_dim": settings.dim,
         "n_embed": settings.codes,

@@ -1,4 +1,4 @@
-"""Classifier `zero_shot`: labels in words, weighed against a picture by a perceptor."""
+"""Classifier `zero_shot`: labels as texts, compared with an image by a perceptor."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from pixweave import hookimpl
 
 @hookimpl
 def register_classifiers() -> dict[str, str]:
-    """Offer `zero_shot`."""
+    """Register `zero_shot`."""
     return {"zero_shot": "pixweave_zeroshot.zero_shot_settings:ZeroShot"}

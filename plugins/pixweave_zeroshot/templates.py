@@ -1,8 +1,8 @@
-"""Templates and other published lists of words, and files of them. Nothing here imports torch.
+"""Prompt templates, other published lists of texts, and files of them. Does not import torch.
 
 The lists are OpenAI's (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb;
-MIT): 80 templates, the 7 of them that do best, and names of the classes edited by hand. open_clip
-ships them in a module that imports nothing, which is run by itself: all of it takes seconds.
+MIT): 80 templates, the best 7 of them, and class names edited by hand. open_clip ships them in a
+module without imports, which is loaded by itself, because importing all of open_clip takes seconds.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from pixweave.errors import InvalidValue, MissingError
 
 RAW = ("{}",)
 MOST = 10_000_000
-"""Bytes of a file of labels or templates; more is a mistake."""
+"""Maximum size in bytes of a file of labels or templates."""
 
 
 def templates(name: str) -> tuple[str, ...]:
-    """The templates of a set: `raw`, `simple` or `imagenet`."""
+    """The templates of a set: `raw`, `simple` or `imagenet`; `{}` stands for the label."""
     if name == "raw":
         return RAW
-    listed = _published().SIMPLE_IMAGENET_TEMPLATES
+    functions = _published().SIMPLE_IMAGENET_TEMPLATES
     if name == "imagenet":
-        listed = _published().OPENAI_IMAGENET_TEMPLATES
-    return tuple(template("{}") for template in listed)
+        functions = _published().OPENAI_IMAGENET_TEMPLATES
+    return tuple(template("{}") for template in functions)
 
 
 def everyday(count: int = 100) -> tuple[str, ...]:
-    """Captions of `count` classes of ImageNet, spread over its tree: animals, things, places."""
+    """Captions of `count` ImageNet classes, spread over its hierarchy: animals, things, places."""
     names = _published().IMAGENET_CLASSNAMES
     return tuple(f"a photo of a {name}." for name in names[:: max(1, len(names) // count)][:count])
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file without empty ones; InvalidValue says what is wrong with it."""
+    """The non-empty lines of a text file; InvalidValue if it cannot be read or has none."""
     try:
         if path.stat().st_size > MOST:
             raise InvalidValue("is too large for a list of texts")
@@ -47,7 +47,7 @@ def lines(path: Path) -> list[str]:
         raise InvalidValue("is not UTF-8 text") from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
-        raise InvalidValue("holds no line of text")
+        raise InvalidValue("contains no text")
     return found
 
 
@@ -62,6 +62,6 @@ def _published() -> ModuleType:
             spec.loader.exec_module(module)
             return module
     raise MissingError(
-        "the published templates are not here: they come with open_clip; "
-        "pip install open_clip_torch, or give templates of your own"
+        "the published templates are not installed, as they are part of open_clip; "
+        "pip install open_clip_torch, or set your own templates"
     )

@@ -1,4 +1,4 @@
-"""The live `zero_shot` classifier."""
+"""The `zero_shot` classifier."""
 
 from __future__ import annotations
 
@@ -23,35 +23,39 @@ if TYPE_CHECKING:
 
 
 class ZeroShotJudge:
-    """Labels as vectors, and what a picture's vector says about them."""
+    """Scores images by the cosine similarity of their vectors to those of the labels."""
 
     def __init__(self, settings: ZeroShot, run: BuildContext) -> None:
         self.perceptor = settings.perceptor or next(iter(run.perceptors))
-        self._eye: Perceptor = run.perceptors[self.perceptor]
-        self.size = self._eye.size
+        self._encoder: Perceptor = run.perceptors[self.perceptor]
+        self.size = self._encoder.size
         self.least = settings.unknown_below
         self.multi = settings.multi
-        self.scale, self.bias = _temperature(self._eye, settings.scale, self.perceptor)
+        self.scale, self.bias = _temperature(self._encoder, settings.scale, self.perceptor)
         named = settings.texts()
         self.labels = tuple(named)
-        patterns = _patterns(settings.patterns(), self._eye)
+        patterns = _patterns(settings.patterns(), self._encoder)
         encode = partial(run.encode_texts, self.perceptor)
         self.weights = class_weights(encode, named, patterns)
         self._others: Tensor | None = None
         if self.bias is None and (self.multi or self.least is not None):
-            captions = settings.background or getattr(self._eye, "bank", None) or texts.everyday()
+            captions = (
+                settings.background or getattr(self._encoder, "bank", None) or texts.everyday()
+            )
             self._others = encode(list(captions))
-            self._far = self._others @ self.weights < TOO_NEAR  # [K, L]: may stand against it
-        self.info = self._described(len(patterns))
+            self._far = (
+                self._others @ self.weights < TOO_NEAR
+            )  # [K, L]: captions that may compete with a label
+        self.info = self._describe(len(patterns))
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Scores:
-        """The scores of pictures `[N, 3, size, size]`, 0..1."""
-        return self.judge(self._eye.encode_image(images).float())
+        """The scores of images `[N, 3, size, size]`, 0..1."""
+        return self.judge(self._encoder.encode_image(images).float())
 
     @torch.no_grad()
     def judge(self, vectors: Tensor) -> Scores:
-        """The scores of pictures by their unit vectors `[N, D]` in the perceptor's space."""
+        """The scores of images, given their unit vectors `[N, D]` in the perceptor's space."""
         logits = self.scale * vectors.float() @ self.weights
         if self.bias is not None:
             each = (logits + self.bias).sigmoid()
@@ -72,14 +76,14 @@ class ZeroShotJudge:
         columns = [logits[:, i] - _mean(others, self._far[:, i]) for i in range(logits.shape[1])]
         return torch.stack(columns, dim=1).sigmoid()
 
-    def _described(self, patterns: int) -> str:
+    def _describe(self, patterns: int) -> str:
         count = "1 template" if patterns == 1 else f"{patterns} templates"
-        way = "the model's own sigmoid" if self.bias is not None else "softmax"
+        method = "the model's own sigmoid" if self.bias is not None else "softmax"
         if self._others is not None:
-            way = f"softmax against {len(self._others)} other captions"
+            method = f"softmax against {len(self._others)} other captions"
         elif not self.multi and self.least is None:
-            way = "softmax"
-        return f"{len(self.labels)} labels, {count}, {way}, scale {self.scale:.4g}"
+            method = "softmax"
+        return f"{len(self.labels)} labels, {count}, {method}, scale {self.scale:.4g}"
 
 
 def class_weights(
@@ -87,7 +91,7 @@ def class_weights(
     named: Mapping[str, Sequence[str]],
     patterns: Sequence[str],
 ) -> Tensor:
-    """Unit vectors `[D, L]` of the labels: the mean over their texts in every template."""
+    """Unit vectors `[D, L]` of the labels: the mean over their texts in all templates."""
     filled = [
         [p.replace("{}", text) for text in several for p in patterns] for several in named.values()
     ]
@@ -96,24 +100,24 @@ def class_weights(
     return F.normalize(torch.stack([group.mean(dim=0) for group in groups]), dim=1).T
 
 
-def _patterns(found: Sequence[str] | str, perceptor: Perceptor) -> Sequence[str]:
-    if not isinstance(found, str):
-        return found
-    own = getattr(perceptor, "templates", None) if found == "auto" else None
-    return own or texts.templates("simple" if found == "auto" else found)
+def _patterns(setting: Sequence[str] | str, perceptor: Perceptor) -> Sequence[str]:
+    if not isinstance(setting, str):
+        return setting
+    own = getattr(perceptor, "templates", None) if setting == "auto" else None
+    return own or texts.templates("simple" if setting == "auto" else setting)
 
 
-def _temperature(perceptor: Perceptor, wish: float | None, name: str) -> tuple[float, float | None]:
-    """The factor on cosines, and what is added where the model learnt by a sigmoid."""
-    scale = wish if wish is not None else getattr(perceptor, "logit_scale", None)
+def _temperature(
+    perceptor: Perceptor, setting: float | None, name: str
+) -> tuple[float, float | None]:
+    """The factor on cosines, and the bias of a model trained with a sigmoid loss, else None."""
+    scale = setting if setting is not None else getattr(perceptor, "logit_scale", None)
     if scale is None:
-        raise RunError(
-            f"perceptor '{name}' has no logit_scale of its own; set 'scale', such as 100 for a CLIP"
-        )
+        raise RunError(f"perceptor '{name}' has no logit_scale; set 'scale', such as 100 for CLIP")
     return float(scale), getattr(perceptor, "logit_bias", None)
 
 
 def _mean(logits: Tensor, these: Tensor) -> Tensor:
-    """The mean of exp over some columns, as one logit `[N]`; without any, as good as nothing."""
+    """The log of the mean of exp over the selected columns, `[N]`; -inf without any."""
     chosen = logits.masked_fill(~these, -math.inf)
     return chosen.logsumexp(dim=1) - math.log(max(int(these.sum()), 1))
