@@ -24,9 +24,9 @@ from typing import Any
 
 import pixweave_tiny.clip_model as tiny
 import torch
-from pixweave_tiny import Clip
 from pixweave_tiny.clip_files import bank as bank_of
 from pixweave_tiny.clip_model import TinyClip, load_tiny_clip
+from pixweave_tiny.clip_settings import Clip
 from pixweave_tiny.clip_training import ClipTraining
 from torch import Tensor
 from torch.nn import functional as F
@@ -115,7 +115,11 @@ def steps_within(
     """Train for that many steps, or as the budget allows; return CPU-seconds and the training."""
     torch.manual_seed(0)
     device = torch.device("cpu")
-    run = TrainContext(dataset, device, 0, steps, args.out, args.out / "none", print)
+
+    def make(part: Any) -> Any:
+        raise RuntimeError(f"this trainer has no parts, but asked for {part.name}")
+
+    run = TrainContext(dataset, device, 0, steps, args.out, args.out / "none", print, make)
     training = ClipTraining(clip, run)
     for _ in range(3):  # the first steps read the data from disk
         training.step(0)

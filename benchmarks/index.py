@@ -27,7 +27,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 QUICK = (
-    "import sys; from pixweave.search import update; update.COMMIT_EVERY = 0.05\n"
+    "import sys; from pixweave.search import indexing; indexing.COMMIT_EVERY = 0.05\n"
     "from pixweave.cli import cli; cli(sys.argv[1:])"
 )
 """The command, committing every twentieth of a second, so that kills hit a commit."""

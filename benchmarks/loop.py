@@ -64,16 +64,13 @@ def load_run(precision: str) -> Any:
 
 def load_reference(dtype_name: str) -> Any:
     """Return the reference, with the weights that `pretrained: random` gives our side."""
-    from types import SimpleNamespace
-
     import torch
     from pixweave_openclip import load_weights as weights
     from reference import Reference
 
-    from pixweave import Run
+    from pixweave.engine.rng import seed_of
 
-    unbuilt: Any = SimpleNamespace(recipe=load_recipe("float32"))
-    torch.manual_seed(Run._seed(unbuilt, "build/perceptor/open_clip", None))
+    torch.manual_seed(seed_of(load_recipe("float32").seed, "build/perceptor/open_clip"))
     model: Any = weights.load(MODEL, "random")
     tokens = weights.tokenizer(MODEL)([PROMPT])
     return Reference(model, tokens, SIDE, CELLS, CROPS, getattr(torch, dtype_name))
@@ -83,14 +80,13 @@ def start_ours(precision: str) -> dict[str, Callable[[], Any]]:
     import torch
 
     import pixweave
-    from pixweave.engine.view import View
 
     run = load_run(precision)
     frames = pixweave.generate(run)
     noise = torch.randn(CROPS, 3, 224, 224)
 
     def crops() -> None:
-        View(run, 0).crops("open_clip").backward(noise)
+        run.look(0).crops("open_clip").backward(noise)
 
     return {"step": lambda: next(frames), "crops": crops}
 
@@ -185,17 +181,19 @@ def compare_samplers() -> dict[str, float]:
     import torch
     from kornia.geometry.transform import warp_perspective
 
-    from pixweave.engine import crops
+    from pixweave.engine.crops import cut_crops, plan_crops
     from pixweave.recipe import Moment
-    from pixweave.recipe.sections import Crops
+    from pixweave.recipe.sections import CropSettings
 
     rng = torch.Generator().manual_seed(3)
-    settings = Crops(count=CROPS, zoomed=1, area=(0.2, 0.6), perspective=(0.2, 0), padding="border")
-    plan = crops.plan(settings, Moment(0, 10, 24.0, {}), 1.0, rng)
+    settings = CropSettings(
+        count=CROPS, zoomed=1, area=(0.2, 0.6), perspective=(0.2, 0), padding="border"
+    )
+    plan = plan_crops(settings, Moment(0, 10, 24.0, {}), 1.0, rng)
     image = torch.rand(1, 3, 224, 224, generator=rng).requires_grad_()
     to_unit = torch.tensor([[2 / 224, 0, 1 / 224 - 1], [0, 2 / 224, 1 / 224 - 1], [0, 0, 1]])
     pixels = torch.linalg.inv(to_unit) @ plan.warps @ to_unit  # crop pixel -> image pixel
-    ours = crops.cut(image, plan, 224)
+    ours = cut_crops(image, plan, 224)
     theirs = warp_perspective(
         image.expand(CROPS, -1, -1, -1),
         torch.linalg.inv(pixels),

@@ -31,8 +31,8 @@ import numpy as np
 from PIL import Image
 
 from pixweave import Plugins
-from pixweave.embedding.embedder import open_embedder
 from pixweave.embedding.text_embedding_cache import keep
+from pixweave.engine.embedders import open_embedder
 from pixweave.loading import DecodedImage, ImageFile, find_images, read_images
 from pixweave.search import Query, Term, open_index
 
@@ -105,7 +105,7 @@ def small(folder: Path, count: int) -> None:
 def fill(index: Any, vectors: np.ndarray[Any, Any]) -> Any:
     """Add vectors to an empty index, each with its own file; return their model."""
     model = index.store.model(
-        index.encoder.identity, "crop/64/bicubic/ffffff/1", vectors.shape[1], '{"use": "tiny"}'
+        index.embedder.identity, "crop/64/bicubic/ffffff/1", vectors.shape[1], '{"use": "tiny"}'
     )
     halves = vectors.astype(np.float16)
     with index.store.writing() as db:
@@ -129,7 +129,7 @@ def searching(folder: Path, count: int, dim: int) -> None:
     os.environ["PIXWEAVE_HOME"] = str(folder / "home")  # the synthetic text vector is cached here
     with open_index(at, "tiny", make=True, plugins=Plugins.discover()) as index:
         fill(index, vectors)
-        keep(index.encoder.identity, {"q": goal / np.linalg.norm(goal)})
+        keep(index.embedder.identity, {"q": goal / np.linalg.norm(goal)})
         began = time.perf_counter()
         index.matrix()
         print(f"matrix of {count} x {dim} made in {time.perf_counter() - began:.2f} s")
@@ -176,7 +176,7 @@ def reading(folder: Path, count: int, threads: int) -> None:
     small = {"use": "open_clip", "model": "ViT-B-32", "pretrained": "random"}
     encoder = open_embedder(Plugins.discover(), small, precision="float32")
     print(f"{count} photographs of 12 MP, {size:.1f} MB; {encoder.info}, {threads} thread(s)")
-    look = encoder.look()
+    look = encoder.preprocessing()
 
     def ours() -> list[Any]:
         found = (one for one in find_images([photos]) if isinstance(one, ImageFile))

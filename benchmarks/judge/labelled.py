@@ -9,7 +9,7 @@ import numpy as np
 from . import drawings as art
 from .prompts import prompts
 
-TensorGenerator = tuple[art.Pixels, str]
+Labelled = tuple[art.Pixels, str]
 
 ALL = tuple(prompt for part in prompts().values() for prompt in part)
 BARE = tuple(p for p in ALL if len(p.split()) == 3 and p.split()[-1] in art.FORMS)
@@ -35,7 +35,7 @@ class Drawer:
 
     def __init__(self, icons: art.Icons) -> None:
         self.icons = icons
-        kinds: tuple[tuple[float, Callable[[art.Rng], TensorGenerator]], ...] = (
+        kinds: tuple[tuple[float, Callable[[art.Rng], Labelled]], ...] = (
             (0.24, self.form),
             (0.04, self.other_form),
             (0.04, self.on_ground),
@@ -56,10 +56,10 @@ class Drawer:
         self.chances = np.cumsum([chance for chance, _ in kinds])
         self.chances /= self.chances[-1]
 
-    def __call__(self, rng: art.Rng) -> TensorGenerator:
+    def __call__(self, rng: art.Rng) -> Labelled:
         return self.makers[int(np.searchsorted(self.chances, rng.random()))](rng)
 
-    def form(self, rng: art.Rng) -> TensorGenerator:
+    def form(self, rng: art.Rng) -> Labelled:
         """Draw a coloured shape; those of the prompts more often."""
         colour, form = pick(rng, list(art.HUES)), pick(rng, art.FORMS)
         if rng.random() < 0.5:
@@ -72,26 +72,26 @@ class Drawer:
             label = "a white circle on a black background"
         return art.shape(rng, form, colour, ground), label
 
-    def other_form(self, rng: art.Rng) -> TensorGenerator:
+    def other_form(self, rng: art.Rng) -> Labelled:
         form, colour = pick(rng, art.OTHER_FORMS), pick(rng, list(art.HUES))
         return art.shape(rng, form, colour, art.backdrop(rng, colour)), f"other: {form}"
 
-    def on_ground(self, rng: art.Rng) -> TensorGenerator:
+    def on_ground(self, rng: art.Rng) -> Labelled:
         """Draw one of the two prompts that name a background."""
         label = pick(rng, [prompt for prompt in ALL if prompt.endswith("background")])
         _, colour, form, *_, ground, _ = label.split()
         flat = np.broadcast_to(art.hsv(rng, ground), (art.SIZE, art.SIZE, 3)).astype(np.float32)
         return art.shape(rng, form, colour, flat), label
 
-    def icon(self, rng: art.Rng) -> TensorGenerator:
+    def icon(self, rng: art.Rng) -> Labelled:
         label = pick(rng, list(art.ICONS))
         return self.icons.draw(rng, pick(rng, art.ICONS[label]), art.backdrop(rng, "")), label
 
-    def other_icon(self, rng: art.Rng) -> TensorGenerator:
+    def other_icon(self, rng: art.Rng) -> Labelled:
         name = pick(rng, art.OTHER_ICONS)
         return self.icons.draw(rng, name, art.backdrop(rng, "")), f"other: {name}"
 
-    def asked_pair(self, rng: art.Rng) -> TensorGenerator:
+    def asked_pair(self, rng: art.Rng) -> Labelled:
         """Draw two objects as one of the prompts asks; side by side, they are in either order."""
         label = pick(rng, [prompt for prompt in ALL if is_pair(prompt)])
         words = label.split()
@@ -103,7 +103,7 @@ class Drawer:
         sides = ("left", "right") if "beside" in words or rng.random() < 0.7 else ("top", "bottom")
         return self.two(rng, first, second, sides if rng.random() < 0.5 else sides[::-1]), label
 
-    def other_pair(self, rng: art.Rng) -> TensorGenerator:
+    def other_pair(self, rng: art.Rng) -> Labelled:
         """Draw two objects that no prompt asks for; often those of a prompt, swapped or mixed."""
         things = [
             *BARE,
@@ -150,7 +150,7 @@ class Drawer:
                 picture = self.icons.draw(rng, pick(rng, names), picture, (x, y), 0.58)
         return picture
 
-    def stripes(self, rng: art.Rng) -> TensorGenerator:
+    def stripes(self, rng: art.Rng) -> Labelled:
         first, second = (str(name) for name in rng.choice(list(art.HUES), 2, replace=False))
         if rng.random() < 0.6:
             first, second = "red", "white"
@@ -158,7 +158,7 @@ class Drawer:
         label = "red and white stripes" if asked else "other: stripes"
         return art.stripes(rng, first, second), label
 
-    def noise(self, rng: art.Rng) -> TensorGenerator:
+    def noise(self, rng: art.Rng) -> Labelled:
         cells = int(rng.choice([3, 5, 8, 16, 32]))
         return np.stack([art.coarse(rng, cells) for _ in range(3)], -1) * 0.5 + 0.5, "noise"
 
