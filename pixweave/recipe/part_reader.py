@@ -225,10 +225,11 @@ class PartReader:
                 f"write '{key}: [...]', or one '- item' per line",
             )
             return ()
-        parts = [part for item in items if (part := self._one(kind, item)) is not None]
+        parts = [part for item in items if (part := self.one(kind, item)) is not None]
         return tuple(self._with_ids(parts))
 
-    def _one(self, kind: str, node: Node) -> Part | None:
+    def one(self, kind: str, node: Node) -> Part | None:
+        """The part of a kind that a mapping describes; None, with an issue, if it is invalid."""
         if not isinstance(node.value, dict):
             exporter = kind == "exporter"
             expected = "a file name" if exporter else f"the name of {indefinite(kind)}"

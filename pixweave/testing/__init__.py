@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixweave.plugins import Plugins
-from pixweave.testing import check_executors, check_generators, check_models
+from pixweave.testing import check_executors, check_generators, check_models, check_samplers
 from pixweave.testing.doubles import FakePerceptor, FakePlugin, plugins_of, tiny_recipe
 
 __all__ = ["FakePerceptor", "FakePlugin", "check_component", "plugins_of", "tiny_recipe"]
@@ -29,9 +29,10 @@ def check_component(
     is reproducible. A filter gives its declared size, in range and always the same. An exporter
     writes its files, and leaves none after `abort`. A perceptor gives unit vectors with gradients.
     A classifier gives scores in 0..1 that do not depend on the batch. A searcher finds the nearest
-    of a few vectors. An executor runs tasks, reports errors, and retries tasks whose worker died. A
-    trainer, given settings with which a step is quick, repeats its steps when it is resumed and
-    writes its file.
+    of a few vectors. A codec keeps its own codes. A sampler is reproducible. A stage runs after
+    another one, and first with `input`. An executor runs tasks, reports errors, and retries tasks
+    whose worker died. A trainer, given settings with which a step is quick, repeats its steps when
+    it is resumed and writes its file.
     """
     plugins = plugins or plugins_of()
     component = plugins.find(kind, name).component
@@ -43,12 +44,15 @@ def check_component(
 CHECKS = {
     "augmentation": check_generators.check_augmentation,
     "classifier": check_models.check_classifier,
+    "codec": check_samplers.check_codec,
     "executor": check_executors.check_executor,
     "exporter": check_generators.check_exporter,
     "filter": check_generators.check_filter,
     "generator": check_generators.check_generator,
     "loss": check_generators.check_loss,
     "perceptor": check_models.check_perceptor,
+    "sampler": check_samplers.check_sampler,
     "searcher": check_models.check_searcher,
+    "stage": check_samplers.check_stage,
     "trainer": check_models.check_trainer,
 }
