@@ -14,13 +14,14 @@ import hashlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn.functional import interpolate
 
-from pixweave import Plugins, Recipe, load, perform
+from pixweave import Event, Plugins, Recipe, load, perform
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted(p for p in (ROOT / "recipes").rglob("*.yaml") if "presets" not in p.parts)
@@ -54,17 +55,23 @@ def digest(path: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         recipe = load([path], Plugins.discover(), shortened(path, folder))
-        found: dict[str, Any] = {"resolved": resolved(recipe, folder)}
-        pixels, last = hashlib.sha256(), None
-        for event in perform(recipe, folder):
-            if event.kind == "step" and event.frame is not None:
-                last = event.frame.image.detach()
-                pixels.update((last.clamp(0, 1) * 255).round().byte().numpy().tobytes())
-        if last is not None:
-            small = interpolate(last[:, :3], (4, 4), mode="area")[0]
-            found["frames"] = pixels.hexdigest()[:16]
-            found["thumbnail"] = (small * 255).round().int().flatten().tolist()
-        return found
+        return {"resolved": resolved(recipe, folder), **drawn(perform(recipe, folder))}
+
+
+def drawn(events: Iterable[Event]) -> dict[str, Any]:
+    """Return the digest of the frames of a run, and a thumbnail of the last one."""
+    pixels, last = hashlib.sha256(), None
+    for event in events:
+        if event.kind == "step" and event.frame is not None:
+            last = event.frame.image.detach()
+            pixels.update((last.clamp(0, 1) * 255).round().byte().numpy().tobytes())
+    if last is None:
+        return {}
+    small = interpolate(last[:, :3], (4, 4), mode="area")[0]
+    return {
+        "frames": pixels.hexdigest()[:16],
+        "thumbnail": (small * 255).round().int().flatten().tolist(),
+    }
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RUN = (
-    "import sys; from pixweave.search import update; update.COMMIT_EVERY = 1000.0\n"
+    "import sys; from pixweave.search import indexing; indexing.COMMIT_EVERY = 1000.0\n"
     "from pixweave.cli import cli; cli(sys.argv[1:])"
 )
 """The command, but nothing is committed before the end: what is finished is in the ledger."""

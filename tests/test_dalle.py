@@ -209,10 +209,10 @@ def test_texts_that_are_only_unwanted_give_no_sample() -> None:
 @pytest.mark.parametrize(
     ("generator", "remedy"),
     [
-        ({"use": "vqgan", "start": "sample"}, "leave start out"),
-        ({"use": "pixel", "sample": True}, "leave sample out"),
-        ({"use": "fft", "sample": True}, "leave sample out"),
-        ({"use": "strokes", "sample": True}, "leave sample out"),
+        ({"use": "vqgan", "start": "sample"}, "remove start"),
+        ({"use": "pixel", "sample": True}, "remove sample"),
+        ({"use": "fft", "sample": True}, "remove sample"),
+        ({"use": "strokes", "sample": True}, "remove sample"),
     ],
     ids=lambda value: value["use"] if isinstance(value, dict) else "",
 )

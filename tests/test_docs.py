@@ -56,8 +56,9 @@ def test_the_public_names_are_there_and_listed() -> None:
 
 
 def test_every_hook_says_what_it_is_for() -> None:
-    for hook in HOOKS.values():
-        assert (getattr(hookspecs, hook).__doc__ or "").startswith("What ")
+    for kind, hook in HOOKS.items():
+        plural = kind + ("es" if kind.endswith("s") else "s")
+        assert (getattr(hookspecs, hook).__doc__ or "").startswith(f"{plural.capitalize()} ")
 
 
 def test_the_recipe_and_the_mistake_in_the_readme_are_real() -> None:

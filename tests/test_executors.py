@@ -132,7 +132,7 @@ def test_a_shard_that_kills_is_reported_and_the_others_are_kept(tmp_path: Path) 
         bring(plugins, at, tmp_path / "photos", perceptor="doomed", executor=executor, shard=1)
     assert str(caught.value) == (
         "a shard failed: its worker died 2 times (killed by SIGKILL, possibly out of memory). "
-        "All others are kept; the same command tries again"
+        "All others are kept; run the same command to try again"
     )
     assert [os.path.basename(row[0]) for row in rows(at)] == ["0.png", "2.png", "3.png"]
 
@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
     gallery(tmp_path / "photos", 400)
     at = tmp_path / "index"
     code = (
-        "import sys; from pixweave.search import update; indexing.COMMIT_EVERY = 0.0\n"
+        "import sys; from pixweave.search import indexing; indexing.COMMIT_EVERY = 0.0\n"
         "from pixweave.cli import cli; cli(sys.argv[1:])"
     )
     words = [
@@ -194,9 +194,14 @@ def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
 
 
 def test_units_say_what_is_wrong(plugins: Plugins) -> None:
-    assert try_task(Task("a", "pixweave.testing.check_executors:labour", {"number": 3})) == (9, "")
-    _, fault = try_task(Task("a", "pixweave.testing.check_executors:labour", {"mishap": "raise"}))
-    assert fault.startswith("ValueError: no number (working.py:")
+    assert try_task(Task("a", "pixweave.testing.check_executors:run_test_task", {"number": 3})) == (
+        9,
+        "",
+    )
+    _, fault = try_task(
+        Task("a", "pixweave.testing.check_executors:run_test_task", {"failure": "raise"})
+    )
+    assert fault.startswith("ValueError: not a number (check_executors.py:")
     with pytest.raises(PluginError) as none:
         plugins.component("executor", {"use": "locale"})
     assert str(none.value) == "executor 'locale' is not known; did you mean 'local'?"
@@ -240,7 +245,7 @@ def test_a_script_without_a_guard_is_told(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(
         "from pixweave.workers.tasks import ExecutorContext, Task\n"
         "from pixweave_multiprocessing import Local\n"
-        "unit = Task('a', 'pixweave.testing.check_executors:labour', {'number': 3})\n"
+        "unit = Task('a', 'pixweave.testing.check_executors:run_test_task', {'number': 3})\n"
         "list(Local(workers=1, retries=0).build(ExecutorContext()).run([unit], lambda: False))\n"
     )
     done = subprocess.run(

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
-from pixweave_export import register_exporters
+from pixweave_export import export_settings
 
 from pixweave import load_text
 from pixweave.events import Frame
@@ -70,7 +70,7 @@ def wanted(**kwargs: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def component(use: str, **settings: Any) -> Any:
-    return dict[str, Any](register_exporters())[use](**settings)
+    return getattr(export_settings, use.capitalize())(**settings)
 
 
 def export(run: Any, use: str, shots: Iterator[Frame], **settings: Any) -> list[Path]:
@@ -424,7 +424,7 @@ def test_checking_a_film_is_quick_and_needs_no_torch() -> None:
     code = """
 import sys, time
 from types import SimpleNamespace
-from pixweave_export import Mp4
+from pixweave_export.export_settings import Mp4
 began = time.perf_counter()
 list(Mp4(file="a.mp4").check(SimpleNamespace(shown_size=(1024, 768), fps=24.0)))
 print(time.perf_counter() - began)

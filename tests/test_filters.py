@@ -130,8 +130,8 @@ def test_a_size_that_no_file_can_have_is_told() -> None:
         ),
         (
             "crisp",
-            "r.yaml:3:10: 'filters' must be a list; write 'filters: [...]', or one '- item' "
-            "on each line",
+            "r.yaml:3:10: 'filters' must be a list; write 'filters: [...]', or one "
+            "'- item' per line",
         ),
         (
             "[{use: crisp, scale: 1.5}]",

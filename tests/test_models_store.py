@@ -570,7 +570,8 @@ def test_a_wrong_catalogue(tmp_path: Path, text: str, wrong: str) -> None:
     (tmp_path / "models.yaml").write_text(text)
     with pytest.raises(RunError) as caught:
         load(tmp_path)
-    assert str(caught.value) == f"error in the catalogue '{tmp_path}/models.yaml' {wrong}"
+    start = "" if wrong.startswith("is ") else "error in "
+    assert str(caught.value) == f"{start}the catalogue '{tmp_path}/models.yaml' {wrong}"
 
 
 def test_a_catalogue_that_is_not_yaml(tmp_path: Path) -> None:

@@ -381,5 +381,5 @@ def test_asking_for_a_preview_in_a_pipe_fails_before_anything_is_made(
     command = [sys.executable, "-m", "pixweave", "run", "fast.yaml", "--preview", "term", *words]
     done = subprocess.run(command, cwd=work, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "this terminal cannot show a live picture" in done.stderr + done.stdout
+    assert "this terminal cannot show a live preview" in done.stderr + done.stdout
     assert not (work / "runs").exists()

@@ -20,7 +20,7 @@ from pixweave.search import IndexOptions, IndexProgress, indexing, open_index
 from pixweave.testing import check_component, plugins_of
 from pixweave.workers.tasks import ExecutorContext, Task, TaskResult
 
-UNIT = Task("a", "pixweave.testing.check_executors:labour", {"number": 3})
+UNIT = Task("a", "pixweave.testing.check_executors:run_test_task", {"number": 3})
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

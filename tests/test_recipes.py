@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,29 +17,31 @@ from pixweave.pipeline.runner import perform
 FOLDER = Path(__file__).parent.parent / "recipes"
 RECIPES = sorted(p for p in FOLDER.rglob("*.yaml") if "presets" not in p.parts)
 PRESETS = sorted((FOLDER / "presets").glob("*.yaml"))
-NEEDS_WEIGHTS = {"judges"}
-"""These fetch weights; here their perceptors get random ones of the same architecture."""
+DIGESTS = json.loads((Path(__file__).parent / "digests.json").read_text("utf-8"))
+"""What each recipe resolved to and drew when it was recorded; see scripts/digests.py."""
 
+TOLERANCE = 6
+"""Greatest difference of a thumbnail's bytes: processors differ in the last bits of a step."""
 
 STAGED = {
-    "candidates": ["sun.png", "sun.png", "ranking.csv", "labels.csv"],
+    "candidates": ["sun.png", "ranking.csv", "labels.csv"],
     "album": ["sky.png", "sky.png", "results.csv", "dusk.png", "labels.csv"],
     "found": ["sky.png", "results.csv", "found.html", "labels.csv"],
 }
 """What the recipes with stages save, as they are shortened here."""
 
 
-def short(path: Path, out: Path = Path()) -> list[str]:
-    sets = ["device=cpu"]
-    if path.stem != "found":
-        sets += ["steps=2", "crops.count=4"]
-    if path.stem == "candidates":
-        sets += ["stages.0.seeds=3", "stages.1.keep=2"]
-    if path.stem == "album":
-        sets += ["stages.0.seeds=3", "stages.2.top=2", f"stages.1.index={out / 'album'}"]
-    if path.stem in NEEDS_WEIGHTS:
-        sets += ["perceptors.1.pretrained=random", "perceptors.1.model=ViT-S-32-alt"]
-    return sets
+def digests_script() -> Any:
+    path = FOLDER.parent / "scripts" / "digests.py"
+    spec = importlib.util.spec_from_file_location("digests", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+digests = digests_script()
 
 
 def test_they_are_all_here() -> None:
@@ -46,11 +51,18 @@ def test_they_are_all_here() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
-    recipe = load([path], Plugins.discover(), short(path, tmp_path))
+    recipe = load([path], Plugins.discover(), digests.shortened(path, tmp_path))
     assert recipe.warnings == ()
     events = list(perform(recipe, tmp_path))
     assert events[-1].kind == "result"
     assert events[-1].data["status"] == "done"
+    recorded = DIGESTS[path.stem]
+    assert digests.resolved(recipe, tmp_path) == recorded["resolved"]
+    thumbnail = digests.drawn(events).get("thumbnail")
+    assert (thumbnail is None) == ("thumbnail" not in recorded)
+    if thumbnail is not None:
+        apart = [abs(a - b) for a, b in zip(thumbnail, recorded["thumbnail"], strict=True)]
+        assert max(apart) <= TOLERANCE, apart
     saved = [Path(e.data["path"]) for e in events if e.kind == "saved"]
     if recipe.stages:
         assert [p.name for p in saved] == STAGED[path.stem]

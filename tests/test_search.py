@@ -546,7 +546,7 @@ def test_the_verbs(photos: Path, tmp_path: Path) -> None:
     assert json.loads(as_json[-1])["unchanged"] == 7
     assert run("index", *at, "--broken").stdout == made.stdout
     status = run("index", *at, "--status").stdout.splitlines()
-    assert status[0] == f"{tmp_path / 'index'}: 7 pictures, 1 broken files"
+    assert status[0] == f"{tmp_path / 'index'}: 7 images, 1 broken files"
     hits = run("search", "blue", "-n", 1, *at)
     assert hits.stdout == f"{photos / 'blue.png'}\n"
     assert run("search", "blue", "-n", 1, "-0", *at).stdout == f"{photos / 'blue.png'}\0"

@@ -219,7 +219,7 @@ def test_twenty_kills_lose_nothing_that_was_told(tmp_path: Path) -> None:
     rng = random.Random(1)
     safe = 0
     code = (
-        "import sys; from pixweave.search import update; update.COMMIT_EVERY = 0.05\n"
+        "import sys; from pixweave.search import indexing; indexing.COMMIT_EVERY = 0.05\n"
         "from pixweave.cli import cli; cli(sys.argv[1:])"
     )
     words = [sys.executable, "-c", code, "index", str(folder), "--index", str(at), "--json"]

@@ -377,7 +377,7 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
         ),
         (
             {"query": [{"weight": 2}]},
-            "'query.0' of stage 'search': a term has either text or image",
+            "'query.0' of stage 'search': a term must have either text or image",
         ),
         (
             {"like": "rde.png"},

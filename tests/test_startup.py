@@ -50,6 +50,22 @@ def test_it_never_imports_torch(words: list[str]) -> None:
     assert [name for name in HEAVY if name in loaded] == []
 
 
+@pytest.mark.parametrize("recipe", ["hello", "sky", "sprite"])
+def test_a_run_never_imports_the_compiler_of_torch(recipe: str, tmp_path: Path) -> None:
+    """torch._dynamo alone takes a second to import."""
+    words = ["run", recipe, "--set", "steps=1", "--set", "device=cpu", "--set", "crops.count=2"]
+    code = (
+        "import sys\nfrom pixweave.cli import cli\n"
+        "cli(sys.argv[1:], standalone_mode=False)\n"
+        "print([m for m in ('torch._dynamo', 'torch._inductor') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_importing_pixweave_never_imports_torch() -> None:
     code = (
         "import sys, pixweave, pixweave.recipe; "

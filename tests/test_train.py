@@ -360,10 +360,8 @@ def test_unreadable_pictures_are_left_out_and_named(here: Path) -> None:
     data = opened("data", warn=said.append)
     assert data.captions == [["blue"], ["lime"], ["red"]]
     assert len(said) == 1
-    assert said[0].startswith(
-        "2 images are left out:\n  'data/cut.png' cannot be read as a picture:"
-    )
-    assert "'data/not.png' cannot be read as a picture: cannot identify image file" in said[0]
+    assert said[0].startswith("2 images are left out:\n  cannot read 'data/cut.png' as an image:")
+    assert "cannot read 'data/not.png' as an image: cannot identify image file" in said[0]
     opened("data", warn=said.append)
     assert said[1] == said[0]
     for path in Path("data").glob("*_*.png"):
@@ -754,7 +752,7 @@ def test_check_counts_and_trains_nothing(here: Path) -> None:
         "trainer mean: 20 steps at 8 px, seed 0, into mine.pt; work folder mine.training\n"
     )
     assert done.stderr == (
-        "warning: 1 image is left out:\n  'data/not.png' cannot be read as an image: cannot "
+        "warning: 1 image is left out:\n  cannot read 'data/not.png' as an image: cannot "
         "identify image file 'data/not.png'\n"
     )
     assert not Path("mine.training").exists()

@@ -18,7 +18,7 @@ def names() -> list[str]:
 
 
 def path(name: str) -> Path:
-    """The weights file in the cache; MissingError if it is not there."""
+    """The weights file in the cache; MissingError if it does not exist."""
     from huggingface_hub import try_to_load_from_cache
 
     config = _config(name)

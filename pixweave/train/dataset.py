@@ -108,7 +108,7 @@ def check_sources(data: Sequence[Path], stop: Callable[[], bool]) -> tuple[list[
         try:
             Image.open(path).close()
         except (OSError, ValueError, SyntaxError, UnidentifiedImageError) as error:
-            return f"'{path}' cannot be read as an image: {error}"
+            return f"cannot read '{path}' as an image: {error}"
         return ""
 
     sources, faults = [read_source(path) for path in data], []

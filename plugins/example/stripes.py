@@ -13,9 +13,7 @@ class Stripes(Component):
     def build(self, run):
         import torch
 
-        from pixweave import (
-            TensorGenerator,
-        )  # imported here, like torch, to keep `pixweave plugins` fast
+        from pixweave import TensorGenerator  # imported here: it needs torch, which is slow
 
         width, height = run.size
         rows = torch.arange(height) * self.count // height
