@@ -46,7 +46,12 @@ class RegisteredComponent:
             return self._source
         where = f"{HOOKS[self.kind]}() of plugin '{self.plugin}'"
         imported = _import_component(self.name, self._source, where)
-        return _checked(self.kind, self.name, imported, where)
+        return _completed(_checked(self.kind, self.name, imported, where), where)
+
+    def complete(self) -> None:
+        """Build the validator of a class that is imported already; PluginError if it is invalid."""
+        if not isinstance(self._source, str):
+            _completed(self._source, f"{HOOKS[self.kind]}() of plugin '{self.plugin}'")
 
 
 @dataclass
@@ -137,6 +142,9 @@ class Plugins:
         self._pm.register(module, name)
         try:
             plugin.offers = list(self._offers_of(module, name))
+            if origin != "bundled":  # the tests complete those
+                for registered in plugin.offers:
+                    registered.complete()
         except Exception:
             self._pm.unregister(name=name)
             raise
@@ -314,6 +322,15 @@ def _checked(kind: str, name: str, component: Any, where: str) -> type[Component
         )
     if kind == "trainer":
         _check_trainer(component, where)
+    return component
+
+
+def _completed(component: type[Component], where: str) -> type[Component]:
+    """The component with its validator built, which pydantic defers to the first use."""
+    try:
+        component.model_rebuild()
+    except Exception as error:  # pydantic raises many kinds for wrong types and constraints
+        raise PluginError(f"{where}: {component.__name__}: {_reason(error)}") from error
     return component
 
 

@@ -53,6 +53,9 @@ def test_the_public_names_are_there_and_listed() -> None:
     for name in pixweave.__all__:
         assert getattr(pixweave, name) is not None
     assert len(set(pixweave.__all__)) == len(pixweave.__all__)
+    earlier = {"Complaint": "Issue", "Problem": "Issue", "Drawing": "TensorGenerator"}
+    for name, now in earlier.items():  # plugins import them by these names
+        assert getattr(pixweave, name) is getattr(pixweave, now)
 
 
 def test_every_hook_says_what_it_is_for() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,45 @@ def test_exporters_are_found_by_the_ending_of_the_file() -> None:
     with pytest.raises(LookupError) as caught:
         plugins.exporter_for(".mp5")
     assert caught.value.args == ("no exporter writes '.mp5' files", "did you mean '.mp4'?")
+
+
+def test_a_hook_may_return_import_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "glow_settings.py").write_text(
+        "from pixweave import Component\n\n\n"
+        "class Glow(Component):\n    '''Make it glow.'''\n\n"
+        "    def build(self, run):\n        return None\n"
+    )
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "glowing.py").write_text(
+        "from pixweave import hookimpl\n\n\n@hookimpl\ndef register_filters():\n"
+        "    return {'glow': 'glow_settings:Glow', 'gone': 'glow_settings:Gone'}\n"
+    )
+    plugins = Plugins.discover([folder], entry_points=False)
+    assert "glow_settings" not in sys.modules
+    assert plugins.find("filter", "glow").component.__name__ == "Glow"
+    assert "glow_settings" in sys.modules
+    said = (
+        "register_filters() of plugin 'glowing': cannot import 'gone' from 'glow_settings:Gone': "
+        "AttributeError: module 'glow_settings' has no attribute 'Gone'"
+    )
+    with pytest.raises(PluginError) as caught:
+        _ = plugins.find("filter", "gone").component
+    assert str(caught.value) == said
+    assert plugins.broken == {}
+    plugins.import_all()
+    assert plugins.broken == {"glowing": said}
+
+
+def test_a_setting_that_cannot_be_validated_breaks_its_plugin(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "wrong.py",
+        VIVID.replace("    amount:", "    word: str = Field('', pattern='(')\n    amount:"),
+    )
+    ((name, reason),) = alone(tmp_path).broken.items()
+    assert name == "wrong"
+    assert reason.startswith(
+        "register_losses() of plugin 'wrong': Vivid: SchemaError: Error building"
+    )
