@@ -200,20 +200,26 @@ class Plugins:
     def exporter_for(self, suffix: str) -> RegisteredComponent:
         """The exporter for files with that extension; LookupError(message, hint) if none."""
         known: dict[str, RegisteredComponent] = {}
-        for registered in self.offers("exporter").values():
+        for registered in self.imported("exporter").values():
             for extension in registered.component.suffixes:
                 known.setdefault(extension, registered)
         if suffix in known:
             return known[suffix]
         raise LookupError(f"no exporter writes '{suffix}' files", did_you_mean(suffix, known))
 
-    def import_all(self) -> None:
+    def imported(self, kind: str) -> dict[str, RegisteredComponent]:
+        """The same, with every component imported; a plugin that fails becomes a broken one."""
+        self.import_all(kind)
+        return self.offers(kind)
+
+    def import_all(self, kind: str = "") -> None:
         """Import the components that are given by import path; mark plugins that fail as broken."""
         for plugin in self.loaded.values():
             had_torch = "torch" in sys.modules
             try:
                 for offer in plugin.offers:
-                    _ = offer.component
+                    if kind in ("", offer.kind):
+                        _ = offer.component
             except PluginError as error:
                 plugin.offers, plugin.broken = [], str(error)
             plugin.heavy |= not had_torch and "torch" in sys.modules

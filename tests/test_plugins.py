@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pixweave import Component, Field, PluginError, Plugins, hookimpl
+from pixweave import Component, Field, PluginError, Plugins, hookimpl, load_text
 
 VIVID = '''
 """Reward vivid colour."""
@@ -284,7 +284,9 @@ def test_a_hook_may_return_import_paths(tmp_path: Path, monkeypatch: pytest.Monk
         _ = plugins.find("filter", "gone").component
     assert str(caught.value) == said
     assert plugins.broken == {}
-    plugins.import_all()
+    assert list(plugins.imported("exporter")) == []
+    assert plugins.broken == {}  # nothing of another kind is imported
+    assert list(plugins.imported("filter")) == []
     assert plugins.broken == {"glowing": said}
 
 
@@ -299,3 +301,16 @@ def test_a_setting_that_cannot_be_validated_breaks_its_plugin(tmp_path: Path) ->
     assert reason.startswith(
         "register_losses() of plugin 'wrong': Vivid: SchemaError: Error building"
     )
+
+
+def test_an_import_path_that_leads_nowhere_hurts_no_other_recipe(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "gone.py",
+        "from pixweave import hookimpl\n\n\n@hookimpl\ndef register_exporters():\n"
+        "    return {'gone': 'pixweave_gone:Gone'}\n",
+    )
+    plugins = Plugins.discover([tmp_path])
+    recipe = "pixweave: 1\nprompts: [a fox]\nexport: [a.png]\n"
+    assert load_text(recipe, "fox.yaml", tmp_path, plugins).exports[0].use == "png"
+    assert list(plugins.broken) == ["gone"]

@@ -62,6 +62,7 @@ class _Writer:
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
+        plugins.import_all()  # a component that cannot be imported has no schema
         self.definitions: Schema = {"value": _plain_schema(Value)}
 
     def top_level(self) -> Schema:

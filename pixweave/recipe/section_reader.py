@@ -68,6 +68,6 @@ def check_sections(recipe: Recipe, plugins: Plugins) -> Iterator[tuple[str, Issu
 
 def able(plugins: Plugins, ability: str = "start_from") -> str:
     """A hint that lists the generators with an ability."""
-    offers = plugins.offers("generator").items()
+    offers = plugins.imported("generator").items()
     names = [name for name, registered in offers if ability in registered.component.can]
     return f"use one that can: {', '.join(names)}" if names else "no installed generator can"

@@ -162,7 +162,7 @@ class Validator:
             if key in model.model_fields and subject.name != name:
                 return f"'{key}' is a setting of '{name}'"
         for kind in top_level.KINDS.values():
-            for name, registered in self.plugins.offers(kind).items():
+            for name, registered in self.plugins.imported(kind).items():
                 if key in registered.component.model_fields and subject.name != f"{kind} '{name}'":
                     return f"'{key}' is a setting of {kind} '{name}'"
         return ""
