@@ -11,7 +11,7 @@ import click
 
 from pixweave import Plugins, component, errors, hookspecs, protocols
 from pixweave.cli import cli
-from pixweave.cli.plugins import example, settings
+from pixweave.cli.show import example, settings
 from pixweave.media.palettes import SETS
 from pixweave.plugins import HOOKS, RegisteredComponent
 from pixweave.recipe.section_reader import SECTIONS

@@ -189,7 +189,7 @@ def test_a_stage_of_twenty_lines(tmp_path: Path) -> None:
 
 
 def test_its_mistakes_and_its_page_are_like_those_of_any_part(tmp_path: Path) -> None:
-    from pixweave.cli.plugins import describe
+    from pixweave.cli.show import describe
 
     found = with_fake(tmp_path, STAGE)
     with pytest.raises(RecipeError) as caught:

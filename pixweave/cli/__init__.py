@@ -27,7 +27,8 @@ _MODULES = {
     "search": ("search",),
     "recipes": ("validate", "explain", "ls", "cat", "cp", "schema"),
     "models": ("models",),
-    "plugins": ("plugins", "show"),
+    "plugins": ("plugins",),
+    "show": ("show",),
 }
 """Module of this package -> its commands. Only the module of the requested one is imported."""
 
