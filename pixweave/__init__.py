@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Mark,
         MissingError,
         OutOfMemoryError,
+        PartError,
         PixweaveError,
         PluginError,
         RecipeError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from pixweave.events import Event, Frame
     from pixweave.hookspecs import hookimpl
+    from pixweave.pipeline.export import Export
     from pixweave.pipeline.runner import perform
     from pixweave.plugins import Plugins
     from pixweave.protocols import Scores, View
@@ -46,10 +48,11 @@ _HOMES = {
     "pixweave.engine.tensor_generator": ("TensorGenerator",),
     "pixweave.errors": (
         *("InvalidValue", "Issue", "Mark", "MissingError", "OutOfMemoryError"),
-        *("PixweaveError", "PluginError", "RecipeError", "RunError"),
+        *("PartError", "PixweaveError", "PluginError", "RecipeError", "RunError"),
     ),
     "pixweave.events": ("Event", "Frame"),
     "pixweave.hookspecs": ("hookimpl",),
+    "pixweave.pipeline.export": ("Export",),
     "pixweave.pipeline.runner": ("perform",),
     "pixweave.plugins": ("Plugins",),
     "pixweave.protocols": ("Scores", "View"),
@@ -67,6 +70,7 @@ __all__ = [
     "Component",
     "Drawing",
     "Event",
+    "Export",
     "Field",
     "Frame",
     "InputFile",
@@ -77,6 +81,7 @@ __all__ = [
     "Moment",
     "OutOfMemoryError",
     "Part",
+    "PartError",
     "PartOf",
     "PixweaveError",
     "PluginError",

@@ -3,6 +3,7 @@
 PixweaveError            base class; the command line prints it without a traceback
   RecipeError            the recipe is invalid; holds all of its issues            exit 3
   PluginError            a plugin broke a rule of the host                         exit 1
+    PartError            one part of a recipe failed, or handed over a wrong value exit 1
   MissingError           a file, a model or a package was not found                exit 4
   OutOfMemoryError       out of memory; the message says which settings help       exit 6
   RunError               the run cannot continue                                   exit 1
@@ -99,6 +100,18 @@ class PluginError(PixweaveError):
     """A plugin broke a rule of the host: a misspelt hook, a wrong argument, a bad component."""
 
     code = "plugin"
+
+
+class PartError(PluginError):
+    """One part of a recipe raised an error, or handed over a value that breaks its protocol.
+
+    `part` names the part that did the work, not the one that asked for it:
+    `loss 'vivid' (fox.yaml:6, plugin mine)`. The original error is the `__cause__`.
+    """
+
+    def __init__(self, part: str, message: str) -> None:
+        super().__init__(f"{part} {message}")
+        self.part = part
 
 
 class MissingError(PixweaveError):

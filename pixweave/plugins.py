@@ -19,6 +19,7 @@ import pluggy
 from pydantic import ValidationError
 
 from pixweave import hookspecs
+from pixweave.borders.guard import component_name
 from pixweave.component import Component
 from pixweave.errors import PluginError, RunError, did_you_mean, indefinite, nearest_name
 
@@ -176,6 +177,12 @@ class Plugins:
             message = f"{kind} '{name}' is registered by the plugins {names}"
             raise LookupError(message, f"write '{candidates[0].plugin}/{name}', or use --without")
         raise LookupError(f"{kind} '{name}' is not known", self._hint(kind, name, claims))
+
+    def named_component(self, kind: str, entry: Mapping[str, Any]) -> tuple[Component, str]:
+        """A component from `use` and its settings, and its name in errors; as `component`."""
+        component = self.component(kind, entry)
+        plugin = self.find(kind, entry["use"]).plugin
+        return component, component_name(kind, entry["use"], plugin)
 
     def component(self, kind: str, entry: Mapping[str, Any]) -> Component:
         """A component from a mapping of `use` and its settings, for kinds used by commands.

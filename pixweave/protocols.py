@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Generator as Stream
@@ -328,7 +328,6 @@ class Training(Protocol):
         """Write the finished model to `path`, and its companion files next to it."""
 
 
-@runtime_checkable
 class Stateful(Protocol):
     """A part that keeps state from step to step, which a resumed run must restore."""
 

@@ -11,7 +11,7 @@ import pytest
 from pixweave.testing import FakePerceptor
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-for name in ("PIXWEAVE_PLUGINS_DIR", "PIXWEAVE_WITHOUT", "PIXWEAVE_STRICT", "PIXWEAVE_RAISE"):
+for name in ("PIXWEAVE_PLUGINS_DIR", "PIXWEAVE_WITHOUT", "PIXWEAVE_STRICT"):
     os.environ.pop(name, None)
 
 NUMBERS = itertools.count()

@@ -108,10 +108,11 @@ class Doomed(Component):
     def encode_image(self, crops):
         if crops[:, 1].mean() > 0.9 > crops[:, 0].mean():
             os.kill(os.getpid(), signal.SIGKILL)
-        return crops.mean((2, 3))
+        import torch
+        return torch.nn.functional.normalize(crops.mean((2, 3)) + 1e-4, dim=1)
     def encode_text(self, texts):
         import torch
-        return torch.ones(len(texts), 3)
+        return torch.ones(len(texts), 3) / 3 ** 0.5
 
 @hookimpl
 def register_perceptors():

@@ -322,17 +322,8 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_part(
 @pytest.mark.parametrize(
     ("use", "file", "message"),
     [
-        ("png", "/etc/a.png", "'/etc/a.png' is outside the run folder"),
-        ("png", "../a.png", "'../a.png' is outside the run folder"),
-        ("mp4", "C:\\a.mp4", "'C:\\a.mp4' is outside the run folder"),
         ("gif", "a.mp4", "'a.mp4' does not end in .gif"),
         ("frames", "steps", "'steps' does not end in /"),
-        ("frames", "./", "'./' is not a valid file name"),
-        ("png", ".png", "'.png' is not a valid file name"),
-        ("frames", ".steps/", "'.steps/' is not a valid file name"),
-        ("gif", "films/..gif", "'films/..gif' is not a valid file name"),
-        ("png", "a\0b.png", "'a\0b.png' is not a valid file name"),
-        ("png", "a" * 197 + ".png", f"'{'a' * 80}' is not a valid file name"),
     ],
 )
 def test_a_bad_file_name_is_a_complaint(tmp_path: Path, use: str, file: str, message: str) -> None:

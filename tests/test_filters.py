@@ -77,7 +77,7 @@ def test_filters_change_what_is_exported_and_no_loss(tmp_path: Path) -> None:
     assert all(a.losses == b.losses for a, b in zip(plain, frames, strict=True))
 
 
-@pytest.mark.parametrize(("can", "steps"), [(frozenset(), [0, 1, 2]), ({"stateless"}, [2])])
+@pytest.mark.parametrize(("can", "steps"), [(frozenset(), [0, 1, 2]), ({"stateless"}, [0, 2])])
 def test_a_filter_sees_every_frame_unless_it_is_stateless(
     can: frozenset[str], steps: list[int]
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_filter_sees_every_frame_unless_it_is_stateless(
     recipe = tiny_recipe(plugins_of(Plugin), filters=["counting"])
     frames = list(generate(open_run(recipe)))
     assert frames[-1].image is frames[-1].image
-    assert calls == steps
+    assert calls == steps  # the first is always filtered, to check the filter
 
 
 def test_a_size_that_no_file_can_have_is_told() -> None:

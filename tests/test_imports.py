@@ -23,6 +23,7 @@ LEVELS = (
     "events",
     "protocols",
     "component",
+    "borders",
     "hookspecs",
     "plugins",
     "loading",

@@ -342,7 +342,7 @@ def test_a_broken_plugin_is_said_and_not_raised() -> None:
     with pytest.raises(RecipeError) as error:
         recipe("pixweave: 1\nlosses: [rude]\n", plugins=plugins)
     assert str(error.value) == (
-        "fox.yaml:2:10: loss 'rude' failed to check the recipe: KeyError: 'oh'; "
+        "fox.yaml:2:10: check() of loss 'rude' raised KeyError: 'oh' (test_load.py:331); "
         "this is a bug in the plugin rude"
     )
 

@@ -19,6 +19,7 @@ from pixweave import (
     open_run,
     perform,
 )
+from pixweave.errors import PartError
 from pixweave.recipe.json_schema import schema
 from pixweave.testing import plugins_of, tiny_recipe
 
@@ -210,9 +211,11 @@ def test_a_failing_stage_ends_as_failed(tmp_path: Path) -> None:
     recipe = tiny_recipe(
         with_fake(tmp_path, failing), stages=["generate", "shuffle"], export=["a.png"]
     )
-    with pytest.raises(ValueError, match="no order") as caught:
+    with pytest.raises(PartError) as caught:
         list(perform(recipe, tmp_path))
-    assert caught.value.__notes__ == ["in stage 'shuffle' (tiny.yaml:1:268, plugin mine)"]
+    assert str(caught.value) == (
+        "stage 'shuffle' (tiny.yaml:1, plugin mine) raised ValueError: no order (mine.py:12)"
+    )
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "failed"
 
 
@@ -278,8 +281,8 @@ def test_one_that_takes_other_arguments_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         open_run(recipe)
     assert str(caught.value) == (
-        "augmentation 'old' (plugin mine): the object that build() returns must accept the "
-        "arguments (crops, rng, moment)"
+        "augmentation 'old' (tiny.yaml:1, plugin mine) must accept the arguments "
+        "(crops, rng, moment); change the object that build(run) returns"
     )
 
 

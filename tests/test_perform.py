@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from pixweave import Component, Field, OutOfMemoryError, RunError, hookimpl
+from pixweave.errors import PartError
 from pixweave.events import Event
 from pixweave.pipeline.runner import perform
 from pixweave.testing import plugins_of, tiny_recipe
@@ -142,7 +143,7 @@ def test_leaving_the_events_early_still_saves(tmp_path: Path) -> None:
 
 
 def test_an_error_at_a_later_step_keeps_what_was_drawn(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="boom"):
+    with pytest.raises(PartError, match="raised ValueError: boom"):
         run(tmp_path, {"step": 2, "error": ValueError("boom")})
     assert (tmp_path / "a.png").exists()
     assert status(tmp_path)["status"] == "failed"
@@ -150,17 +151,18 @@ def test_an_error_at_a_later_step_keeps_what_was_drawn(tmp_path: Path) -> None:
 
 
 def test_an_error_before_the_first_picture_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="boom"):
+    with pytest.raises(PartError, match="raised ValueError: boom"):
         run(tmp_path, {"step": 0, "error": ValueError("boom")})
     assert not (tmp_path / "a.png").exists()
     assert status(tmp_path)["status"] == "failed"
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(PartError) as caught:
         run(tmp_path, {"nan": 3})
     assert str(caught.value) == (
-        "loss 'fault' became nan at step 3; lower optimizer.rate or its weight"
+        "loss 'fault' (tiny.yaml:1, plugin plugin0) gave nan at step 3; if its formula is right, "
+        "lower optimizer.rate"
     )
 
 
@@ -175,8 +177,8 @@ def test_a_full_device_names_the_settings_that_help(tmp_path: Path, error: Excep
     with pytest.raises(OutOfMemoryError) as caught:
         run(tmp_path, {"step": 1, "error": error})
     assert str(caught.value) == (
-        f"out of memory ({error}); try a smaller crops.batch (say 4), fewer crops.count, "
-        "or a smaller size"
+        f"loss 'fault' (tiny.yaml:1, plugin plugin0) ran out of memory ({error}); "
+        "try a smaller crops.batch (say 4), fewer crops.count, or a smaller size"
     )
     assert caught.value.exit_code == 6
 
@@ -185,7 +187,8 @@ def test_an_exporter_that_fails_costs_no_other_its_file(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
         run(tmp_path, export=["a.png", "b.leak"])
     assert str(caught.value) == (
-        "export 'leaky' failed: OSError: [Errno 28] No space left on device"
+        "exporter 'leaky' (tiny.yaml:1, plugin plugin0) raised OSError: [Errno 28] No space left "
+        "on device (test_perform.py:46)"
     )
     assert (tmp_path / "a.png").exists()
     assert run.events[-1].data["ok"] is False  # type: ignore[attr-defined]

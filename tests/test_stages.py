@@ -257,8 +257,8 @@ def test_what_stages_cannot_do_is_refused(swatches: Path) -> None:
     ]
     classify = {"do": "classify", "input": ["red.png"], "labels": ["a", "b"]}
     assert issues(swatches, {**classify, "sort_into": "../out"}) == [
-        "'sort_into' of stage 'classify' must be the name of a folder in the run folder, not "
-        "'../out'"
+        "stage 'classify': '../out' is outside the run folder; use a plain file name; --out "
+        "chooses the folder"
     ]
     assert issues(swatches, {**classify, "file": "a.txt"}) == [
         "'file' of stage 'classify' must be the name of a file in the run folder, not 'a.txt'; "

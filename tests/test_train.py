@@ -16,7 +16,14 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from pixweave import MissingError, OutOfMemoryError, Plugins, RecipeError, RunError
+from pixweave import (
+    MissingError,
+    OutOfMemoryError,
+    PartError,
+    Plugins,
+    RecipeError,
+    RunError,
+)
 from pixweave.cli import cli
 from pixweave.cli.train import describe
 from pixweave.events import Event
@@ -688,13 +695,19 @@ def test_a_trainer_that_draws_elsewhere_does_not(here: Path) -> None:
 def test_errors_name_the_trainer(here: Path) -> None:
     some()
     write("plugins/mean.py", MEAN.replace("loss.backward()", "loss.forwards()"))
-    with pytest.raises(AttributeError) as caught:
+    with pytest.raises(PartError) as caught:
         train(plan())
-    assert caught.value.__notes__ == ["in trainer 'mean' (plugin mean)"]
+    assert str(caught.value) == (
+        "trainer 'mean' (plugin mean) raised AttributeError: 'Tensor' object has no attribute "
+        "'forwards' (mean.py:44)"
+    )
     write("plugins/mean.py", MEAN.replace("loss.backward()", "raise RuntimeError('out of memory')"))
     with pytest.raises(OutOfMemoryError) as full:
         train(plan())
-    assert str(full.value) == "out of memory (out of memory); try a smaller 'batch' or 'size'"
+    assert str(full.value) == (
+        "trainer 'mean' (plugin mean) ran out of memory (out of memory); try a smaller 'batch' or "
+        "'size'"
+    )
 
 
 # The verb

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import functools
 import gc
 import importlib
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,6 +41,7 @@ class State:
     def __init__(self) -> None:
         self.folders: list[str] = _split(os.environ.get("PIXWEAVE_PLUGINS_DIR"), os.pathsep)
         self.without: list[str] = _split(os.environ.get("PIXWEAVE_WITHOUT"), ",")
+        self.debug = False
         self._plugins: Plugins | None = None
 
     def plugins(self) -> Plugins:
@@ -50,6 +51,31 @@ class State:
 
             self._plugins = Plugins.discover(self.folders, self.without)
         return self._plugins
+
+
+class InterruptError(PixweaveError):
+    """Ctrl-C."""
+
+    exit_code = 130
+    code = "interrupted"
+
+
+class UnexpectedError(PixweaveError):
+    """An error that pixweave should have prevented or explained."""
+
+    code = "unexpected"
+
+    @classmethod
+    def of(cls, error: BaseException) -> UnexpectedError:
+        """The error with its place, and the original as its cause."""
+        from pixweave.borders.guard import describe_error
+
+        known = cls(
+            f"unexpected error: {describe_error(error, core=True)}; "
+            "run the command again with --debug to see the traceback"
+        )
+        known.__cause__ = error
+        return known
 
 
 class Verbs(click.Group):
@@ -97,27 +123,51 @@ class Verbs(click.Group):
                 callback=_offline,
                 help="Do not use the network or download anything (PIXWEAVE_OFFLINE=1).",
             ),
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                expose_value=False,
+                callback=_debug,
+                help="Show the traceback of an error.",
+            ),
         ]
         super().add_command(cmd, name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember whether errors are to be reported as JSON."""
+        ctx.meta["as_json"] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; print a PixweaveError without a traceback and set its exit code."""
+        """Run the command; report any error in one line, and set the exit code.
+
+        Only --debug shows a traceback. With --json the last line is always a result event.
+        """
         try:
             return super().invoke(ctx)
-        except PixweaveError as error:
-            if os.environ.get("PIXWEAVE_RAISE"):
-                raise
-            report(error, "--json" in sys.argv)
-            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
-            ctx.exit(130)
+            error: PixweaveError = InterruptError("stopped")
+        except PixweaveError as known:
+            error = known
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, SystemExit) as unexpected:
+            if isinstance(unexpected, OSError) and unexpected.errno == errno.EPIPE:
+                raise  # click ends quietly when the reader of stdout has gone
+            error = UnexpectedError.of(unexpected)
+        if ctx.ensure_object(State).debug:
+            import traceback
+
+            traceback.print_exception(error)
+        report(error, ctx.meta["as_json"])
+        ctx.exit(error.exit_code)
 
 
 def report(error: PixweaveError, as_json: bool) -> None:
     """Print an error: as text on stderr, or with --json as one object on stdout."""
     if not as_json:
-        click.echo(f"{_prefix(error)}{error}", err=True)
+        prefix = "" if isinstance(error, (RecipeError, InterruptError)) else "pixweave: "
+        click.echo(f"{prefix}{error}", err=True)
         for note in getattr(error, "__notes__", ()):
             click.echo(f"  {note}", err=True)
         return
@@ -136,16 +186,16 @@ def report(error: PixweaveError, as_json: bool) -> None:
     click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
 
 
-def _prefix(error: PixweaveError) -> str:
-    return "" if isinstance(error, RecipeError) else "pixweave: "
-
-
 def _remember(name: str) -> Any:
     def callback(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
         state = ctx.ensure_object(State)
         getattr(state, name).extend(values)
 
     return callback
+
+
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(State).debug |= value
 
 
 def _offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from pixweave.engine.context import Context, ErrorContext
+from pixweave.engine.context import Context
 from pixweave.engine.masks import draw_mask
 from pixweave.media.compositing import add_noise, flatten, lay, lie_over, mix
 from pixweave.media.images import from_file
@@ -40,9 +40,7 @@ class Canvas:
 
     def picture(self) -> Tensor:
         """The generator's image; outside the recipe's mask, exactly the start."""
-        with ErrorContext(self.context.recipe.generator):
-            image = self.generator.image()
-        return self.masked(image)
+        return self.masked(self.generator.image())
 
     def masked(self, image: Tensor) -> Tensor:
         """`image`, an image of the generator; outside the recipe's mask, exactly the start."""
@@ -59,26 +57,24 @@ class Canvas:
         opacity = settings.alpha.at(moment)
         if not opacity:
             return
-        with ErrorContext(self.context.recipe.generator):
-            with torch.no_grad():
-                below = self.generator.image()
-                top = torch.cat([self._overlay[:, :3], self._overlay[:, 3:] * opacity], 1)
-                blend = lie_over(top, below)
-            self.generator.start_from(blend)
+        with torch.no_grad():
+            below = self.generator.image()
+            top = torch.cat([self._overlay[:, :3], self._overlay[:, 3:] * opacity], 1)
+            blend = lie_over(top, below)
+        self.generator.start_from(blend)
 
     def _set_start(self, settings: StartFrom) -> None:
         placed = self._place(settings)
-        with ErrorContext(self.context.recipe.generator):
-            with torch.no_grad():
-                current = self.generator.image()
-                keep_alpha = current.shape[1] == 4
-                self.start = flatten(placed, settings.background, keep_alpha=keep_alpha)
-                start = self.start
-                if settings.noise:
-                    start = add_noise(start, settings.noise, self.context.rng("start/noise"))
-                if settings.alpha < 1:
-                    start = mix(current, start, torch.full_like(current[:, :1], settings.alpha))
-            self.generator.start_from(start)
+        with torch.no_grad():
+            current = self.generator.image()
+            keep_alpha = current.shape[1] == 4
+            self.start = flatten(placed, settings.background, keep_alpha=keep_alpha)
+            start = self.start
+            if settings.noise:
+                start = add_noise(start, settings.noise, self.context.rng("start/noise"))
+            if settings.alpha < 1:
+                start = mix(current, start, torch.full_like(current[:, :1], settings.alpha))
+        self.generator.start_from(start)
 
     def _place(self, settings: PlacedImage) -> Tensor:
         """The file, placed on the canvas: straight alpha `[1, 4, H, W]`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pixweave.borders.checked_part import Host
+from pixweave.borders.checked_parts import checked
+from pixweave.borders.guard import Guard, full_name
 from pixweave.component import BuildContext, CanvasInfo, Part
 from pixweave.embedding.text_embedding_cache import text_vectors
 from pixweave.engine.device import choose_device, choose_precision
@@ -75,6 +77,8 @@ class Context:
         self.dtype = choose_precision(recipe.precision, self.device)
         self.size = recipe.size
         self.perceptors: dict[str, Perceptor] = {}
+        self._warnings: list[str] = []
+        self._reported = 0
         self.prebuilt = prebuilt if prebuilt is not None else Prebuilt()
 
     def build_perceptors(self) -> None:
@@ -86,15 +90,19 @@ class Context:
     def build(
         self, part: Part, generator: Generator | None = None, canvas: CanvasInfo | None = None
     ) -> Any:
-        """Build the instance of a part; its random weights come from a separate stream."""
+        """Build the instance of a part, checked; its random weights come from their own stream.
+
+        PartError if it cannot be built, or is not what its protocol asks for.
+        """
         shared = part.kind in SHARED
         if shared and (instance := self.prebuilt.get(part, self.text_only)) is not None:
             return instance
         cuda = [self.device] if self.device.type == "cuda" else []
-        with self.error_context(part), torch.random.fork_rng(cuda):
+        with self.guard(part), torch.random.fork_rng(cuda):
             torch.manual_seed(seed_of(self.recipe.seed, f"build/{part.kind}/{part.id}"))
             run: BuildContext = PartContext(part, self, generator, canvas)
             instance = part.settings.build(run)
+        instance = checked(part, instance, self.host, self.folder)
         if shared:
             self.prebuilt.add(part, self.text_only, instance)
         return instance
@@ -113,9 +121,25 @@ class Context:
         """
         return random_stream(self.recipe.seed, name, step)
 
-    def error_context(self, part: Part) -> ErrorContext:
-        """A context in which errors name the part and changes of global state are refused."""
-        return ErrorContext(part)
+    def guard(self, part: Part) -> Guard:
+        """A block in which errors name the part and changes of the process are refused."""
+        return Guard(full_name(part), self.warn)
+
+    def warn(self, message: str) -> None:
+        """Keep a warning about a part, once, for the runner to report."""
+        if message not in self._warnings:
+            self._warnings.append(message)
+
+    def take_warnings(self) -> list[str]:
+        """The warnings that were added since the last call."""
+        new = self._warnings[self._reported :]
+        self._reported = len(self._warnings)
+        return new
+
+    @property
+    def host(self) -> Host:
+        """What the checks of parts need to know."""
+        return Host(self.device, self.size, self.warn)
 
 
 @dataclass(frozen=True)
@@ -192,42 +216,6 @@ class PartContext:
     def encode_texts(self, perceptor: str, texts: Sequence[str]) -> Tensor:
         """Unit vectors float32 `[P, D]` of texts."""
         return self.context.encode_texts(perceptor, texts)
-
-
-class ErrorContext:
-    """Adds the part to errors; RunError if the block changed global state of torch or Python."""
-
-    def __init__(self, part: Part) -> None:
-        self.part = part
-
-    def __enter__(self) -> None:
-        self.before = _global_state()
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        part = f"{self.part.kind} '{self.part.id}' ({self.part.mark}, plugin {self.part.plugin})"
-        if error is not None:
-            error.add_note(f"in {part}")
-            return
-        for name, value in _global_state().items():
-            if value != self.before[name]:
-                raise RunError(f"{part} changed {name}; {_HINTS[name]}")
-
-
-def _global_state() -> dict[str, Any]:
-    return {
-        "torch's global random state": torch.get_rng_state().numpy().tobytes(),
-        "Python's global random state": random.getstate(),
-        "torch's grad mode": torch.is_grad_enabled(),
-        "torch's thread count": torch.get_num_threads(),
-    }
-
-
-_HINTS = {
-    "torch's global random state": "draw from run.rng(name, step) instead",
-    "Python's global random state": "draw from run.rng(name, step) instead",
-    "torch's grad mode": "use `with torch.no_grad():` around the code that needs it",
-    "torch's thread count": "leave it to the user (OMP_NUM_THREADS)",
-}
 
 
 def open_context(

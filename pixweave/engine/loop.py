@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pixweave.engine.gradient_check import check_gradients
+
 if TYPE_CHECKING:
     from pixweave.engine.run import Run
     from pixweave.events import Frame
@@ -35,5 +37,6 @@ def generate(run: Run) -> Iterator[Frame]:
             total = torch.stack(list(losses.values())).sum()
             if total.requires_grad:  # false if all weights are 0, or there are no parameters
                 total.backward()
+                check_gradients(run, view, total)
         run.advance(view.moment)
         yield run.frame(view, losses)

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from pixweave.errors import OutOfMemoryError, PixweaveError
+from pixweave.borders.guard import first_line, is_out_of_memory
+from pixweave.errors import OutOfMemoryError
 
 
 class MemoryGuard:
@@ -19,17 +20,11 @@ class MemoryGuard:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        words = ("out of memory", "can't allocate memory", "not enough memory")
-        full = isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError)
-            and not isinstance(error, PixweaveError)
-            and any(word in str(error).lower() for word in words)
-        )
-        if full:
-            raise OutOfMemoryError(
-                f"out of memory ({str(error).splitlines()[0] if str(error) else 'no details'}); "
-                f"{self._hint}"
-            ) from error
+        if isinstance(error, OutOfMemoryError) and self._hint not in str(error):
+            raise OutOfMemoryError(f"{error}; {self._hint}") from error.__cause__
+        if error is not None and is_out_of_memory(error):
+            details = first_line(error) or "no details"
+            raise OutOfMemoryError(f"out of memory ({details}); {self._hint}") from error
 
 
 def peak_memory_mb(device: torch.device) -> float | None:

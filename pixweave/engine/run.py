@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pixweave.borders.checked_part import is_stateful
 from pixweave.component import Part
 from pixweave.engine.canvas import Canvas
-from pixweave.engine.context import Context, ErrorContext, Prebuilt
+from pixweave.engine.context import Context, Prebuilt
 from pixweave.engine.optimizer import Optimizer, learning_rate, make_optimizer
 from pixweave.engine.view import StepView
-from pixweave.errors import PluginError
 from pixweave.events import Frame
 from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Stateful
 
@@ -43,12 +42,8 @@ class WeightedLoss:
         return self.part.weight.at(moment)
 
     def __call__(self, view: StepView) -> Tensor:
-        """The loss without its weight, a scalar; PluginError if it is not a scalar tensor."""
-        with ErrorContext(self.part):
-            value = self.loss(view)
-        if not isinstance(value, Tensor) or value.ndim:
-            raise PluginError(f"loss '{self.name}' must return a scalar tensor, not {value!r}")
-        return value
+        """The loss without its weight, a scalar."""
+        return self.loss(view)
 
 
 class Run:
@@ -67,16 +62,14 @@ class Run:
         self.canvas = Canvas(context, self.generator)
         context.build_perceptors()
         self.augmentations: dict[str, Augmentation] = {
-            part.id: _check_arguments(("crops", "rng", "moment"), part, self._build(part))
-            for part in recipe.augmentations
+            part.id: self._build(part) for part in recipe.augmentations
         }
         self.losses = [WeightedLoss(part, self._build(part)) for part in recipe.losses]
-        self.filters: dict[str, Filter] = {
-            part.id: _check_arguments(("image", "moment"), part, self._build(part))
-            for part in recipe.filters
-        }
-        self.optimizer: Optimizer = make_optimizer(recipe.optimizer, self.generator.parameters())
+        self.filters: dict[str, Filter] = {part.id: self._build(part) for part in recipe.filters}
+        self.parameters = list(self.generator.parameters())
+        self.optimizer: Optimizer = make_optimizer(recipe.optimizer, self.parameters)
         # a filter with state must see every frame, even those that nobody shows or exports
+        self._framed = False
         self.filters_every_frame = any("stateless" not in p.settings.can for p in recipe.filters)
 
     @property
@@ -100,8 +93,7 @@ class Run:
         """The view of this step's image for the losses."""
         moment = self.recipe.moment(step)
         if advance := getattr(self.generator, "advance", None):
-            with ErrorContext(self.recipe.generator):
-                advance(moment)
+            advance(moment)
         self.canvas.blend_overlay(moment)
         return self.view(moment, self.canvas.picture())
 
@@ -123,16 +115,16 @@ class Run:
         # kept on the device: reading a loss here would synchronise with it at every step
         values = {name: loss.detach() for name, loss in losses.items()}
         frame = Frame(view.step, raw, values, partial(self.filtered, moment=view.moment))
-        if self.filters_every_frame:
-            frame.image  # noqa: B018 - applies the filters now, in order
+        if self.filters_every_frame or not self._framed:
+            frame.image  # noqa: B018 - applies the filters now: in order, and the first as a check
+        self._framed = True
         return frame
 
     @torch.no_grad()
     def filtered(self, raw: Tensor, moment: Moment) -> Tensor:
         """The image `[B, 3 or 4, H, W]` after the recipe's filters, in 0..1."""
         for part in self.recipe.filters:
-            with ErrorContext(part):
-                raw = self.filters[part.id](raw, moment).clamp(0, 1)
+            raw = self.filters[part.id](raw, moment).clamp(0, 1)
         return raw
 
     def state_dict(self) -> dict[str, Any]:
@@ -164,24 +156,12 @@ class Run:
             "filters": self.filters,
         }
         return {
-            kind: {name: part for name, part in parts.items() if isinstance(part, Stateful)}
+            kind: {name: part for name, part in parts.items() if is_stateful(part)}
             for kind, parts in kinds.items()
         }
 
     def _build(self, part: Part) -> Any:
         return self.context.build(part, self.generator, self.canvas)
-
-
-def _check_arguments(arguments: tuple[str, ...], part: Part, instance: Any) -> Any:
-    """The instance of a part; PluginError if it cannot be called with these arguments."""
-    try:
-        inspect.signature(instance).bind(*arguments)
-    except TypeError:
-        raise PluginError(
-            f"{part.name} (plugin {part.plugin}): the object that build() returns must accept "
-            f"the arguments ({', '.join(arguments)})"
-        ) from None
-    return instance
 
 
 def open_run(

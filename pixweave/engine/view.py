@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pixweave.engine.context import Context, ErrorContext
+from pixweave.borders.call_records import is_recording
+from pixweave.engine.context import Context
 from pixweave.engine.crops import CropPlan, cut_crops, plan_crops
 from pixweave.media.region import Region
 
@@ -49,11 +50,9 @@ class PictureView:
             # grid_sample uses one thread per batch entry on the CPU
             threads = torch.get_num_threads() if self.context.device.type == "cpu" else 1
             crops = cut_crops(self.image, self.plan, side, threads)
-            parts = {part.id: part for part in self.context.recipe.augmentations}
             for name, augment in self.augmentations.items():
                 rng = self.context.rng(f"augmentation/{name}/{side}{self.name}", self.step)
-                with ErrorContext(parts[name]):
-                    crops = augment(crops, rng, self.moment)
+                crops = augment(crops, rng, self.moment)
             self._crops[side] = crops
         return self._crops[side]
 
@@ -76,7 +75,7 @@ class PictureView:
     def _encode(self, perceptor: str, crops: Tensor) -> Tensor:
         encode = self.context.perceptors[perceptor].encode_image
         batch = self.context.recipe.crops.batch
-        if batch is None or batch >= len(crops):
+        if batch is None or batch >= len(crops) or is_recording():
             return encode(crops)
         # keep activations of one micro-batch at a time: the backward pass encodes again
         parts = [

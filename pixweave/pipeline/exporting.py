@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pixweave.borders.guard import describe_error, full_name
 from pixweave.engine.run import Run
+from pixweave.errors import PartError, PixweaveError
 from pixweave.events import Frame
 from pixweave.protocols import Exporter
 
@@ -15,20 +17,25 @@ class Exports:
 
     def __init__(self, run: Run) -> None:
         self.failures: list[str] = []
+        parts = run.recipe.exports
         self._open: dict[str, Exporter] = dict(
-            zip((part.id for part in run.recipe.exports), run.exporters(), strict=True)
+            zip((full_name(part) for part in parts), run.exporters(), strict=True)
         )
         self._frames = 0
 
     def write(self, frame: Frame) -> None:
+        """Give every exporter a frame; PartError if the frame itself cannot be made."""
         self._frames += 1
         for name, exporter in list(self._open.items()):
             try:
                 exporter.write(frame)
             except Exception as error:  # the other exports continue after any error
+                if isinstance(error, PartError) and error.part != name:
+                    raise  # a filter failed, which all exporters need
                 self._drop(name, exporter, error)
 
     def close(self) -> list[Path]:
+        """Finish the files of every exporter; the paths of those that could be finished."""
         paths: list[Path] = []
         for name, exporter in list(self._open.items()):
             try:
@@ -45,6 +52,15 @@ class Exports:
         return []
 
     def _drop(self, name: str, exporter: Exporter, error: Exception) -> None:
-        self.failures.append(f"export '{name}' failed: {type(error).__name__}: {error}")
         self._open.pop(name, None)
-        exporter.abort()
+        self._fail(name, error)
+        try:
+            exporter.abort()
+        except Exception as second:  # one that cannot clean up either
+            self._fail(name, second)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        known = isinstance(error, PixweaveError)
+        text = str(error) if known else f"{name} raised {describe_error(error)}"
+        if text not in self.failures:
+            self.failures.append(text)

@@ -65,6 +65,7 @@ class ImageRunner:
             yield Event("warning", {"message": str(issue)})
         yield Event("building", {"parts": [part.use for part in _in_order(recipe)]})
         run = self.run = self._open()
+        yield from self._warnings()
         for message in _overflows(run):
             yield Event("warning", {"message": message})
         yield Event(
@@ -80,6 +81,7 @@ class ImageRunner:
             yield from self._steps(run, exports)
         finally:
             self.outputs = exports.close()
+        yield from self._warnings()
         for path in self.outputs:
             yield Event("saved", {"path": str(path)})
         yield Event("result", {"ok": not exports.failures, "status": self.status, **self.summary()})
@@ -114,10 +116,17 @@ class ImageRunner:
                 last = now
                 data["losses"] = _read_losses(frame)
                 data["seconds"] = round(now - started, 3)
+            yield from self._warnings()
             yield Event("step", data, frame)
             if self.steps_done < self.recipe.steps and self.stop():
                 self.status = "interrupted"
                 return
+
+    def _warnings(self) -> Iterator[Event]:
+        """The warnings that parts have caused since the last time."""
+        assert self.run is not None
+        for message in self.run.context.take_warnings():
+            yield Event("warning", {"message": message})
 
     def summary(self) -> dict[str, Any]:
         """The summary for `run.json`."""

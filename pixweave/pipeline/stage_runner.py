@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pixweave.borders.checked_stage import CheckedStage
 from pixweave.component import Part
 from pixweave.engine.context import Context, Prebuilt
 from pixweave.events import Event
 from pixweave.media import tables
 from pixweave.media.atomic_write import write_whole
-from pixweave.protocols import Perceptor, Stage
+from pixweave.protocols import Perceptor
 from pixweave.recipe import Recipe
 
 
@@ -137,22 +138,25 @@ class StageRunner:
         yield Event("result", {"ok": True, "status": self.status, **self.summary()})
 
     def _run(self, part: Part) -> Iterator[Event]:
-        with self.context.error_context(part):
-            stage: Stage = part.settings.build(StageContext(part, self))
-            events = stage(tuple(self.pictures))
+        with self.context.guard(part):
+            built = part.settings.build(StageContext(part, self))
+        stage = CheckedStage(part, built, self.context.host)
+        events = stage.events(tuple(self.pictures))
         try:
-            while True:
-                with self.context.error_context(part):
-                    try:
-                        event = next(events)
-                    except StopIteration as end:
-                        self.pictures = list(end.value or ())
-                        return
+            for event in events:
                 if event.kind == "step":
                     self.steps_done = event.data["step"] + 1
+                yield from self._warnings()
                 yield event
         finally:
             events.close()
+        self.pictures = stage.pictures
+        yield from self._warnings()
+
+    def _warnings(self) -> Iterator[Event]:
+        """The warnings that parts have caused since the last time."""
+        for message in self.context.take_warnings():
+            yield Event("warning", {"message": message})
 
     def ask_stop(self) -> bool:
         """Whether the user asked to stop; once this has returned True, the run is interrupted."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pixweave.borders.guard import Guard
+from pixweave.borders.wording import not_a
 from pixweave.component import Part, Settings, part_settings
-from pixweave.errors import Issue, RecipeError, did_you_mean
+from pixweave.errors import Issue, PartError, RecipeError, did_you_mean
 from pixweave.recipe import check_schedules, stage_reader, top_level
 from pixweave.recipe.layers import DEFAULT, Layers
 from pixweave.recipe.nodes import Node
+from pixweave.recipe.output_files import check_outputs
 from pixweave.recipe.part_reader import PartReader, bad_prompts, locate, nested_parts
 from pixweave.recipe.recipe import Recipe
 from pixweave.recipe.section_reader import check_sections, read_sections
@@ -52,6 +54,7 @@ class RecipeBuilder:
         if general is not None:
             sections = {"crops": crops, "optimizer": optimizer, **inputs}
             every = [part for group in (*parts.values(), stages) for part in group]
+            check_outputs(self.check, (*parts["export"], *stages))
             check_schedules.check_values(self.check, self.tree, general, sections, every)
         self._raise_issues()
         assert general is not None
@@ -141,7 +144,6 @@ class RecipeBuilder:
                 "the recipe has no prompts and no losses",
                 "add 'prompts: [a fox in snow]'",
             )
-        self._check_files(parts["export"])
         return parts
 
     def _check_prompts(self) -> None:
@@ -157,17 +159,6 @@ class RecipeBuilder:
                 "'prompts' must be a list of texts",
                 "write 'prompts: [a fox in snow]'",
             )
-
-    def _check_files(self, exports: Sequence[Part]) -> None:
-        seen = set()
-        for part in exports:
-            file = getattr(part.settings, "file", None)
-            if not isinstance(file, str):
-                continue
-            if file in seen:
-                message = f"'{file}' is exported twice"
-                self.check.fail(part.locate("file"), message, "choose another name")
-            seen.add(file)
 
     def _checked(self, recipe: Recipe) -> Recipe:
         """The recipe after its parts checked it; raises RecipeError if one reports an error.
@@ -191,8 +182,14 @@ class RecipeBuilder:
         part = recipe.generator
         requested = self.tree.get("size")
         try:
-            size = top_level.read_size(tuple(part.settings.fit_size(recipe.size)))
-        except Exception as error:  # a plugin's own method broke
+            with Guard(f"fit_size() of {part.name}", thorough=False):
+                given = part.settings.fit_size(recipe.size)
+            size = top_level.read_size(_sized(given, part, "fit_size"))
+            _ = replace(recipe, size=size).shown_size
+        except PartError as error:
+            self.check.fail(part.mark, str(error), "this is a bug in the plugin")
+            return recipe
+        except ValueError as error:  # too large or too small
             self.check.fail(part.mark, f"{part.name} cannot make this size: {error}")
             return recipe
         if size == recipe.size or requested is None:  # no warning for the default size
@@ -202,25 +199,38 @@ class RecipeBuilder:
         warnings.append(Issue.at(requested.mark, message))
         return replace(recipe, size=size)
 
+    def _issues_of(self, part: Part, recipe: Recipe) -> list[Issue]:
+        """What a part has to say about the recipe; if its `check` breaks, that is an issue."""
+        try:
+            with Guard(f"check() of {part.name}", thorough=False):
+                issues = list(part.settings.check(recipe))
+            for issue in issues:
+                if not isinstance(issue, Issue):
+                    raise PartError(f"check() of {part.name}", not_a(issue, "Issue objects"))
+        except PartError as error:
+            hint = f"this is a bug in the plugin {part.plugin}"
+            self.check.fail(part.mark, str(error), hint)
+            return []
+        return issues
+
     def _warnings_of(self, part: Part, recipe: Recipe) -> list[Issue]:
         """The warnings of a part and its nested parts; their errors are added to the issues."""
         warnings: list[Issue] = []
         for checked in (part, *nested_parts(part.settings)):
-            try:
-                issues = list(checked.settings.check(recipe))
-            except Exception as error:  # a plugin's own check broke
-                message = (
-                    f"{checked.name} failed to check the recipe: {type(error).__name__}: {error}"
-                )
-                self.check.fail(
-                    checked.mark, message, f"this is a bug in the plugin {checked.plugin}"
-                )
-                continue
-            for issue in issues:
+            for issue in self._issues_of(checked, recipe):
                 where = checked.locate(issue.setting)
                 placed = replace(issue, where=where, message=f"{checked.name}: {issue.message}")
                 (self.check.issues if issue.fatal else warnings).append(placed)
         return warnings
+
+
+def _sized(size: object, part: Part, method: str) -> tuple[int, int]:
+    """A size that a part gave; PartError if it is not one."""
+    if isinstance(size, (tuple, list)) and len(size) == 2:
+        width, height = size
+        if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
+            return width, height
+    raise PartError(part.name, f"{not_a(size, '(width, height) in pixels')} from {method}()")
 
 
 def _within_stage(recipe: Recipe, stage: Part) -> Recipe:

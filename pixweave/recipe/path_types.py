@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from pixweave.errors import InvalidValue
+from pixweave.recipe.output_files import OutputName
 from pixweave.recipe.paths import nearest, resolve
 
 FORMATS = (".csv", ".tsv", ".jsonl")
@@ -37,7 +38,7 @@ def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
     )
 
     def read(raw: Any) -> str:
-        if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)) or _is_outside(raw):
+        if not isinstance(raw, str) or not raw.lower().endswith(tuple(endings)):
             raise InvalidValue(f"must be the name of a file in the run folder, not {raw!r}", hint)
         return str(raw)
 
@@ -45,13 +46,9 @@ def _read_file(endings: Sequence[str]) -> Callable[[Any], str]:
 
 
 def _read_folder(raw: Any) -> str:
-    if not isinstance(raw, str) or not raw or _is_outside(raw):
+    if not isinstance(raw, str) or not raw:
         raise InvalidValue(f"must be the name of a folder in the run folder, not {raw!r}")
     return str(raw)
-
-
-def _is_outside(name: str) -> bool:
-    return name.startswith(("/", "~", "\\")) or ".." in name.replace("\\", "/").split("/")
 
 
 def _schema(endings: Sequence[str]) -> WithJsonSchema:
@@ -69,7 +66,10 @@ Inputs = Annotated[
         }
     ),
 ]
-TableName = Annotated[str, BeforeValidator(_read_file(FORMATS)), _schema(FORMATS)]
-SheetName = Annotated[str, BeforeValidator(_read_file(PICTURES)), _schema(PICTURES)]
-PageName = Annotated[str, BeforeValidator(_read_file((".html",))), _schema((".html",))]
-FolderName = Annotated[str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"})]
+_OUTPUT = OutputName()
+TableName = Annotated[str, BeforeValidator(_read_file(FORMATS)), _schema(FORMATS), _OUTPUT]
+SheetName = Annotated[str, BeforeValidator(_read_file(PICTURES)), _schema(PICTURES), _OUTPUT]
+PageName = Annotated[str, BeforeValidator(_read_file((".html",))), _schema((".html",)), _OUTPUT]
+FolderName = Annotated[
+    str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"}), _OUTPUT
+]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel
 
+from pixweave.borders.guard import Guard
 from pixweave.component import Component, Part, part_settings
 from pixweave.errors import Issue, Mark
 from pixweave.recipe import top_level
@@ -82,7 +83,8 @@ class Recipe:
         """Width and height of the image that is shown and exported: `size` after the filters."""
         size = self.size
         for part in self.filters:
-            size = part.settings.output_size(size)
+            with Guard(f"output_size() of {part.name}", thorough=False):
+                size = part.settings.output_size(size)
         return size
 
     @property

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from pixweave.borders.guard import Guard
 from pixweave.component import Settings
 from pixweave.errors import (
     InvalidValue,
     Issue,
     Mark,
+    PartError,
     describe_value,
     did_you_mean,
     nearest_name,
@@ -90,16 +92,12 @@ class Validator:
     def settings(self, model: type[S], node: Node, subject: Subject) -> S | None:
         """The settings of a mapping node; None, and issues are added, if it is invalid."""
         try:
-            settings = model.model_validate(node.plain())
+            settings = _validated(model, node, subject)
         except ValidationError as error:
             self._explain(error, model, node, subject)
             return None
-        except Exception as error:  # a plugin's own validator broke
-            self.fail(
-                node.mark,
-                f"{subject.name} failed to validate its settings: {type(error).__name__}: {error}",
-                "this is a bug in the plugin",
-            )
+        except PartError as error:  # a plugin's own validator broke
+            self.fail(node.mark, str(error), "this is a bug in the plugin")
             return None
         found = list(_coerced(node, settings, ()))
         for path, at, message, hint in found:
@@ -166,6 +164,16 @@ class Validator:
                 if key in registered.component.model_fields and subject.name != f"{kind} '{name}'":
                     return f"'{key}' is a setting of {kind} '{name}'"
         return ""
+
+
+def _validated(model: type[S], node: Node, subject: Subject) -> S:
+    """The settings; ValidationError if they are invalid, PartError if a validator breaks."""
+    with Guard(f"a validator of {subject.name}", thorough=False):
+        try:
+            return model.model_validate(node.plain())
+        except ValidationError as error:
+            invalid = error
+    raise invalid
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pixweave.borders.guard import Guard
+from pixweave.borders.process_state import EVERYTHING
 from pixweave.component import Component
 from pixweave.embedding.embedder import Embedder
 from pixweave.engine.embedders import open_embedder
@@ -20,6 +22,7 @@ from pixweave.loading import Preprocessing, UnreadableImage, decode_image
 from pixweave.models import home
 from pixweave.plugins import Plugins
 from pixweave.recipe.part_text import part_entry
+from pixweave.search.checked_searcher import CheckedSearcher
 from pixweave.search.index_queries import hits_of, vector_ids, vectors_by_path
 from pixweave.search.index_store import Model, Store, open_index_store
 from pixweave.search.matrix import Matrix, load_matrix
@@ -113,8 +116,11 @@ class Index:
         from pixweave.workers.tasks import ExecutorContext
 
         run: Any = ExecutorContext()
-        part = self._plugins.component("executor", part_entry(options.executor, "--executor"))
-        return WorkerPool(part.build(run), self._plugins)
+        entry = part_entry(options.executor, "--executor")
+        part, name = self._plugins.named_component("executor", entry)
+        with Guard(name, may_change=EVERYTHING):  # it starts processes
+            executor = part.build(run)
+        return WorkerPool(executor, self._plugins, name)
 
     @property
     def model(self) -> Model:
@@ -298,10 +304,13 @@ class Index:
         state = (matrix.generation, len(matrix.ids))
         if self._instance is None or self._instance[0] != state or matrix.generation == "memory":
             run: Any = SearchContext(matrix)
-            searcher = self._searcher
+            searcher, name = self._searcher, "the searcher"
             if not isinstance(searcher, Component):
-                searcher = self._plugins.component("searcher", part_entry(searcher, "--searcher"))
-            self._instance = (state, searcher.build(run))
+                entry = part_entry(searcher, "--searcher")
+                searcher, name = self._plugins.named_component("searcher", entry)
+            with Guard(name):
+                built = searcher.build(run)
+            self._instance = (state, CheckedSearcher(name, built, len(matrix.ids)))
         return self._instance[1]
 
 

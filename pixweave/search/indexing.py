@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pixweave.errors import RunError
 from pixweave.loading import ImageFile, ScanReport, UnreadableImage, find_images
+from pixweave.search.executor_run import run_tasks
 from pixweave.search.index_rows import encode_rows
 from pixweave.search.index_store import Model
 from pixweave.search.options import IndexOptions, IndexProgress
@@ -50,6 +51,8 @@ class WorkerPool:
 
     executor: Executor
     plugins: Plugins
+    name: str
+    """The executor's name in errors."""
 
 
 def update(
@@ -144,7 +147,7 @@ class _Update:
         """Process all files in the pool; yield after every finished shard."""
         assert self.pool is not None
         executor = self.pool.executor
-        with closing(executor.run(self._tasks(size), self.stop)) as work:
+        with closing(run_tasks(self.pool.name, executor, self._tasks(size), self.stop)) as work:
             for done in work:
                 if done.error:
                     self.failed.append(done.error)

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
+from pixweave.borders.guard import Guard, component_name
+from pixweave.borders.wording import not_a
 from pixweave.engine.context import Context
 from pixweave.engine.device import choose_device
 from pixweave.engine.memory import MemoryGuard
-from pixweave.errors import RunError
+from pixweave.errors import PartError, RunError
 from pixweave.events import Event
 from pixweave.protocols import Training
 from pixweave.train.dataset import Dataset, Stopped, open_dataset
@@ -32,6 +34,9 @@ MOST_SECONDS = 600.0
 
 SHARE = 0.2
 """The largest fraction of the time that checkpoints before the last may take."""
+
+_MAY_CHANGE = frozenset({"torch's global random state"})
+"""torch's global stream is seeded before each step, so a trainer may draw from it."""
 
 LINES = 500
 """Approximate number of lines of the log; there is at least one every 50 steps."""
@@ -55,6 +60,8 @@ def train(
 class _Loop:
     def __init__(self, plan: Plan, tell: Callable[[Event], None], stop: Callable[[], bool]) -> None:
         self.plan, self.stop = plan, stop
+        self.warnings: list[str] = []
+        self.warned: set[str] = set()
         self.emit = lambda kind, **data: tell(Event(kind, data))
         self.every = max(1, plan.steps // CHECKPOINTS)
         self.log_every = max(1, min(50, plan.steps // LINES))
@@ -118,7 +125,7 @@ class _Loop:
             Context(plan.recipe).build if plan.recipe is not None else no_nested_parts,
         )
         torch.manual_seed(_derived_seed(plan.seed, "build"))
-        with self._error_context():
+        with self._guard():
             training: Training = plan.settings.build(run)
             if state is not None:
                 training.load_state_dict(state["training"])
@@ -156,8 +163,9 @@ class _Loop:
     def _step(self) -> dict[str, float]:
         began = time.monotonic()
         torch.manual_seed(_derived_seed(self.plan.seed, self.done))
-        with self._error_context():
-            metrics = {name: float(v) for name, v in self.training.step(self.done).items()}
+        with self._guard():
+            given = self.training.step(self.done)
+        metrics = self._numbers(given, "step")
         self.done += 1
         for name, value in metrics.items():
             if not math.isfinite(value):
@@ -168,20 +176,30 @@ class _Loop:
         self.sums.add(metrics, time.monotonic() - began)
         return metrics
 
+    def _numbers(self, given: Any, method: str) -> dict[str, float]:
+        """Metrics as plain numbers; PartError if they are something else."""
+        try:
+            return {str(name): float(value) for name, value in given.items()}
+        except (AttributeError, TypeError, ValueError):
+            name = component_name("trainer", self.plan.trainer, self.plan.plugin)
+            raise PartError(
+                name, f"{not_a(given, 'a mapping of names to numbers')} from {method}()"
+            ) from None
+
     def _checkpoint(self, full: bool = True) -> None:
         """Write the checkpoint; if `full`, also measure and write samples."""
         extra: dict[str, Any] = {}
         if full:
-            with self._error_context():
+            with self._guard():
                 samples = self.training.samples()
                 measured = self.training.measure() if self.held else {}
-            self.measured = {name: float(value) for name, value in measured.items()}
+            self.measured = self._numbers(measured, "measure")
             self.measured_at = self.done
             if samples is not None and len(samples):
                 extra["samples"] = str(self.work.write_samples(self.done, samples))
             self.emit("measured", step=self.done, measures=dict(self.measured), **extra)
         self._log(full)
-        with self._error_context():
+        with self._guard():
             state = self.training.state_dict()
         self.work.save({"step": self.done, "training": state})
 
@@ -197,7 +215,7 @@ class _Loop:
         """Write the model and its companion files to a temporary folder; move the model last."""
         out = self.plan.out
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-            with self._error_context():
+            with self._guard():
                 self.training.save(Path(folder) / out.name)
             files = sorted(Path(folder).iterdir(), key=lambda path: path.name == out.name)
             if not files or files[-1].name != out.name:
@@ -207,14 +225,16 @@ class _Loop:
         return [out, *(out.parent / path.name for path in files[:-1])]
 
     @contextlib.contextmanager
-    def _error_context(self) -> Iterator[None]:
-        """Adds the trainer to its errors, and a hint to out-of-memory errors."""
-        try:
-            with MemoryGuard(_LESS_MEMORY):
-                yield
-        except Exception as error:
-            error.add_note(f"in trainer '{self.plan.trainer}' (plugin {self.plan.plugin})")
-            raise
+    def _guard(self) -> Iterator[None]:
+        """Errors name the trainer; those about memory also say what helps."""
+        name = component_name("trainer", self.plan.trainer, self.plan.plugin)
+        warn = self.warnings.append
+        with MemoryGuard(_LESS_MEMORY), Guard(name, warn, may_change=_MAY_CHANGE):
+            yield
+        for message in dict.fromkeys(self.warnings):
+            if message not in self.warned:
+                self.warned.add(message)
+                self.emit("warning", message=message)
 
     def _finish(self, status: str, outputs: list[Path] | tuple[()]) -> str:
         for path in outputs:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pixweave import Component, Field, Issue
+from pixweave import Export, Field, Issue
 from pixweave.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,44 +16,18 @@ SLOWEST = 0.01
 """Minimum frames per second of a film; containers cannot represent much longer frame times."""
 
 
-class _Export(Component):
+class _Image(Export):
     """Common settings of all exporters."""
 
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    also: ClassVar[tuple[str, ...]] = ()  # endings it can write, only with an explicit `use`
     longest: ClassVar[int] = 65_535  # maximum side of the format, in pixels
 
-    file: str = Field(min_length=1, description="file name, relative to the run folder")
     scale: int = Field(
         1, ge=1, le=64, description="enlarge each pixel to a sharp square of this side"
     )
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The file must be inside the run folder and have a valid name."""
-        path = PurePath(self.file)
-        if path.is_absolute() or ".." in path.parts or "\\" in self.file or ":" in self.file:
-            yield Issue(
-                "file",
-                f"'{self.file}' is outside the run folder",
-                "use a plain file name; --out chooses the folder",
-            )
-        elif not self.file.lower().endswith(self.suffixes + self.also):
-            yield Issue(
-                "file",
-                f"'{self.file}' does not end in {' or '.join(self.suffixes)}",
-                "change the ending, or leave out 'use'",
-            )
-        elif not (
-            self.file.isprintable()
-            and path.name
-            and path.name[0] != "."
-            and len(path.name.encode()) <= 200
-        ):
-            yield Issue(
-                "file",
-                f"'{self.file[:80]}' is not a valid file name",
-                "use up to 200 bytes, all printable, and no leading dot",
-            )
+        """The image must have a size that the format can hold."""
+        yield from super().check(recipe)
         width, height = self.sides(recipe)
         if max(width, height) > self.longest:
             yield Issue(
@@ -70,7 +43,7 @@ class _Export(Component):
         return width * self.scale, height * self.scale
 
 
-class _Film(_Export):
+class _Film(_Image):
     """Common settings of all films."""
 
     fps: float | None = Field(
@@ -97,7 +70,7 @@ class _Film(_Export):
         return self.fps or recipe.fps
 
 
-class Png(_Export):
+class Png(_Image):
     """The final image as PNG, with transparency; indexed if the generator has a palette."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".png",)
@@ -109,7 +82,7 @@ class Png(_Export):
         return Still(self, run, save_png)
 
 
-class Jpeg(_Export):
+class Jpeg(_Image):
     """The final image as JPEG; transparent parts show `background`."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg")
@@ -126,7 +99,7 @@ class Jpeg(_Export):
         return Still(self, run, save_jpeg)
 
 
-class Svg(_Export):
+class Svg(_Image):
     """The final image as SVG: the shapes that the generator drew, sharp at any size.
 
     For generators that draw shapes: `strokes` and `pixel`. `scale` sets the displayed size.
@@ -280,7 +253,7 @@ class Webp(_Film):
         return Animation(self, run)
 
 
-class Frames(_Export):
+class Frames(_Image):
     """The steps of the run as numbered PNG files in a folder; `file` must end in `/`."""
 
     suffixes: ClassVar[tuple[str, ...]] = ("/",)

@@ -1,0 +1,1 @@
+"""What crosses between the host and its plugins: named errors, checked values, guarded state."""
