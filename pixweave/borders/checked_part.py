@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 from pixweave.borders.guard import Guard, full_name
 from pixweave.borders.tensor_checks import Handed
+from pixweave.borders.wording import missing_from
 from pixweave.component import Part
 from pixweave.errors import PartError
 
@@ -60,11 +61,7 @@ class CheckedPart:
         return partial(self._call, name, value) if name in self.guarded else value
 
     def _check_instance(self) -> None:
-        if self._instance is None:
-            self._fail("has a build(run) that returned None; return the object that does the work")
-        for name in self._required():
-            if not hasattr(self._instance, name):
-                self._fail(f"has no '{name}'; add it to the object that build(run) returns")
+        self._check(missing_from(self._instance, self._required()))
         if self.arguments:
             self._check_arguments()
 

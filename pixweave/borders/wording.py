@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -16,6 +17,16 @@ def describe(value: Any) -> str:
     if isinstance(value, (list, tuple, dict, set)):
         return f"a {type(value).__name__} of {len(value)}"
     return f"a {type(value).__name__}"
+
+
+def missing_from(instance: Any, names: Iterable[str]) -> str:
+    """The fault of an object that `build(run)` returned without these attributes; '' if none."""
+    if instance is None:
+        return "has a build(run) that returned None; return the object that does the work"
+    for name in names:
+        if not hasattr(instance, name):
+            return f"has no '{name}'; add it to the object that build(run) returns"
+    return ""
 
 
 def not_a(value: Any, wanted: str) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pixweave.borders.checked_stage import CheckedStage
+from pixweave.borders.guard import full_name
+from pixweave.borders.wording import not_a
 from pixweave.component import Part
 from pixweave.engine.context import Context, Prebuilt
+from pixweave.errors import PartError
 from pixweave.events import Event
 from pixweave.media import tables
 from pixweave.media.atomic_write import write_whole
@@ -109,7 +112,7 @@ class StageRunner:
         self.outputs: list[Path] = []
         self.began = time.monotonic()
         self.steps_done = 0
-        self.steps = sum(stage.settings.count_steps(recipe) for stage in recipe.stages)
+        self.steps = sum(self._count_steps(stage) for stage in recipe.stages)
 
     def events(self) -> Iterator[Event]:
         """Run the stages; yield events as they happen. An interrupted stage is the last."""
@@ -157,6 +160,13 @@ class StageRunner:
         """The warnings that parts have caused since the last time."""
         for message in self.context.take_warnings():
             yield Event("warning", {"message": message})
+
+    def _count_steps(self, part: Part) -> int:
+        with self.context.guard(part):
+            count = part.settings.count_steps(self.recipe)
+        if not isinstance(count, int):
+            raise PartError(full_name(part), f"{not_a(count, 'a whole number')} from count_steps()")
+        return count
 
     def ask_stop(self) -> bool:
         """Whether the user asked to stop; once this has returned True, the run is interrupted."""

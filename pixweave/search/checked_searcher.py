@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pixweave.borders.guard import Guard
-from pixweave.borders.wording import describe
+from pixweave.borders.wording import describe, missing_from
 from pixweave.errors import PartError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ class CheckedSearcher:
 
     def __init__(self, name: str, searcher: Searcher, total: int) -> None:
         self.name, self._searcher, self._total = name, searcher, total
-        if not hasattr(searcher, "search"):
-            raise PartError(name, "has no 'search'; add it to the object that build(run) returns")
+        if fault := missing_from(searcher, ["search"]):
+            raise PartError(name, fault)
 
     def search(self, goal: Array, count: int, allowed: Array | None) -> tuple[Array, Array]:
         """Rows and cosines of the nearest vectors; PartError if they are not what they must be."""

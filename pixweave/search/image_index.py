@@ -14,10 +14,11 @@ import numpy as np
 
 from pixweave.borders.guard import Guard
 from pixweave.borders.process_state import EVERYTHING
+from pixweave.borders.wording import missing_from
 from pixweave.component import Component
 from pixweave.embedding.embedder import Embedder
 from pixweave.engine.embedders import open_embedder
-from pixweave.errors import MissingError, RunError
+from pixweave.errors import MissingError, PartError, RunError
 from pixweave.loading import Preprocessing, UnreadableImage, decode_image
 from pixweave.models import home
 from pixweave.plugins import Plugins
@@ -120,6 +121,8 @@ class Index:
         part, name = self._plugins.named_component("executor", entry)
         with Guard(name, may_change=EVERYTHING):  # it starts processes
             executor = part.build(run)
+        if fault := missing_from(executor, ["run", "info"]):
+            raise PartError(name, fault)
         return WorkerPool(executor, self._plugins, name)
 
     @property

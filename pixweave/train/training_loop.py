@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from pixweave.borders.guard import Guard, component_name
-from pixweave.borders.wording import not_a
+from pixweave.borders.wording import missing_from, not_a
 from pixweave.engine.context import Context
 from pixweave.engine.device import choose_device
 from pixweave.engine.memory import MemoryGuard
@@ -35,6 +35,7 @@ MOST_SECONDS = 600.0
 SHARE = 0.2
 """The largest fraction of the time that checkpoints before the last may take."""
 
+_METHODS = ("step", "state_dict", "load_state_dict", "samples", "measure", "save")
 _MAY_CHANGE = frozenset({"torch's global random state"})
 """torch's global stream is seeded before each step, so a trainer may draw from it."""
 
@@ -127,6 +128,7 @@ class _Loop:
         torch.manual_seed(_derived_seed(plan.seed, "build"))
         with self._guard():
             training: Training = plan.settings.build(run)
+            self._check(missing_from(training, _METHODS))
             if state is not None:
                 training.load_state_dict(state["training"])
                 self.done = int(state["step"])
@@ -176,15 +178,18 @@ class _Loop:
         self.sums.add(metrics, time.monotonic() - began)
         return metrics
 
+    def _check(self, fault: str) -> None:
+        if fault:
+            name = component_name("trainer", self.plan.trainer, self.plan.plugin)
+            raise PartError(name, fault)
+
     def _numbers(self, given: Any, method: str) -> dict[str, float]:
         """Metrics as plain numbers; PartError if they are something else."""
         try:
             return {str(name): float(value) for name, value in given.items()}
         except (AttributeError, TypeError, ValueError):
-            name = component_name("trainer", self.plan.trainer, self.plan.plugin)
-            raise PartError(
-                name, f"{not_a(given, 'a mapping of names to numbers')} from {method}()"
-            ) from None
+            self._check(f"{not_a(given, 'a mapping of names to numbers')} from {method}()")
+            raise
 
     def _checkpoint(self, full: bool = True) -> None:
         """Write the checkpoint; if `full`, also measure and write samples."""
