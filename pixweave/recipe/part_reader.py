@@ -186,12 +186,25 @@ class PartReader:
         """The node with inline settings moved into the nested part they belong to."""
         entries = dict(node.value)
         for name, keys in inline_settings(component, self.plugins).items():
-            moved = {key: entries.pop(key) for key in keys if key in entries and name not in node}
+            spec = part_settings(component)[name]
+            given = _named(entries[name], "use").value if name in entries else {}
+            if given and isinstance(given, dict):  # another part may have settings of those names
+                own = self._settings_of(spec.kind, given.get("use"))
+                keys = tuple(own - set(component.model_fields) - set(given))
+            moved = {key: entries.pop(key) for key in keys if key in entries}
             if moved:
                 mark = next(iter(moved.values())).place
-                use = Node(Written.make(part_settings(component)[name].inline, mark, Path()), mark)
-                entries[name] = Node({"use": use, **moved}, mark)
+                use = Node(Written.make(spec.inline, mark, Path()), mark)
+                entries[name] = Node({"use": use, **given, **moved}, mark)
         return replace(node, value=entries)
+
+    def _settings_of(self, kind: str, use: Node | None) -> set[str]:
+        """The names of the settings of a component; empty if there is none of that name."""
+        try:
+            found = self.plugins.find(kind, str(use.value)) if use is not None else None
+        except LookupError:
+            return set()
+        return set() if found is None else set(found.component.model_fields)
 
     def _check_needed(
         self,

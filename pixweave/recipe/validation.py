@@ -145,7 +145,7 @@ class Validator:
 
     def unknown(self, key: str, model: type[BaseModel], subject: Subject) -> tuple[str, str]:
         """Message and hint for an unknown key."""
-        fields = [*model.model_fields, *subject.also]
+        fields = [field for field in (*model.model_fields, *subject.also) if field != key]
         name = f"'{subject.name}'" if subject.core else subject.name
         message = f"{name} has no setting '{key}'"
         near = difflib.get_close_matches(key, fields, n=1, cutoff=0.8)
