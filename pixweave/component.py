@@ -7,7 +7,7 @@ BuildContext of that part. `pixweave.protocols` defines what `build` must return
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -121,7 +121,8 @@ class Part:
 
     `weight` multiplies a loss or a perceptor over time; for other kinds it is 1. `plugin` is the
     name of the plugin that registers the component; `mark` is the source location of the part, and
-    `locate("grid.0")` that of a setting. Equality ignores the source location.
+    `locate("grid.0")` that of a setting. `version` is that of the plugin's package, or the digest
+    of its file; `bundled`: it ships with pixweave. Equality ignores the location and the version.
 
     As the type of a setting it declares a nested part, see `PartOf`.
     """
@@ -134,6 +135,8 @@ class Part:
     plugin: str = field(compare=False)
     mark: Mark = field(compare=False, repr=False)
     locate: Callable[[str], Mark] = field(compare=False, repr=False)
+    version: str = field(default="", compare=False)
+    bundled: bool = field(default=True, compare=False)
 
     @property
     def name(self) -> str:
@@ -195,6 +198,16 @@ def part_settings(component: type[BaseModel]) -> dict[str, PartSetting]:
         for name, info in fields.items()
         if isinstance(info.json_schema_extra, PartSetting)
     }
+
+
+def nested_parts(settings: Component) -> Iterator[Part]:
+    """The nested parts of a component, recursively."""
+    for name in part_settings(type(settings)):
+        value = getattr(settings, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Part):
+                yield part
+                yield from nested_parts(part.settings)
 
 
 class RecipeInfo(Protocol):

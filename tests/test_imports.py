@@ -138,8 +138,7 @@ def test_no_plugin_imports_another_or_is_imported_by_the_core() -> None:
 def test_the_top_shelf_holds_the_contract_alone() -> None:
     shelf = sorted(path.stem for path in CORE.glob("*.py"))
     assert shelf == [
-        *("__init__", "__main__", "component", "errors", "events", "hookspecs", "plugins"),
-        "protocols",
+        *("__init__", "__main__", "component", "errors", "events", "hookspecs", "protocols"),
     ]
 
 

@@ -119,17 +119,18 @@ def test_without_leaves_a_plugin_out(tmp_path: Path) -> None:
 BROKEN = {
     "syntax": ("def (:", "SyntaxError: invalid syntax (syntax.py, line 1)"),
     "missing": (
-        "import no_such_package",
+        "import no_such_package  # pixweave",
         "ModuleNotFoundError: No module named 'no_such_package' (missing.py:1)",
     ),
-    "crash": ("x = 1\n1 / 0", "ZeroDivisionError: division by zero (crash.py:2)"),
+    "crash": ("import pixweave\n1 / 0", "ZeroDivisionError: division by zero (crash.py:2)"),
     "nohook": (
-        "x = 1",
+        "import pixweave",
         "plugin 'nohook' has no hook; a plugin needs at least one of "
         "register_generators, register_perceptors, register_losses, "
         "register_augmentations, register_codecs, register_samplers, register_classifiers, "
         "register_filters, register_searchers, register_exporters, register_stages, "
-        "register_trainers, register_executors",
+        "register_trainers, register_executors, register_recipes, register_presets, "
+        "register_models, register_commands, after_run",
     ),
     "misspelt": (
         VIVID.replace("register_losses", "register_loses"),
@@ -192,7 +193,7 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_hurts_no_other(
 
 
 def test_strict_raises_what_broke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, "crash.py", "1 / 0")
+    write(tmp_path, "crash.py", "import pixweave\n1 / 0")
     monkeypatch.setenv("PIXWEAVE_STRICT", "1")
     with pytest.raises(ZeroDivisionError):
         alone(tmp_path)
@@ -241,7 +242,7 @@ def test_an_unknown_name_gets_the_nearest_the_kind_or_the_broken_plugin(tmp_path
     with pytest.raises(LookupError) as caught:
         plugins.find("loss", "maker")
     assert caught.value.args == ("loss 'maker' is not known", "it is a generator, not a loss")
-    write(tmp_path, "my_lpips.py", "import no_such_package")
+    write(tmp_path, "my_lpips.py", "import no_such_package  # pixweave")
     with pytest.raises(LookupError) as caught:
         alone(tmp_path).find("loss", "lpips")
     assert caught.value.args == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pixweave.component import Part
 from pixweave.errors import OutOfMemoryError, PartError, PixweaveError
 
 _CORE = str(Path(__file__).parent.parent)
+_IMPORTS = ("<frozen importlib", str(Path(importlib.metadata.__file__).parent))
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
 
@@ -83,7 +85,7 @@ class Guard:
             raise OutOfMemoryError(f"{self.name} ran out of memory ({details})") from error
         elif isinstance(error, SystemExit):
             code = "" if error.code is None else error.code
-            raise PartError(self.name, f"called sys.exit({code}){_place(error)}") from error
+            raise PartError(self.name, f"called sys.exit({code}){plugin_place(error)}") from error
         elif isinstance(error, Exception) or is_raised_by_code(error):
             raise PartError(self.name, f"raised {describe_error(error)}") from error
 
@@ -137,7 +139,7 @@ def describe_error(error: BaseException, core: bool = False) -> str:
     the deepest line of pixweave itself.
     """
     text = first_line(error)
-    return f"{type(error).__name__}{': ' if text else ''}{text}{_place(error, core)}"
+    return f"{type(error).__name__}{': ' if text else ''}{text}{plugin_place(error, core)}"
 
 
 def first_line(error: BaseException) -> str:
@@ -146,7 +148,7 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else ""
 
 
-def _place(error: BaseException, core: bool = False) -> str:
+def plugin_place(error: BaseException, core: bool = False) -> str:
     """` (mine.py:7)`: the plugin is the first file after those of the core; '' if there is none."""
     import traceback
 
@@ -154,6 +156,7 @@ def _place(error: BaseException, core: bool = False) -> str:
         (frame.f_code.co_filename, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_code.co_filename.startswith(_CORE) == core
+        and not frame.f_code.co_filename.startswith(_IMPORTS)
     ]
     if not frames:
         return ""

@@ -125,13 +125,23 @@ def _flow(value: Any) -> str:
 
 @click.command()
 @_json
-def ls(as_json: bool) -> None:
-    """List the built-in recipes and presets."""
-    from pixweave.recipe import builtins
+@click.pass_context
+def ls(ctx: click.Context, as_json: bool) -> None:
+    """List the recipes and presets: the built-in ones and those of plugins."""
+    from pixweave.recipe.library import listed_recipes
 
-    found = {name: _headline(path) for name, path in builtins().items()}
+    found = listed_recipes(ctx.obj.plugins())
+    owners = _owners(ctx)
     if as_json:
-        listed = [{"name": n, "about": a, "preset": _is_preset(n)} for n, a in found.items()]
+        listed = [
+            {
+                "name": name,
+                "about": _headline(path),
+                "preset": _is_preset(name),
+                "plugin": owners.get(path),
+            }
+            for name, path in found.items()
+        ]
         click.echo(json.dumps(listed, indent=2, ensure_ascii=False))
         return
     width = max((len(name) for name in found), default=0)
@@ -143,7 +153,15 @@ def ls(as_json: bool) -> None:
         if heading and names:
             click.echo(f"\n{heading}")
         for name in names:
-            click.echo(f"{name:<{width}}  {found[name]}".rstrip())
+            path = found[name]
+            owner = f"  (plugin {owners[path]})" if path in owners else ""
+            click.echo(f"{name:<{width}}  {_headline(path)}{owner}".rstrip())
+
+
+def _owners(ctx: click.Context) -> dict[Path, str]:
+    """The name of the plugin that brings a recipe or a preset, by the path of its file."""
+    loaded = ctx.obj.plugins().loaded.values()
+    return {o.value: p.name for p in loaded for o in (*p.recipes, *p.presets)}
 
 
 def _is_preset(name: str) -> bool:
@@ -159,22 +177,24 @@ def _headline(path: Path) -> str:
 
 @click.command()
 @click.argument("name")
-def cat(name: str) -> None:
-    """Print the built-in recipe NAME."""
-    click.echo(_builtin(name).read_text(encoding="utf-8"), nl=False)
+@click.pass_context
+def cat(ctx: click.Context, name: str) -> None:
+    """Print the recipe or preset NAME of pixweave or of a plugin."""
+    click.echo(_known(ctx, name).read_text(encoding="utf-8"), nl=False)
 
 
 @click.command()
 @click.argument("name")
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace DEST if it exists.")
-def cp(name: str, dest: Path | None, force: bool) -> None:
-    """Copy the built-in recipe NAME to DEST.
+@click.pass_context
+def cp(ctx: click.Context, name: str, dest: Path | None, force: bool) -> None:
+    """Copy the recipe or preset NAME of pixweave or of a plugin to DEST.
 
     DEST is a file or a folder; the default is the current folder. The files that the recipe refers
     to are copied too, to the same relative paths.
     """
-    source = _builtin(name)
+    source = _known(ctx, name)
     dest = dest or Path()
     target = dest / source.name if dest.is_dir() else dest
     _write(target, source.read_bytes(), force)
@@ -207,10 +227,10 @@ def _is_beside(recipe: Path, name: Path) -> bool:
     return is_inside and (recipe.parent / name).is_file()
 
 
-def _builtin(name: str) -> Path:
-    from pixweave.recipe import builtins
+def _known(ctx: click.Context, name: str) -> Path:
+    from pixweave.recipe.library import known_recipes
 
-    known = builtins()
+    known = known_recipes(ctx.obj.plugins())
     short = name.removesuffix(".yaml")
     if short in known:
         return known[short]

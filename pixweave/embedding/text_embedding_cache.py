@@ -12,6 +12,9 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pixweave.borders.guard import Guard, full_name
+from pixweave.borders.wording import not_a
+from pixweave.errors import PartError
 from pixweave.models import home
 
 if TYPE_CHECKING:
@@ -39,22 +42,35 @@ def identity_of(part: Part) -> str:
     """A text that is equal for comparable vectors: name, settings and digest of the weights.
 
     The component's `identity()` if it gives one; else a digest of its settings. The same weights
-    in another precision have the same identity.
+    in another precision have the same identity. That of a plugin that does not ship with pixweave
+    includes its version, or the digest of its file: a change of its code changes its vectors. For
+    bundled plugins it does not, so that an update keeps the indexes; their tests compare vectors.
     """
-    identity = part.settings.identity()
+    name = part.use.rpartition("/")[2]
+    head = name if part.bundled else f"{part.plugin}@{part.version}/{name}"
+    identity = _identity(part)
     if identity is not None:
-        return f"{part.use}:{identity}"
+        return f"{head}:{identity}"
     import hashlib
 
     from pixweave.recipe.recipe import plain
 
     text = json.dumps(plain(part.settings), sort_keys=True)
-    return f"{part.use}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+    return f"{head}:{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
 
 
 def lasting_identity(part: Part) -> str | None:
     """The key of text vectors in the cache; None if the component has no `identity()`."""
-    return None if part.settings.identity() is None else identity_of(part)
+    return None if _identity(part) is None else identity_of(part)
+
+
+def _identity(part: Part) -> str | None:
+    """The component's own identity, or None; PartError if it is something else."""
+    with Guard(full_name(part), thorough=False):
+        identity = part.settings.identity()
+    if identity is not None and not isinstance(identity, str):
+        raise PartError(full_name(part), f"{not_a(identity, 'a text or None')} from identity()")
+    return identity
 
 
 def text_vectors(perceptor: Perceptor, part: Part, texts: Sequence[str]) -> Array:

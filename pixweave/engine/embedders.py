@@ -97,4 +97,6 @@ def _default_part(plugins: Plugins, entry: Mapping[str, Any]) -> Part | None:
         plugin=found.plugin,
         mark=mark,
         locate=lambda name: mark,
+        version=found.owner.version,
+        bundled=found.owner.is_bundled,
     )

@@ -17,6 +17,9 @@ from pydantic import (
 )
 
 from pixweave.errors import RunError
+from pixweave.plugins.offered import OFFERED_MODELS
+
+__all__ = ["HUB", "OFFERED_MODELS", "Model", "ModelFile", "in_bytes", "is_plain", "load"]
 
 HERE = Path(__file__).parent
 PLAIN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -68,13 +71,20 @@ class Model(_Strict):
 
 
 def load(home: Path) -> dict[str, Model]:
-    """The models of the package and of `home`/models.yaml, which takes precedence.
+    """The models of the package, of `home`/models.yaml, which takes precedence, and of plugins.
 
-    RunError names the first error in the user's file.
+    A model of a plugin is called `plugin.name` if another model has its name. RunError names the
+    first error in the user's file, or in what a plugin registers.
     """
-    bundled = _read(HERE / "catalogue.yaml")
+    found = _read(HERE / "catalogue.yaml")
     user_file = home / "models.yaml"
-    return {**bundled, **_read(user_file)} if user_file.is_file() else bundled
+    if user_file.is_file():
+        found.update(_read(user_file))
+    for full_name, entry in OFFERED_MODELS.items():
+        plugin, _, name = full_name.rpartition("/")
+        model = _model(name, entry, f"register_models() of plugin '{plugin}'")
+        found[name if name not in found else f"{plugin}.{name}"] = model
+    return found
 
 
 def _read(path: Path) -> dict[str, Model]:
@@ -89,16 +99,20 @@ def _read(path: Path) -> dict[str, Model]:
     for name, entry in content.items():
         if not is_plain(str(name)):
             raise RunError(f"error in the catalogue '{path}' at {name}: {_HINTS['name']}")
-        try:
-            models[str(name)] = Model.model_validate(entry)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, (name, *first["loc"])))
-            message = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "string_pattern_mismatch":
-                message = next(hint for key, hint in _HINTS.items() if key in first["loc"])
-            raise RunError(f"error in the catalogue '{path}' at {where}: {message}") from None
+        models[str(name)] = _model(str(name), entry, f"the catalogue '{path}'")
     return models
+
+
+def _model(name: str, entry: object, source: str) -> Model:
+    try:
+        return Model.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, (name, *first["loc"])))
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            message = next(hint for key, hint in _HINTS.items() if key in first["loc"])
+        raise RunError(f"error in {source} at {where}: {message}") from None
 
 
 _HINTS = {

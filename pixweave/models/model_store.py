@@ -78,7 +78,14 @@ class Store:
 
     def folder(self, name: str) -> Path:
         """The folder for the files of a model."""
-        return self.home / "models" / name
+        return self.home / "models" / self._key(name)
+
+    def _key(self, name: str) -> str:
+        """The name in the catalogue of a model that may be written `plugin/name`."""
+        if "/" not in name or name in self.models:
+            return name
+        dotted, bare = name.replace("/", "."), name.rpartition("/")[2]
+        return bare if name in catalogue.OFFERED_MODELS and dotted not in self.models else dotted
 
     def state(self, name: str) -> str:
         """`here`, `part` (some of it), or '' if nothing of a model is on this machine."""
@@ -166,8 +173,8 @@ class Store:
         return freed
 
     def _model(self, name: str) -> Model:
-        if name in self.models:
-            return self.models[name]
+        if (key := self._key(name)) in self.models:
+            return self.models[key]
         hint = did_you_mean(name, self.models)
         raise MissingError(f"there is no model '{name}' in the catalogue; {hint}")
 

@@ -171,8 +171,12 @@ def _read_losses(frame: Frame) -> dict[str, float]:
 
 
 def embedded_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML; input files without their folders, for privacy."""
+    """The resolved recipe as YAML, with the versions of its plugins under `x-plugins`.
+
+    Input files are named without their folders, for privacy.
+    """
     body = _without_folders(recipe.resolved())
+    body["x-plugins"] = recipe.plugin_versions()
     return str(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=1000))
 
 

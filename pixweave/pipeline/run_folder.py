@@ -70,7 +70,7 @@ class RunFolder:
             "argv": _command(sys.argv),
             "versions": versions(),
             "platform": f"{platform.system()} {platform.machine()}",
-            "plugins": sorted({part.plugin for part in recipe.parts}),
+            "plugins": recipe.plugin_versions(),
         }
         self._write("running", {})
         self._events: TextIO | None = (folder / "events.jsonl").open("w", encoding="utf-8")
@@ -84,17 +84,27 @@ class RunFolder:
             self._events.flush()
         except OSError as error:
             print(f"warning: events are no longer recorded: {error}", file=sys.stderr)
-            self._close()
+            self.close()
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
-        """Write the status (done, interrupted or failed) and the summary to `run.json`."""
-        self._close()
+        """Write the status and the summary, and record no more events."""
+        self.write_status(status, summary)
+        self.close()
+
+    def write_status(self, status: str, summary: Mapping[str, Any], error: str = "") -> None:
+        """Write the status (done, interrupted or failed) and the summary to `run.json`.
+
+        `error` is the message of the error of a failed run.
+        """
+        if error:
+            summary = {**summary, "error": error}
         try:
             self._write(status, summary)
         except OSError as error:
             print(f"warning: run.json could not be written: {error}", file=sys.stderr)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Record no more events."""
         if self._events is not None:
             with contextlib.suppress(OSError):  # a buffered line may not fit on the disk
                 self._events.close()

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pixweave.borders.guard import Guard
 from pixweave.borders.wording import not_a
-from pixweave.component import Part, Settings, part_settings
+from pixweave.component import Part, Settings, nested_parts, part_settings
 from pixweave.errors import Issue, PartError, RecipeError, did_you_mean
 from pixweave.recipe import check_schedules, stage_reader, top_level
 from pixweave.recipe.layers import DEFAULT, Layers
 from pixweave.recipe.nodes import Node
 from pixweave.recipe.output_files import check_outputs
-from pixweave.recipe.part_reader import PartReader, bad_prompts, locate, nested_parts
+from pixweave.recipe.part_reader import PartReader, bad_prompts, locate
 from pixweave.recipe.recipe import Recipe
 from pixweave.recipe.section_reader import check_sections, read_sections
 from pixweave.recipe.sections import CropSettings, OptimizerSettings
@@ -85,6 +85,7 @@ class RecipeBuilder:
             sources=tuple(self.layers.texts),
             tree=self.tree,
             labels=self.layers.labels,
+            plugins=self.plugins,
         )
         return self._checked(recipe)
 

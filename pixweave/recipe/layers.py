@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pixweave.errors import Issue, Mark, MissingError, RecipeError, describe_value, did_you_mean
 from pixweave.recipe import nodes, top_level
 from pixweave.recipe.nodes import Node
-from pixweave.recipe.paths import SUFFIXES, builtin_folder, builtins, resolve
+from pixweave.recipe.paths import SUFFIXES, builtin_folder, resolve
 from pixweave.recipe.read_text import LARGEST, decode, read_text
 from pixweave.recipe.written import Written
 from pixweave.timeline.keyframes import is_keyframes
@@ -46,7 +46,9 @@ class Layers:
     Below each layer are those that it refers to: `extends`, then `quality`, then `presets`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, Path]) -> None:
+        self.known = known
+        """Recipes and presets by name, see `pixweave.recipe.library`."""
         self.found: list[Node] = []
         self.texts: list[tuple[str, str]] = []
         self.labels: dict[str, str] = {}
@@ -67,10 +69,10 @@ class Layers:
             except RecipeError as error:
                 self.issues += error.issues
             return "stdin", Path.cwd()
-        path = locate(str(source), Path())
+        path = locate(str(source), Path(), self.known)
         if path is None:
             message = f"recipe '{source}' not found"
-            hint = _nearest(str(source), Path(str(source)).absolute())
+            hint = _nearest(str(source), Path(str(source)).absolute(), self.known)
             raise MissingError(f"{message}; {hint}" if hint else message)
         given = _exists(Path(str(source)).expanduser())
         self._add_file(path, str(source) if given else _display(path), "recipe", ())
@@ -179,10 +181,11 @@ class Layers:
             )
             return
         folder = getattr(node.value, "folder", Path())
-        path = locate(node.value, folder, presets=key != "extends")
+        path = locate(node.value, folder, self.known, presets=key != "extends")
         if path is None:
             message = f"{_KIND_OF[key]} '{node.value}' not found"
-            hint = _nearest(node.value, folder / node.value, presets=key != "extends")
+            near = folder / node.value
+            hint = _nearest(node.value, near, self.known, presets=key != "extends")
             self.issues.append(Issue.at(node.mark, message, hint))
         elif path.resolve() in chain:
             names = " -> ".join(_display(p) for p in (*chain, path))
@@ -210,10 +213,11 @@ _EXPECTED = {
 _KIND_OF = {"extends": "recipe", "presets": "preset", "quality": "preset"}
 
 
-def locate(name: str, folder: Path, presets: bool = False) -> Path | None:
-    """The file of a name: a path relative to `folder`, or a built-in recipe or preset, or None."""
+def locate(
+    name: str, folder: Path, known: Mapping[str, Path], presets: bool = False
+) -> Path | None:
+    """The file of a name: a path relative to `folder`, or a known recipe or preset, or None."""
     short = name[: -len(Path(name).suffix)] if Path(name).suffix in SUFFIXES else name
-    known = builtins()
     if presets and f"presets/{short}" in known:
         return known[f"presets/{short}"]
     path = resolve(name, folder)
@@ -227,8 +231,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _nearest(name: str, path: Path, presets: bool = False) -> str:
-    known = list(builtins())
+def _nearest(name: str, path: Path, known: Mapping[str, Path], presets: bool = False) -> str:
     if presets:
         found = [k.removeprefix("presets/") for k in known if k.startswith("presets/")]
         return did_you_mean(name, found)

@@ -11,6 +11,7 @@ from pixweave.errors import Issue, RecipeError
 from pixweave.recipe import overrides
 from pixweave.recipe.builder import RecipeBuilder
 from pixweave.recipe.layers import Layers, default_layer
+from pixweave.recipe.library import known_recipes
 from pixweave.recipe.part_reader import expand
 from pixweave.recipe.recipe import Recipe
 from pixweave.recipe.stage_reader import lift
@@ -29,7 +30,7 @@ def load(sources: Sequence[str | Path], plugins: Plugins, sets: Sequence[str] = 
 
         load(["hello", "mine.yaml"], Plugins.discover(), ["steps=100"])
     """
-    layers = Layers()
+    layers = Layers(known_recipes(plugins))
     added = [layers.add_source(source) for source in sources]
     name, folder = added[0] if added else ("recipe", Path.cwd())
     return _load(layers, name, folder, plugins, sets)
@@ -39,7 +40,7 @@ def load_text(
     text: str, name: str, folder: Path, plugins: Plugins, sets: Sequence[str] = ()
 ) -> Recipe:
     """Load a recipe from text; its paths are relative to `folder`. Raises like `load`."""
-    layers = Layers()
+    layers = Layers(known_recipes(plugins))
     layers.add_text(text, name, folder)
     return _load(layers, Path(name).stem, folder, plugins, sets)
 

@@ -391,17 +391,9 @@ def make_part(
         plugin=registered.plugin,
         mark=node.mark,
         locate=functools.partial(locate, node),
+        version=registered.owner.version,
+        bundled=registered.owner.is_bundled,
     )
-
-
-def nested_parts(settings: Component) -> Iterator[Part]:
-    """The nested parts of a component, recursively."""
-    for name in part_settings(type(settings)):
-        value = getattr(settings, name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Part):
-                yield part
-                yield from nested_parts(part.settings)
 
 
 DEFAULT_MARK = Mark("default")

@@ -12,13 +12,14 @@ import yaml
 from pydantic import BaseModel
 
 from pixweave.borders.guard import Guard
-from pixweave.component import Component, Part, part_settings
+from pixweave.component import Component, Part, nested_parts, part_settings
 from pixweave.errors import Issue, Mark
 from pixweave.recipe import top_level
 from pixweave.recipe.nodes import Node, is_plain_text
 from pixweave.timeline.values import Moment, Value
 
 if TYPE_CHECKING:
+    from pixweave.plugins import Plugins
     from pixweave.recipe.image_inputs import Mask, Overlay, StartFrom
     from pixweave.recipe.sections import CropSettings, OptimizerSettings
 
@@ -61,6 +62,8 @@ class Recipe:
     warnings: tuple[Issue, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    plugins: Plugins | None = field(default=None, compare=False, repr=False)
+    """The plugins that it was loaded with, which are told when a run of it has ended."""
 
     def moment(self, step: float) -> Moment:
         """The clock at a step, for `Value.at`."""
@@ -77,6 +80,12 @@ class Recipe:
             *self.filters,
             *self.exports,
         )
+
+    def plugin_versions(self) -> dict[str, str]:
+        """The version, or the digest of the file, of each plugin that the recipe uses."""
+        used = [*self.parts, *self.stages]
+        used += [part for each in used for part in nested_parts(each.settings)]
+        return {part.plugin: part.version for part in sorted(used, key=lambda part: part.plugin)}
 
     @property
     def shown_size(self) -> tuple[int, int]:
