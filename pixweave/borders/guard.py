@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from pixweave.component import Part
 from pixweave.errors import OutOfMemoryError, PartError, PixweaveError
 
 _CORE = str(Path(__file__).parent.parent)
-_IMPORTS = ("<frozen importlib", str(Path(importlib.metadata.__file__).parent))
+_IMPORTS = ("<frozen importlib", str(Path(importlib.__file__).parent))
 _FULL = ("out of memory", "can't allocate memory", "not enough memory")
 
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import plugin_commands
 from pixweave.errors import PixweaveError, RecipeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pixweave.plugins import Plugins
 
 
@@ -42,7 +45,17 @@ class State:
         self.folders: list[str] = _split(os.environ.get("PIXWEAVE_PLUGINS_DIR"), os.pathsep)
         self.without: list[str] = _split(os.environ.get("PIXWEAVE_WITHOUT"), ",")
         self.debug = False
+        self.ahead = False
+        """Whether the options about plugins were taken already, by `look_ahead`."""
         self._plugins: Plugins | None = None
+
+    def look_ahead(self, args: Sequence[str]) -> None:
+        """Take the options about plugins before a command is parsed that may be a plugin's."""
+        for option, following in zip(args, [*args[1:], ""], strict=True):
+            name, _, value = option.partition("=")
+            if name in _LOOKED_AT and (value := value or following):
+                getattr(self, _LOOKED_AT[name]).append(value)
+        self.ahead = True
 
     def plugins(self) -> Plugins:
         """The installed plugins and those of `--plugins-dir`, except `--without`."""
@@ -82,15 +95,32 @@ class Verbs(click.Group):
     """A group that adds the common options to every command and reports pixweave's errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, sorted."""
-        return sorted(_MODULE_OF)
+        """The names of all commands, sorted; those of plugins last."""
+        return [*sorted(_MODULE_OF), *plugin_commands.listed(_state(ctx), _MODULE_OF)]
 
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         """The command of that name, imported on first access; None if there is none."""
         if cmd_name not in self.commands and cmd_name in _MODULE_OF:
             module = importlib.import_module(f"pixweave.cli.{_MODULE_OF[cmd_name]}")
             self.add_command(getattr(module, cmd_name), cmd_name)
+        if cmd_name not in self.commands and ctx is not None:
+            command = plugin_commands.find(_state(ctx), cmd_name)
+            if command is not None:
+                self.add_command(command, cmd_name)
+                return self.commands.pop(cmd_name)  # other plugins may be loaded the next time
         return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands of `--help`; each plugin's under its name."""
+        own = [(name, self.get_command(ctx, name)) for name in sorted(_MODULE_OF)]
+        groups = {"Commands": {name: command for name, command in own if command is not None}}
+        groups.update(plugin_commands.by_plugin(_state(ctx), _MODULE_OF))
+        longest = max(len(name) for commands in groups.values() for name in commands)
+        for heading, commands in groups.items():
+            limit = formatter.width - 6 - longest
+            rows = [(n, c.get_short_help_str(limit)) for n, c in commands.items() if not c.hidden]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def all_commands(self) -> dict[str, click.Command]:
         """Every command by name, in the order of the reference."""
@@ -98,7 +128,10 @@ class Verbs(click.Group):
         return {name: command for name, command in found.items() if command is not None}
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Add a command, with `--plugins-dir`, `--without` and `--offline`."""
+        """Add a command, with `--plugins-dir`, `--without`, `--offline` and `--debug`."""
+        if "--plugins-dir" in (option for p in cmd.params for option in p.opts):
+            super().add_command(cmd, name)
+            return
         cmd.params += [
             click.Option(
                 ["--plugins-dir"],
@@ -134,8 +167,10 @@ class Verbs(click.Group):
         super().add_command(cmd, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Remember whether errors are to be reported as JSON."""
+        """Remember what is needed before the command is known: --json, and where plugins are."""
         ctx.meta["as_json"] = "--json" in args
+        if args and args[0] not in _MODULE_OF:
+            _state(ctx).look_ahead(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -155,7 +190,7 @@ class Verbs(click.Group):
             if isinstance(unexpected, OSError) and unexpected.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of stdout has gone
             error = UnexpectedError.of(unexpected)
-        if ctx.ensure_object(State).debug:
+        if _state(ctx).debug:
             import traceback
 
             traceback.print_exception(error)
@@ -186,16 +221,24 @@ def report(error: PixweaveError, as_json: bool) -> None:
     click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
 
 
+_LOOKED_AT = {"--plugins-dir": "folders", "--without": "without"}
+
+
+def _state(ctx: click.Context) -> State:
+    return ctx.ensure_object(State)
+
+
 def _remember(name: str) -> Any:
     def callback(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
-        state = ctx.ensure_object(State)
-        getattr(state, name).extend(values)
+        state = _state(ctx)
+        if not state.ahead:
+            getattr(state, name).extend(values)
 
     return callback
 
 
 def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    ctx.ensure_object(State).debug |= value
+    _state(ctx).debug |= value
 
 
 def _offline(ctx: click.Context, _: click.Parameter, value: bool) -> None:

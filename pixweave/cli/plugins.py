@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pixweave.plugins import RegisteredComponent
+    from pixweave.plugins import Plugin, Plugins
 
 
 @click.command()
@@ -23,32 +23,43 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     plugins.import_all()
     found = list(plugins.loaded.values())
     if as_json:
-        click.echo(json.dumps([_plugin_json(p) for p in found], indent=2))
+        click.echo(json.dumps([_plugin_json(plugins, p) for p in found], indent=2))
         return
     width = max((len(p.name) for p in found), default=0)
     for plugin in found:
-        listed = "; ".join(f"{kind} {', '.join(names)}" for kind, names in _by_kind(plugin.offers))
+        listed = "; ".join(f"{kind} {', '.join(n)}" for kind, n in offered(plugins, plugin).items())
         if plugin.broken:
             listed = f"BROKEN: {plugin.broken}"
         elif plugin.heavy:
             listed += "  (slow: imports torch when it is loaded)"
         origin = f"{plugin.origin} {plugin.version}".strip()
         click.echo(f"{plugin.name:<{width}}  {origin:<16}  {listed}")
+    for name, owners in plugins.clashes().items():
+        names = " and ".join(owners)
+        first = f"; '{name}' is the first" if plugins.is_clear(name) else "; write one of them"
+        click.echo(f"note: '{name}' is offered as {names}{first}", err=True)
 
 
-def _by_kind(offers: list[RegisteredComponent]) -> list[tuple[str, list[str]]]:
-    kinds: dict[str, list[str]] = {}
-    for registered in offers:
-        kinds.setdefault(registered.kind, []).append(registered.name)
-    return list(kinds.items())
+def offered(plugins: Plugins, plugin: Plugin) -> dict[str, list[str]]:
+    """What a plugin offers by kind, under the names that recipes and commands use."""
+    found: dict[str, list[str]] = {}
+    for registered in plugin.offers:
+        found.setdefault(registered.kind, []).append(plugins.written(registered))
+    for kind in ("recipes", "presets", "models", "commands"):
+        if offers := getattr(plugin, kind):
+            found[kind.removesuffix("s")] = [offer.name for offer in offers]
+    if plugin.after_run is not None:
+        found["after_run"] = ["yes"]
+    return found
 
 
-def _plugin_json(plugin: Any) -> dict[str, Any]:
+def _plugin_json(plugins: Plugins, plugin: Plugin) -> dict[str, Any]:
     return {
         "name": plugin.name,
         "origin": plugin.origin,
         "version": plugin.version,
+        "api": plugin.api,
         "broken": plugin.broken or None,
         "heavy": plugin.heavy,
-        "offers": dict(_by_kind(plugin.offers)),
+        "offers": offered(plugins, plugin),
     }

@@ -127,7 +127,7 @@ def _flow(value: Any) -> str:
 @_json
 @click.pass_context
 def ls(ctx: click.Context, as_json: bool) -> None:
-    """List the recipes and presets: the built-in ones and those of plugins."""
+    """List the recipes and presets, also those of plugins."""
     from pixweave.recipe.library import listed_recipes
 
     found = listed_recipes(ctx.obj.plugins())
@@ -179,7 +179,7 @@ def _headline(path: Path) -> str:
 @click.argument("name")
 @click.pass_context
 def cat(ctx: click.Context, name: str) -> None:
-    """Print the recipe or preset NAME of pixweave or of a plugin."""
+    """Print the recipe or preset NAME."""
     click.echo(_known(ctx, name).read_text(encoding="utf-8"), nl=False)
 
 
@@ -189,7 +189,7 @@ def cat(ctx: click.Context, name: str) -> None:
 @click.option("--force", is_flag=True, help="Replace DEST if it exists.")
 @click.pass_context
 def cp(ctx: click.Context, name: str, dest: Path | None, force: bool) -> None:
-    """Copy the recipe or preset NAME of pixweave or of a plugin to DEST.
+    """Copy the recipe or preset NAME to DEST.
 
     DEST is a file or a folder; the default is the current folder. The files that the recipe refers
     to are copied too, to the same relative paths.

@@ -27,12 +27,17 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_component_json(registered) for registered in found], indent=2))
         return
-    click.echo("\n\n".join(describe(registered) for registered in found))
+    plugins = ctx.obj.plugins()
+    click.echo("\n\n".join(describe(registered, plugins) for registered in found))
 
 
-def describe(registered: RegisteredComponent) -> str:
-    """The help text of one component: heading, docstring, settings, an example line."""
-    lines = [f"{registered.kind} {registered.name}  (plugin {registered.plugin})", ""]
+def describe(registered: RegisteredComponent, plugins: Plugins | None = None) -> str:
+    """The help text of one component: heading, docstring, settings, an example line.
+
+    With `plugins`, the heading has the name that means it among them.
+    """
+    name = registered.name if plugins is None else plugins.written(registered)
+    lines = [f"{registered.kind} {name}  (plugin {registered.plugin})", ""]
     lines += [inspect.cleandoc(registered.component.__doc__ or ""), "", "settings:"]
     for name, kind, default, help_ in settings(registered):
         lines += [f"  {name}: {kind} = {default}", f"      {help_}"]
@@ -151,9 +156,9 @@ def _text(value: Any) -> str:
 def _named(plugins: Plugins, name: str) -> list[RegisteredComponent]:
     from pixweave.plugins import HOOKS
 
-    kind, _, short = name.rpartition("/")
-    kinds = [kind] if kind in HOOKS else list(HOOKS)
-    found = [o for k in kinds for o in plugins.offers(k).values() if o.name == short]
+    kind, _, rest = name.partition("/")
+    kinds, short = ([kind], rest) if kind in HOOKS and rest else (list(HOOKS), name)
+    found = [registered for k in kinds for registered in plugins.claims(k, short)]
     if found:
         return found
     from pixweave.errors import did_you_mean

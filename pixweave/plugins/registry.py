@@ -139,6 +139,13 @@ class Plugins:
             raise LookupError(message, f"write '{found[0].full_name}', or use --without")
         raise LookupError(f"{kind} '{name}' is not known", self._hint(kind, name))
 
+    def get(self, kind: str, name: object) -> RegisteredComponent | None:
+        """As `find`; None if it is unknown or unclear."""
+        try:
+            return self.find(kind, name) if isinstance(name, str) else None
+        except LookupError:
+            return None
+
     def named_component(self, kind: str, entry: Mapping[str, Any]) -> tuple[Component, str]:
         """A component from `use` and its settings, and its name in errors; as `component`."""
         component = self.component(kind, entry)
@@ -197,6 +204,20 @@ class Plugins:
             except PluginError as error:
                 plugin.offers, plugin.broken = [], str(error)
             plugin.heavy |= not had_torch and "torch" in sys.modules
+
+    def clashes(self) -> dict[str, list[str]]:
+        """The names of components that several plugins offer: `loss/vivid` -> full names."""
+        return {
+            f"{kind}/{name}": [registered.full_name for registered in claims]
+            for kind in HOOKS
+            for name, claims in self._claims(kind).items()
+            if len(claims) > 1
+        }
+
+    def is_clear(self, kind_and_name: str) -> bool:
+        """Whether the bare name of a clash, `loss/vivid`, means the first of its components."""
+        kind, _, name = kind_and_name.partition("/")
+        return name in self.offers(kind)
 
     def content(self, kind: str) -> dict[str, Offer]:
         """The `recipes`, `presets`, `models` or `commands` of all plugins.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,9 @@ from pixweave.component import Component
 from pixweave.errors import PluginError, did_you_mean, nearest_name
 from pixweave.hookspecs import API, CONTENT_HOOKS, HOOKS, OUTCOME_HOOK
 
+_UNTYPED = re.compile(
+    r"(?:non-annotated attribute was detected: `|Field ')(\w+)(?: =|' requires a type annotation)"
+)
 EVERY_HOOK = (*HOOKS.values(), *CONTENT_HOOKS, OUTCOME_HOOK)
 """The name of every hook that a plugin may have."""
 
@@ -118,8 +122,8 @@ def check_api(module: Any, plugin: str) -> None:
 def describe_failure(error: BaseException) -> str:
     """One line with the error, and the file and line of the plugin where it was raised."""
     text = first_line(error)
-    if "non-annotated attribute" in text:
-        name = text.partition("`")[2].partition(" ")[0]
+    if found := _UNTYPED.search(text):
+        name = found[1]
         text = (
             f"'{name}' has no type; write '{name}: float = ...' for a setting of that type, or "
             f"'{name}: ClassVar = ...'"

@@ -232,6 +232,11 @@ def _exists(path: Path) -> bool:
 
 
 def _nearest(name: str, path: Path, known: Mapping[str, Path], presets: bool = False) -> str:
+    start = "presets/" if presets else ""
+    full = [k.removeprefix(start) for k in known if k.startswith(start) and k.endswith(f"/{name}")]
+    if full:  # several plugins have it
+        names = "' or '".join(full)
+        return f"write '{names}'"
     if presets:
         found = [k.removeprefix("presets/") for k in known if k.startswith("presets/")]
         return did_you_mean(name, found)

@@ -65,6 +65,10 @@ class Recipe:
     plugins: Plugins | None = field(default=None, compare=False, repr=False)
     """The plugins that it was loaded with, which are told when a run of it has ended."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without the plugins, which are modules."""
+        return {**vars(self), "plugins": None}
+
     def moment(self, step: float) -> Moment:
         """The clock at a step, for `Value.at`."""
         return Moment(step, self.steps, self.fps, self.inputs)

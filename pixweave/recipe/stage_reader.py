@@ -36,9 +36,9 @@ def lift(tree: Node, plugins: Plugins) -> Node:
     """The tree with `do: X` rewritten as `stages: [{do: X, ...}]`, and stages expanded."""
     do = tree.get("do")
     name = do.value if do is not None else top_level.DEFAULT_DO
-    known = plugins.offers("stage")
-    if do is not None and "stages" not in tree and name in known and name != top_level.DEFAULT_DO:
-        stage_keys = own_keys(known[str(name)].component, plugins)
+    known = plugins.get("stage", name)
+    if do is not None and "stages" not in tree and known and name != top_level.DEFAULT_DO:
+        stage_keys = own_keys(known.component, plugins)
         moved = {
             key: node for key, node in tree.items() if key in stage_keys and node.mark != DEFAULT
         }
@@ -60,7 +60,8 @@ def short_keys(tree: Node, plugins: Plugins) -> set[str]:
     do = stages[0].get("do") if isinstance(stages[0].value, dict) else None
     if do is None or do.mark != stages.mark:
         return set()
-    return own_keys(plugins.offers("stage")[str(do.value)].component, plugins)
+    registered = plugins.get("stage", do.value)
+    return set() if registered is None else own_keys(registered.component, plugins)
 
 
 def own_keys(component: type[Component], plugins: Plugins) -> set[str]:
@@ -114,15 +115,13 @@ class StageReader:
 
     def _offer(self, node: Node) -> RegisteredComponent | None:
         do = node.get("do")
-        return self.plugins.offers("stage").get(str(do.value)) if do is not None else None
+        return self.plugins.get("stage", do.value) if do is not None else None
 
     def _one(self, number: int, node: Node) -> Part | None:
         registered = self._offer(node)
         if registered is None:
             do = node.get("do")
-            message = f"stage '{do.value}' is not known" if do else "a stage needs 'do'"
-            hint = did_you_mean(str(do.value) if do else "", self.plugins.offers("stage"))
-            self.check.fail(do.mark if do else node.mark, message, hint)
+            self._report_unknown(node, do)
             return None
         self._check_order(number, registered.component, registered.name, node)
         also = sorted(
@@ -133,7 +132,18 @@ class StageReader:
         settings = self.parts.settings(registered.component, replace(node, value=rest), subject)
         if settings is None:
             return None
-        return make_part(registered, registered.name, settings, node, id_=registered.name)
+        return make_part(registered, str(node["do"].value), settings, node, id_=registered.name)
+
+    def _report_unknown(self, node: Node, do: Node | None) -> None:
+        if do is None:
+            hint = did_you_mean("", self.plugins.offers("stage"))
+            self.check.fail(node.mark, "a stage needs 'do'", hint)
+            return
+        try:
+            self.plugins.find("stage", str(do.value))
+        except LookupError as error:
+            message, hint = (*error.args, "")[:2]
+            self.check.fail(do.mark, str(message), str(hint))
 
     def _check_order(self, number: int, component: type[Component], name: str, node: Node) -> None:
         """Check that a generating stage is first, and that `input` is set only on a first stage."""
