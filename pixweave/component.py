@@ -76,6 +76,9 @@ class Component(Settings):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Exporters: extensions of the files that it writes, such as `.png`; `/` for a folder."""
 
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Settings for `pixweave plugins check` and `show`, if some settings have no default."""
+
     suffix: ClassVar[str] = ""
     """Trainers: the extension of the file that it writes, such as `.safetensors`."""
 

@@ -35,10 +35,11 @@ LEVELS = (
     "classification",
     "pipeline",
     "train",
-    "cli",
     "testing",
+    "cli",
     "__main__",
     "__init__",
+    "templates",
 )
 """The rooms, and the files of the top shelf, from the lowest to the highest."""
 

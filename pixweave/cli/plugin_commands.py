@@ -24,7 +24,7 @@ class PluginState(Protocol):
 def find(state: PluginState, name: str) -> click.Command | None:
     """The command `name` or `plugin/name` of a plugin; PluginError if it cannot be imported."""
     offer = state.plugins().content("commands").get(name)
-    return None if offer is None else _command(offer)
+    return None if offer is None else imported_command(offer)
 
 
 def listed(state: PluginState, taken: Container[str]) -> list[str]:
@@ -66,12 +66,13 @@ def _importable(offer: Offer) -> click.Command | None:
     from pixweave.errors import PluginError
 
     try:
-        return _command(offer)
+        return imported_command(offer)
     except PluginError:
         return None
 
 
-def _command(offer: Offer) -> click.Command:
+def imported_command(offer: Offer) -> click.Command:
+    """The click command of an offer, under its name in errors; PluginError if it is none."""
     from pixweave.borders.guard import is_raised_by_code
     from pixweave.errors import PartError, PluginError
     from pixweave.plugins.plugin import import_object

@@ -1,7 +1,8 @@
-"""The command `plugins`: list the plugins and their components."""
+"""The commands `plugins`, `plugins new` and `plugins check`; `plugins` alone lists them."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,33 @@ if TYPE_CHECKING:
     from pixweave.plugins import Plugin, Plugins
 
 
-@click.command()
+class _PluginCommands(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """`check` and `new`."""
+        return ["check", "new"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None if there is none."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"pixweave.cli.plugins_{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_PluginCommands, invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """List the plugins and their components.
 
-    Broken plugins are listed with the reason.
+    Broken plugins are listed with the reason. `plugins new` writes a new plugin, `plugins check`
+    tests one.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     plugins = ctx.obj.plugins()
     plugins.import_all()
     found = list(plugins.loaded.values())

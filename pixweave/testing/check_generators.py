@@ -147,6 +147,9 @@ def check_exporter(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
     from pixweave.engine.loop import generate
     from pixweave.engine.run import open_run
 
+    component = plugins.find("exporter", name).component
+    if "file" in component.model_fields and component.suffixes:
+        settings.setdefault("file", f"result{component.suffixes[0]}")
     with tempfile.TemporaryDirectory() as folder:
         recipe = tiny_recipe(plugins, export=[{"use": name, **settings}])
         run = open_run(recipe, folder)

@@ -68,6 +68,8 @@ class _ColourPerceptor:
 class FakePlugin:
     """A plugin with the perceptor `fake`."""
 
+    name = "pixweave_fake"
+
     @staticmethod
     @hookimpl
     def register_perceptors() -> dict[str, type[Component]]:
