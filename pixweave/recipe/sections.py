@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from pixweave.component import Settings
 from pixweave.timeline.values import Value, over_time
 
 Pair = tuple[float, float]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Padding = Literal["reflect", "border", "grey", "tile", "mixed"]
 
 
@@ -80,10 +81,10 @@ class OptimizerSettings(Settings):
         "adam", description="optimiser of torch"
     )
     rate: Value | None = over_time(
-        None, ge=0, description="learning rate; by default that of the generator"
+        None, ge=0, le=100_000, description="learning rate; by default that of the generator"
     )
-    betas: Pair = Field(
+    betas: tuple[Beta, Beta] = Field(
         (0.9, 0.99), description="decay rates of the moments (adam, adamw, nadam, radam)"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd, rmsprop)")
-    decay: float = Field(0.0, ge=0, description="weight decay")
+    decay: float = Field(0.0, ge=0, le=100_000, description="weight decay")
