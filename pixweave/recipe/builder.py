@@ -154,9 +154,10 @@ class RecipeBuilder:
                 "a prompt must be text, or a mapping with 'text' or 'image'",
                 "put a number in quotes",
             )
-        if "prompts" in self.tree:  # it could not be converted to losses
+        left = self.tree.get("prompts")
+        if left is not None and not isinstance(left.value, list):  # not converted to losses
             self.check.fail(
-                self.tree["prompts"].mark,
+                left.mark,
                 "'prompts' must be a list of texts",
                 "write 'prompts: [a fox in snow]'",
             )
