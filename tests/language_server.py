@@ -78,9 +78,9 @@ class LanguageServer:
         uri = self._open(text)
         while True:
             found = self.answers.get(timeout=PATIENCE)
-            if found.get("method") == "textDocument/publishDiagnostics":
-                if found["params"]["uri"] == uri:
-                    break
+            is_report = found.get("method") == "textDocument/publishDiagnostics"
+            if is_report and found["params"]["uri"] == uri:
+                break
         self.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
         return [
             (item["range"]["start"]["line"] + 1, item["message"])

@@ -245,16 +245,19 @@ def _known(ctx: click.Context, name: str) -> Path:
     metavar="FILE",
     help="Write the schema to FILE instead of printing it.",
 )
+@click.option(
+    "--plain", is_flag=True, help="Leave out the keywords that only editors know, for validators."
+)
 @click.pass_context
-def schema(ctx: click.Context, out: Path | None) -> None:
+def schema(ctx: click.Context, out: Path | None, plain: bool) -> None:
     """Print the JSON Schema of recipes, for editors.
 
     It covers all installed plugins. An editor with a YAML language server validates and completes a
-    recipe that starts with `# yaml-language-server: $schema=FILE`.
+    recipe that starts with `# yaml-language-server: $schema=FILE`; see docs/editor.md.
     """
     from pixweave.recipe.json_schema import schema as make
 
-    text = json.dumps(make(ctx.obj.plugins()), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(make(ctx.obj.plugins(), plain=plain), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         click.echo(text, nl=False)
         return

@@ -22,6 +22,9 @@ EASES: dict[str, Callable[[float], float]] = {
 KEY = r"(?:\d+|\d+(?:\.\d+)?(?:s|ms|%)|start|end)"
 LARGEST = 3e38
 """The largest number that float32 holds, about: images, weights and rates are float32."""
+PERCENT = r"0*(?:100(?:\.0+)?|\d{1,2}(?:\.\d+)?)%"
+KEY_UP_TO_100 = rf"(?:\d+|\d+(?:\.\d+)?(?:s|ms)|{PERCENT}|start|end)"
+"""As KEY, without percentages above 100; for JSON Schema."""
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(s|ms|%)?")
 
 
