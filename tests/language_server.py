@@ -73,18 +73,20 @@ class LanguageServer:
         self.process.kill()
         self.process.communicate()
 
-    def diagnostics(self, text: str) -> list[tuple[int, str]]:
-        """The (line, message) of everything that is marked in a recipe."""
-        uri = self._open(text)
-        while True:
-            found = self.answers.get(timeout=PATIENCE)
-            is_report = found.get("method") == "textDocument/publishDiagnostics"
-            if is_report and found["params"]["uri"] == uri:
-                break
-        self.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
+    def diagnostics(self, *texts: str) -> list[list[tuple[int, str]]]:
+        """The (line, message) of everything that is marked in each recipe."""
+        uris = [self._open(text) for text in texts]
+        found: dict[str, list[Any]] = {}
+        while len(found) < len(uris):
+            answer = self.answers.get(timeout=PATIENCE)
+            is_report = answer.get("method") == "textDocument/publishDiagnostics"
+            if is_report and answer["params"]["uri"] in uris:
+                found[answer["params"]["uri"]] = answer["params"]["diagnostics"]
+        for uri in uris:
+            self.tell("textDocument/didClose", {"textDocument": {"uri": uri}})
         return [
-            (item["range"]["start"]["line"] + 1, item["message"])
-            for item in found["params"]["diagnostics"]
+            [(item["range"]["start"]["line"] + 1, item["message"]) for item in found[uri]]
+            for uri in uris
         ]
 
     def complete(self, text: str) -> dict[str, str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING
 
 from pixweave.recipe import top_level
 from pixweave.recipe.image_inputs import ShorthandSettings
 from pixweave.recipe.part_schema import PartSchemas, needs_parts
 from pixweave.recipe.paths import builtins
+from pixweave.recipe.schema_document import document
 from pixweave.recipe.schema_words import (
     WORDS,
     Schema,
@@ -19,14 +18,11 @@ from pixweave.recipe.schema_words import (
     described,
     is_one_of,
     one_or_more,
-    tidy,
 )
 from pixweave.recipe.section_reader import SECTIONS
 from pixweave.recipe.sections import CropSettings, OptimizerSettings
 from pixweave.recipe.stage_reader import DRAWING, own_keys
 from pixweave.recipe.stage_schema import needs_input, stage_names, stages
-from pixweave.timeline.keyframes import LARGEST
-from pixweave.timeline.values import EXPRESSION, Value
 
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins
@@ -39,7 +35,6 @@ def schema(plugins: Plugins, *, plain: bool = False) -> Schema:
     """
     writer = _Writer(plugins)
     made = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pixweave recipe",
         "description": "A recipe of pixweave; `pixweave schema -o FILE` writes this file.",
         "type": "object",
@@ -48,12 +43,8 @@ def schema(plugins: Plugins, *, plain: bool = False) -> Schema:
         "additionalProperties": False,
         "required": ["pixweave"],
         "allOf": [*writer.each_do(), *writer.alone()],
-        "$defs": {**writer.parts.found, "expression": {"title": "expression", **EXPRESSION}},
     }
-    shared: Schema = {}
-    made = _shared(made, shared)
-    made["$defs"] |= shared
-    return tidy(made, plain=plain)
+    return document(made, writer.parts.found, plain=plain)
 
 
 class _Writer:
@@ -62,8 +53,6 @@ class _Writer:
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
         self.parts = PartSchemas(plugins)
-        over_time = {"title": "number over time", **TypeAdapter(Value).json_schema()}
-        self.parts.found["value"] = over_time
         self.stages = plugins.offers("stage")
 
     def top_level(self) -> Schema:
@@ -231,47 +220,3 @@ def _about(path: Path) -> str:
         if line.startswith("#"):
             return line.lstrip("# ")
     return ""
-
-
-def _shared(schema: Any, found: Schema) -> Any:
-    """The schema with one definition for each range of numbers over time, added to `found`.
-
-    Whole numbers have at most 64 bits.
-    """
-    if isinstance(schema, list):
-        each = [_shared(item, found) for item in schema]
-        return _over_time(schema, found) if EXPRESSION in schema else each
-    if not isinstance(schema, dict):
-        return schema
-    shared = {key: _shared(value, found) for key, value in schema.items()}
-    return {"maximum": 2**63 - 1, **shared} if schema.get("type") == "integer" else shared
-
-
-def _over_time(kinds: list[Schema], found: Schema) -> list[Schema]:
-    """The alternatives of a number over time, as a reference to a definition in `found`."""
-    over_time = [_bounded(item) for item in kinds if item.get("type") != "null"]
-    name = "over time" + "".join(f" {bound}" for bound in _range(over_time[0]))
-    found.setdefault(name, {"title": "number over time", "anyOf": over_time})
-    nothing = [item for item in kinds if item.get("type") == "null"]
-    return [{"$ref": f"#/$defs/{name.replace(' ', '%20')}"}, *nothing]
-
-
-def _bounded(schema: Schema) -> Schema:
-    """A number over time within float32, or the numbers of its keyframes."""
-    if schema == EXPRESSION:
-        return {"$ref": "#/$defs/expression"}
-    if schema.get("type") == "number":
-        low = {} if "exclusiveMinimum" in schema else {"minimum": -LARGEST}
-        high = {} if "exclusiveMaximum" in schema else {"maximum": LARGEST}
-        return {**low, **high, **schema}
-    found = dict(schema)
-    for key in ("properties", "patternProperties"):
-        if key in schema:
-            found[key] = {name: _bounded(inner) for name, inner in schema[key].items()}
-    if "anyOf" in schema:
-        found["anyOf"] = [_bounded(inner) for inner in schema["anyOf"]]
-    return found
-
-
-def _range(schema: Schema) -> list[str]:
-    return [f"{key}_{schema[key]:g}" for key in sorted(schema) if "imum" in key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from pixweave.component import Component, part_settings
@@ -26,6 +26,7 @@ from pixweave.recipe.schema_words import (
     is_one_of,
     one_or_more,
 )
+from pixweave.timeline.values import Value
 
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins, RegisteredComponent
@@ -46,7 +47,8 @@ class PartSchemas:
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
         plugins.import_all()  # a component that cannot be imported has no schema
-        self.found: Schema = {}
+        over_time = {"title": "number over time", **TypeAdapter(Value).json_schema()}
+        self.found: Schema = {"value": over_time}
 
     def part(self, kind: str) -> Schema:
         """A part of a kind: a name, or a mapping."""
