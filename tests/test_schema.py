@@ -20,7 +20,9 @@ from recipe_doubles import complaint, doubles
 from test_load import FULL
 from test_malformed import CASES
 
+from pixweave.component import Component, Field
 from pixweave.errors import RecipeError
+from pixweave.hookspecs import hookimpl
 from pixweave.plugins import Plugins
 from pixweave.recipe import builtins, load, load_text
 from pixweave.recipe.json_schema import schema
@@ -359,6 +361,31 @@ def test_schema_and_validate_agree_on_all_wrong_values() -> None:
 def test_a_resolved_recipe_follows_it() -> None:
     made = load([builtins()["hello"]], Plugins.discover()).resolved()
     assert validator(True).is_valid(json.loads(json.dumps(made)))
+
+
+def test_two_plugins_may_offer_one_name() -> None:
+    class Flat(Component):
+        """Another smoothness."""
+
+        depth: int = Field(1, ge=1, description="how deep")
+
+    class Second:
+        @hookimpl
+        def register_losses(self) -> dict[str, type[Component]]:
+            return {"smoothness": Flat}
+
+    plugins = doubles()
+    plugins.add(Second(), "my second one")
+    made = Draft202012Validator(schema(plugins))
+
+    def accepts(**loss: Any) -> bool:
+        return made.is_valid({"pixweave": 1, "prompts": ["a fox"], "losses": [loss]})
+
+    assert accepts(use="my second one/smoothness", depth=2)
+    assert not accepts(use="my second one/smoothness", depth=0)
+    assert not accepts(use="my second one/smoothness", amount=0.5)
+    assert accepts(use="doubles/smoothness", amount=0.5)
+    assert not accepts(use="doubles/smoothness", depth=2)
 
 
 @pytest.mark.parametrize("name", ["clip", "dalle", "vqgan"])

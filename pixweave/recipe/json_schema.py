@@ -87,8 +87,8 @@ class _Writer:
         named, _ = self.parts.part("generator")["anyOf"]
         mapping = dict(self.parts.found["generator"])
         del mapping["required"]
-        self.parts.found["generator or settings"] = mapping
-        return {"anyOf": [named, {"$ref": "#/$defs/generator%20or%20settings"}]}
+        self.parts.found["generator-or-settings"] = mapping
+        return {"anyOf": [named, {"$ref": "#/$defs/generator-or-settings"}]}
 
     def section(self, key: str, model: type[ShorthandSettings]) -> Schema:
         """An optional section, or its short form."""

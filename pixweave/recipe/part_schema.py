@@ -22,6 +22,7 @@ from pixweave.recipe.schema_words import (
     Schema,
     any_of,
     choice,
+    definition_name,
     described,
     is_one_of,
     one_or_more,
@@ -99,7 +100,7 @@ class PartSchemas:
             owner = bare.get(registered.name)
             is_bare = owner is not None and owner.plugin == registered.plugin
             middle = "" if is_bare else f"{registered.plugin}."
-            key = f"{kind}.{middle}{registered.name}"
+            key = definition_name(f"{kind}.{middle}{registered.name}")
             found.setdefault(key, ([], registered))[0].append(name)
         return found
 

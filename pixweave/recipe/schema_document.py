@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pixweave.recipe.schema_words import Schema, tidy
+from pixweave.recipe.schema_words import Schema, definition_name, tidy
 from pixweave.timeline.keyframes import LARGEST
 from pixweave.timeline.values import EXPRESSION
 
@@ -41,10 +41,10 @@ def _shared(schema: Any, found: Schema) -> Any:
 def _over_time(kinds: list[Schema], found: Schema) -> list[Schema]:
     """The alternatives of a number over time, as a reference to a definition in `found`."""
     over_time = [_bounded(item) for item in kinds if item.get("type") != "null"]
-    name = "over time" + "".join(f" {bound}" for bound in _range(over_time[0]))
+    name = definition_name("-".join(["over-time", *_range(over_time[0])]))
     found.setdefault(name, {"title": "number over time", "anyOf": over_time})
     nothing = [item for item in kinds if item.get("type") == "null"]
-    return [{"$ref": f"#/$defs/{name.replace(' ', '%20')}"}, *nothing]
+    return [{"$ref": f"#/$defs/{name}"}, *nothing]
 
 
 def _bounded(schema: Schema) -> Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -68,6 +69,11 @@ def is_one_of(key: str, names: Iterable[str]) -> Schema:
     if not known:
         return {"not": {}}
     return {"type": "object", "properties": {key: {"enum": known}}, "required": [key]}
+
+
+def definition_name(words: str) -> str:
+    """A name of a definition that can stand in a `$ref`: the name of a plugin may have spaces."""
+    return re.sub(r"[^\w.-]", "-", words)
 
 
 def any_of(schemas: Iterable[Schema]) -> Schema | bool:
