@@ -100,8 +100,8 @@ def test_wrong_recipes_are_marked(doubled: LanguageServer) -> None:
         (
             "export:\n  - fox.bmp\n",
             4,
-            "must be a file name that ends in .apng, .gif, .jpeg, .jpg, .m4v, .mov, .mp4, .png, "
-            ".svg, .webp, name/",
+            "must be a file name in the run folder that ends in .apng, .gif, .jpeg, .jpg, .m4v, "
+            ".mov, .mp4, .png, .svg, .webp, name/",
         ),
         ("export:\n  - file: fox.png\n    fps: 24\n", 5, "Property fps is not allowed."),
         ("device: gpu\n", 3, "must be auto, cpu, cuda, cuda:N or mps"),

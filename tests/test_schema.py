@@ -132,7 +132,7 @@ GOOD = [
     TOP + "crops: {count: {start: 1, 100.0%: 2}}\n",
     TOP + "crops: {count: '8 + 4 * (t > 1) if p < .5 else max(4, floor(8.))'}\n",
     TOP + "losses:\nfilters:\nmask:\nstart_from:\n",
-    TOP + "export: [FOX.PNG, Fox.Gif, a/fox.mp4]\n",
+    TOP + "export: [FOX.PNG, Fox.Gif, a/fox.mp4, ./b/./c..d.png]\n",
     TOP + "export: [{file: FOX.MP4, fps: 24}, {use: film}, {use: doubles/png, file: a.png}]\n",
     TOP + "inputs: {speed: 2, a_b: speed * t}\n",
     TOP + "generator: {use: pixel, palette: [red, '#fff']}\n",
@@ -211,6 +211,11 @@ BAD = [
     (TOP + "export: [fox.txt]\n", "export.0"),
     (TOP + "export: [{file: a.mp4, fsp: 3}]\n", "export.0"),
     (TOP + "export: [{file: fox.png, fps: 24}]\n", "export.0"),
+    (TOP + "export: [../fox.png]\n", "export.0"),
+    (TOP + "export: [a/.fox.png]\n", "export.0"),
+    (TOP + "export: [{use: png, file: ../fox.png}]\n", "export.0.file"),
+    (TOP + "export: [/fox.png]\n", "export.0"),
+    (TOP + "export: ['a:b.png']\n", "export.0"),
     (TOP + "do: paint\n", "do"),
     (TOP + "query: a fox\n", ""),
     (TOP + "stages: [{do: ranking}]\n", "stages.0.do"),
@@ -368,6 +373,9 @@ def test_two_plugins_may_offer_one_name() -> None:
         """Another smoothness."""
 
         depth: int = Field(1, ge=1, description="how deep")
+
+        def build(self, run: Any) -> Any:
+            raise NotImplementedError
 
     class Second:
         @hookimpl

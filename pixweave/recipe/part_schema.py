@@ -17,6 +17,7 @@ from pixweave.errors import indefinite
 from pixweave.media.endings import ends_in
 from pixweave.recipe import top_level
 from pixweave.recipe.part_reader import takes_prompts
+from pixweave.recipe.path_types import INSIDE
 from pixweave.recipe.schema_words import (
     WORDS,
     Schema,
@@ -153,7 +154,12 @@ class PartSchemas:
             properties["weight"] = _WEIGHT
         result: Schema = {"title": kind, "type": "object", "properties": properties}
         if kind == "exporter":
-            result["properties"]["file"] = {"description": "name of the file in the run folder"}
+            result["properties"]["file"] = {
+                "type": "string",
+                "pattern": f"{INSIDE}$",
+                "patternErrorMessage": "must be a file name in the run folder",
+                "description": "name of the file in the run folder",
+            }
             result["if"] = {"type": "object", "required": ["use"]}
             result["then"] = True
             result["else"] = {
@@ -189,8 +195,8 @@ class PartSchemas:
         shown = ", ".join(ending if ending != "/" else "name/" for ending in endings)
         return {
             "type": "string",
-            "pattern": ends_in(endings) if endings else "",
-            "patternErrorMessage": f"must be a file name that ends in {shown}",
+            "pattern": INSIDE + ends_in(endings),
+            "patternErrorMessage": f"must be a file name in the run folder that ends in {shown}",
             "examples": [f"picture{e}" if e != "/" else "frames/" for e in endings],
             "description": "a file in the run folder; its ending selects the exporter",
         }
