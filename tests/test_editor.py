@@ -172,6 +172,8 @@ def test_settings_of_stages_are_not_offered_to_a_recipe_that_draws(server: Langu
 def test_hovering_shows_what_a_setting_is(server: LanguageServer) -> None:
     shown = server.hover("pixweave: 1\ngenerator:\n  use: pixel\n  ce|ll: hex\n")
     assert shown.startswith("#### generator pixel\n\ncell shape: square, of whole pixels;")
+    shown = server.hover("pixweave: 1\ngenerator:\n  use: pixel\n  gr|id: [3, 3]\n")
+    assert shown.startswith("#### generator pixel\n\nnumber of cells across and down")
     shown = server.hover("pixweave: 1\nste|ps: 3\n")
     assert shown.startswith("#### pixweave recipe\n\nnumber of optimisation steps")
 

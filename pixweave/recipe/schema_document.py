@@ -34,8 +34,19 @@ def _shared(schema: Any, found: Schema) -> Any:
         return _over_time(schema, found) if EXPRESSION in schema else each
     if not isinstance(schema, dict):
         return schema
-    shared = {key: _shared(value, found) for key, value in schema.items()}
+    shared = _optional({key: _shared(value, found) for key, value in schema.items()})
     return {"maximum": 2**63 - 1, **shared} if schema.get("type") == "integer" else shared
+
+
+def _optional(schema: Schema) -> Schema:
+    """One kind of value or null as one schema, which editors describe once."""
+    kinds = schema.get("anyOf", [])
+    if len(kinds) != 2 or kinds[1] != {"type": "null"} or not isinstance(kinds[0].get("type"), str):
+        return schema
+    found = {**kinds[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+    if "enum" in found:
+        found["enum"] = [*found["enum"], None]
+    return {**found, "type": [kinds[0]["type"], "null"]}
 
 
 def _over_time(kinds: list[Schema], found: Schema) -> list[Schema]:
