@@ -396,6 +396,21 @@ def test_two_plugins_may_offer_one_name() -> None:
     assert not accepts(use="doubles/smoothness", depth=2)
 
 
+def test_recipes_of_plugins_are_offered(tmp_path: Path) -> None:
+    (tmp_path / "dusk.yaml").write_text("# A red evening.\npixweave: 1\nprompts: [dusk]\n")
+
+    class Evenings:
+        @hookimpl
+        def register_recipes(self) -> dict[str, Path]:
+            return {"dusk": tmp_path / "dusk.yaml"}
+
+    plugins = doubles()
+    plugins.add(Evenings(), "evenings")
+    offered = schema(plugins)["properties"]["extends"]["anyOf"][0]
+    texts = dict(zip(offered["enum"], offered["markdownEnumDescriptions"], strict=True))
+    assert texts["dusk"] == texts["evenings/dusk"] == "A red evening."
+
+
 @pytest.mark.parametrize("name", ["clip", "dalle", "vqgan"])
 def test_a_trainer_has_a_schema_of_its_configuration(name: str) -> None:
     made = Draft202012Validator(config_schema.schema(Plugins.discover(), name))

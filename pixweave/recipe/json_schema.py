@@ -6,10 +6,13 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixweave.errors import RecipeError
 from pixweave.recipe import top_level
 from pixweave.recipe.image_inputs import ShorthandSettings
+from pixweave.recipe.library import PRESETS, known_recipes
 from pixweave.recipe.part_schema import PartSchemas, needs_parts
 from pixweave.recipe.paths import builtins
+from pixweave.recipe.read_text import read_text
 from pixweave.recipe.schema_document import document
 from pixweave.recipe.schema_words import (
     WORDS,
@@ -58,11 +61,14 @@ class _Writer:
     def top_level(self) -> Schema:
         """The schema of each key."""
         general = self.parts.model("core", top_level.GeneralSettings)["properties"]
+        known = known_recipes(self.plugins)
+        presets = {n.removeprefix(PRESETS): p for n, p in known.items() if n.startswith(PRESETS)}
+        recipes = {name: path for name, path in known.items() if not name.startswith(PRESETS)}
         found: Schema = {
             "pixweave": {"const": top_level.FORMAT},
-            "extends": _names("", "must be the name of a file or of a built-in recipe"),
+            "extends": _names(recipes, "must be the name of a file or of a built-in recipe"),
             "quality": _quality(),
-            "presets": _names("presets/", "must be the name of a preset"),
+            "presets": _names(presets, "must be the name of a preset"),
             **general,
             "do": stage_names(self.plugins, general["do"]["description"]),
             "prompts": self.parts.prompts(),
@@ -197,15 +203,11 @@ class _Writer:
         return self.without_use({"$ref": f"#/$defs/{key}"})
 
 
-def _names(folder: str, message: str) -> Schema:
-    """The names of built-in recipes or presets, or of files; one or more."""
-    known = {
-        name.removeprefix(folder): _about(path)
-        for name, path in builtins().items()
-        if name.startswith(folder) and "/" not in name.removeprefix(folder)
-    }
-    files = {"type": "string", "minLength": 1, "errorMessage": message}
-    return one_or_more(choice(known, message), files)
+def _names(files: dict[str, Path], message: str) -> Schema:
+    """The names of known recipes or presets, or of files; one or more."""
+    known = {name: _about(path) for name, path in files.items()}
+    any_file = {"type": "string", "minLength": 1, "errorMessage": message}
+    return one_or_more(choice(known, message), any_file)
 
 
 def _quality() -> Schema:
@@ -215,8 +217,9 @@ def _quality() -> Schema:
 
 
 def _about(path: Path) -> str:
-    """The first comment of a recipe: what it is for."""
-    for line in path.read_text("utf-8").splitlines():
-        if line.startswith("#"):
-            return line.lstrip("# ")
-    return ""
+    """The first comment of a recipe: what it is for; '' if it has none or cannot be read."""
+    try:
+        lines = read_text(path, path.name).splitlines()
+    except RecipeError:
+        return ""
+    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")
