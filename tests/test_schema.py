@@ -145,6 +145,8 @@ GOOD = [
     TOP + "seed: 0x10\n",
     TOP + "do: generate\n",
     TOP + "stages: [generate]\n",
+    TOP + "stages: [pixweave_stages/generate]\n",
+    TOP + "stages: [{do: pixweave_stages/generate, seeds: 2}]\n",
     TOP + "stages: [{do: generate, seeds: 4}, {do: rank, prompts: a fox, keep: 2}]\n",
     TOP + "title: '2024'\nprecision: float16\n",
 ]
@@ -163,6 +165,7 @@ def test_schema_and_validate_accept_what_is_right(text: str) -> None:
         TOP + "generator: pixweave_pixel/pixel\nlosses: [pixweave_image_losses/smoothness]\n",
         TOP + "generator: {use: pixel, palette: pico-8}\n",
         "pixweave: 1\ndo: search\ninput: fox.png\nquery: a fox\n",
+        "pixweave: 1\ndo: pixweave_stages/rank\ninput: [fox.png]\nprompts: [a fox]\nkeep: 1\n",
         "pixweave: 1\ndo: rank\ninput: [fox.png]\nprompts: [a fox]\n",
         "pixweave: 1\ndo: classify\ninput: [fox.png]\nlabels: [a, b]\nsort_into: by-label\n",
         "pixweave: 1\ndo: classify\ninput: fox.png\nclassifier: {use: zero_shot, labels: [a, b]}\n",

@@ -56,7 +56,7 @@ class _Writer:
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
         self.parts = PartSchemas(plugins)
-        self.stages = plugins.offers("stage")
+        self.stages = dict(self.parts.offered("stage"))
 
     def top_level(self) -> Schema:
         """The schema of each key."""
@@ -70,7 +70,7 @@ class _Writer:
             "quality": _quality(),
             "presets": _names(presets, "must be the name of a preset"),
             **general,
-            "do": stage_names(self.plugins, general["do"]["description"]),
+            "do": stage_names(self.parts, general["do"]["description"]),
             "prompts": self.parts.prompts(),
             "crops": {"title": "crops", **self.parts.model("crops", CropSettings)},
             "optimizer": self.optimizer(),
@@ -117,11 +117,10 @@ class _Writer:
     def each_do(self) -> list[Schema]:
         """What may stand beside each `do`, and beside stages of which none draws."""
         every, found = self.stage_keys(), []
-        for name, registered in self.stages.items():
-            if name == top_level.DEFAULT_DO:
-                continue
-            settings = self.parts.found[f"stage.{name}"]["properties"]
-            where = f"#/$defs/stage.{name}/properties"
+        for definition, (names, registered) in self.parts.names("stage").items():
+            names = [name for name in names if name != top_level.DEFAULT_DO]
+            settings = self.parts.found[definition]["properties"]
+            where = f"#/$defs/{definition}/properties"
             own = own_keys(registered.component, self.plugins)
             drawing = () if "draw" in registered.component.can else DRAWING
             refused = ((every - set(top_level.TOP_LEVEL)) | {*drawing}) - own
@@ -131,7 +130,7 @@ class _Writer:
                 "stages": False,
             }
             then = {"type": "object", "properties": properties}
-            found.append({"if": is_one_of("do", [name]), "then": then})
+            found.append({"if": is_one_of("do", names), "then": then})
         return [*found, self.undrawn()]
 
     def undrawn(self) -> Schema:
@@ -149,8 +148,8 @@ class _Writer:
         found = [
             {"if": is_one_of("do", hungry), "then": {"type": "object", "required": ["input"]}},
             *(
-                {"if": is_one_of("do", [name]), "then": {"type": "object", **needed}}
-                for name, o in self.stages.items()
+                {"if": is_one_of("do", names), "then": {"type": "object", **needed}}
+                for names, o in self.parts.names("stage").values()
                 if (needed := needs_parts(self.parts, o.component))
             ),
             self.drawn(),

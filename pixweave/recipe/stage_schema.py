@@ -10,12 +10,12 @@ from pixweave.recipe.schema_words import Schema, choice, described, is_one_of, r
 
 if TYPE_CHECKING:
     from pixweave.component import Component
-    from pixweave.plugins import Plugins, RegisteredComponent
+    from pixweave.plugins import RegisteredComponent
 
 
 def stages(parts: PartSchemas) -> Schema:
     """The list of stages: the first may need `input`, the others get it from the one before."""
-    stages = parts.plugins.offers("stage")
+    stages = dict(parts.offered("stage"))
     bare = {n: text(o.component) for n, o in stages.items() if not is_required(o.component)}
     named = choice(bare, f"must be a stage: {short(bare)}, or {{do: ..., ...}}")
     drawing = [name for name, o in stages.items() if "draw" in o.component.can]
@@ -23,13 +23,13 @@ def stages(parts: PartSchemas) -> Schema:
     parts.found["stage"] = {
         "title": "stage",
         "type": "object",
-        "properties": {"do": stage_names(parts.plugins, "what the stage does")},
+        "properties": {"do": stage_names(parts, "what the stage does")},
         "required": ["do"],
     }
-    selected = [
-        {"if": is_one_of("do", [name]), "then": {"$ref": f"#/$defs/{_stage(parts, o)}"}}
-        for name, o in stages.items()
-    ]
+    selected = []
+    for key, (names, registered) in parts.names("stage").items():
+        parts.found[key] = _stage(parts, key, registered)
+        selected.append({"if": is_one_of("do", names), "then": {"$ref": f"#/$defs/{key}"}})
     if selected:
         parts.found["stage"]["allOf"] = selected
     first = {
@@ -52,9 +52,9 @@ def stages(parts: PartSchemas) -> Schema:
     }
 
 
-def stage_names(plugins: Plugins, description: str) -> Schema:
+def stage_names(parts: PartSchemas, description: str) -> Schema:
     """The names of the stages."""
-    names = {n: text(o.component) for n, o in plugins.offers("stage").items()}
+    names = {n: text(o.component) for n, o in parts.offered("stage")}
     names = {top_level.DEFAULT_DO: names.get(top_level.DEFAULT_DO, ""), **names}
     return described(choice(names, f"must be a stage: {short(names)}"), description)
 
@@ -64,13 +64,8 @@ def needs_input(component: type[Component]) -> bool:
     return "input" in component.model_fields and "input_optional" not in component.can
 
 
-def _stage(parts: PartSchemas, registered: RegisteredComponent) -> str:
-    """The name of the definition of one stage."""
-    key = f"stage.{registered.name}"
+def _stage(parts: PartSchemas, key: str, registered: RegisteredComponent) -> Schema:
+    """The definition of one stage."""
     result = parts.model(key, registered.component)
-    parts.found[key] = {
-        **result,
-        "title": f"stage {registered.name}",
-        "properties": {"do": True, **result["properties"]},
-    }
-    return key
+    title = f"stage {registered.name}"
+    return {**result, "title": title, "properties": {"do": True, **result["properties"]}}
