@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from pixweave import Component, Field, Issue, hookimpl
 from pixweave.recipe import InputFile
 from pixweave.recipe.image_inputs import Mask
+from pixweave.recipe.schema_words import exactly_one
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,8 @@ class Prompt(Component):
     (Crowson's spherical distance, VQGAN+CLIP 2021), averaged over the crops, and over the
     perceptors by their weights.
     """
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("text", "image"))
 
     text: str | None = Field(None, min_length=1, description="what the image should show")
     image: InputFile | None = Field(

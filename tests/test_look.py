@@ -185,6 +185,18 @@ def test_schema_goes_to_stdout_or_a_file(here: Path) -> None:
     assert json.loads(Path("s.json").read_text()) == json.loads(run("schema").stdout)
 
 
+def test_schema_is_plain_or_of_a_trainer_on_request() -> None:
+    assert "patternErrorMessage" in run("schema").stdout
+    assert "patternErrorMessage" not in run("schema", "--plain").stdout
+    found = CliRunner().invoke(cli, ["schema", "--train", "clip"])  # the doubles do not train
+    made = json.loads(found.stdout)
+    assert made["title"] == "pixweave train clip"
+    assert {"steps", "seed", "data"} < set(made["properties"])
+    found = CliRunner().invoke(cli, ["schema", "--train", "clpi"])
+    message = "pixweave: trainer 'clpi' is not known; did you mean 'clip'?\n"
+    assert (found.exit_code, found.stderr) == (1, message)
+
+
 LIGHT = """
 import sys
 from pixweave.cli import cli

@@ -257,8 +257,9 @@ def test_a_part_in_a_part_is_checked_and_in_the_schema(tmp_path: Path) -> None:
         "set size to at least [99, 2]"
     ]
     definition = schema(found)["$defs"]["generator.mirror"]["properties"]
-    assert {"$ref": "#/$defs/generator.pixel"} in definition["inner"]["anyOf"]
-    assert definition["judges"]["type"] == "array"
+    assert {"$ref": "#/$defs/generator"} in definition["inner"]["anyOf"]
+    assert definition["judges"]["type"] == ["array", "null"]
+    assert "use" in schema(found)["$defs"]["generator"]["required"]
 
 
 def test_a_filter_and_an_augmentation_change_over_time(tmp_path: Path) -> None:

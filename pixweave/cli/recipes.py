@@ -245,16 +245,29 @@ def _known(ctx: click.Context, name: str) -> Path:
     metavar="FILE",
     help="Write the schema to FILE instead of printing it.",
 )
+@click.option(
+    "--plain", is_flag=True, help="Leave out the keywords that only editors know, for validators."
+)
+@click.option(
+    "--train", metavar="NAME", help="The schema of configuration files of a trainer instead."
+)
 @click.pass_context
-def schema(ctx: click.Context, out: Path | None) -> None:
+def schema(ctx: click.Context, out: Path | None, plain: bool, train: str | None) -> None:
     """Print the JSON Schema of recipes, for editors.
 
     It covers all installed plugins. An editor with a YAML language server validates and completes a
-    recipe that starts with `# yaml-language-server: $schema=FILE`.
+    recipe that starts with `# yaml-language-server: $schema=FILE`; see docs/editor.md.
     """
-    from pixweave.recipe.json_schema import schema as make
+    plugins = ctx.obj.plugins()
+    if train is None:
+        from pixweave.recipe import json_schema
 
-    text = json.dumps(make(ctx.obj.plugins()), indent=2, ensure_ascii=False) + "\n"
+        made = json_schema.schema(plugins, plain=plain)
+    else:
+        from pixweave.train import config_schema
+
+        made = config_schema.schema(plugins, train, plain=plain)
+    text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
     if out is None:
         click.echo(text, nl=False)
         return

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from pixweave.errors import did_you_mean, nearest_name
+from pixweave.media.endings import file_schema
 
 Rgb = tuple[int, int, int]
 
@@ -145,23 +146,25 @@ def _checked(colours: tuple[Rgb, ...], source: str) -> tuple[Rgb, ...]:
     return unique
 
 
-Colour = Annotated[
-    Rgb,
-    BeforeValidator(_one),
-    WithJsonSchema(
+_COLOUR = {
+    "anyOf": [
         {
-            "x-type": "colour",
-            "anyOf": [
-                {"type": "string"},
-                {
-                    "type": "array",
-                    "items": {"type": "integer", "minimum": 0, "maximum": 255},
-                    "minItems": 3,
-                    "maxItems": 3,
-                },
-            ],
-        }
-    ),
+            "type": "string",
+            "pattern": r"^(#[0-9a-fA-F]{3,4}|#?[0-9a-fA-F]{6}|#[0-9a-fA-F]{8}|[A-Za-z]+|"
+            r"(rgb|hs[lvb])a?\s*\(.*\))$",
+            "patternErrorMessage": "must be '#rrggbb' in quotes, '#rgb', a CSS name or [r, g, b]",
+            "examples": ["#ff8800", "gold"],
+        },
+        {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 0, "maximum": 255},
+            "minItems": 3,
+            "maxItems": 3,
+        },
+    ],
+}
+Colour = Annotated[
+    Rgb, BeforeValidator(_one), WithJsonSchema({"x-type": "colour", "title": "colour", **_COLOUR})
 ]
 """Type of a setting that takes one colour; its value is (r, g, b) in 0..255."""
 
@@ -171,27 +174,12 @@ Palette = Annotated[
     WithJsonSchema(
         {
             "x-type": "palette",
+            "title": "palette",
             "anyOf": [
                 {"enum": sorted(SETS)},
-                {"type": "string", "pattern": r"\.(gpl|hex|png|gif|jpg|jpeg|webp|bmp)$"},
-                {
-                    "type": "array",
-                    "minItems": 2,
-                    "maxItems": MOST,
-                    "items": {
-                        "anyOf": [
-                            {"type": "string"},
-                            {
-                                "type": "array",
-                                "items": {"type": "integer", "minimum": 0, "maximum": 255},
-                                "minItems": 3,
-                                "maxItems": 3,
-                            },
-                        ]
-                    },
-                },
+                file_schema(_FILES),
+                {"type": "array", "minItems": 2, "maxItems": MOST, "items": _COLOUR},
             ],
-            "description": "a named set, a .gpl, .hex or image file, or a list of colours",
         }
     ),
 ]

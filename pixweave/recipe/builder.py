@@ -110,7 +110,8 @@ class RecipeBuilder:
             message = f"'{key}' is not a recipe key"
             self.check.fail(node.place, message, home or did_you_mean(key, known))
         do = self.written.get("do")
-        if do is not None and self.plugins.get("stage", do.value) is None:
+        is_name = do is not None and isinstance(do.value, str)
+        if do is not None and is_name and self.plugins.get("stage", do.value) is None:
             known = [*self.plugins.offers("stage"), top_level.DEFAULT_DO]
             message = f"'{do.value}' is not a valid 'do'"
             self.check.fail(do.mark, message, did_you_mean(str(do.value), known))
@@ -153,9 +154,10 @@ class RecipeBuilder:
                 "a prompt must be text, or a mapping with 'text' or 'image'",
                 "put a number in quotes",
             )
-        if "prompts" in self.tree:  # it could not be converted to losses
+        left = self.tree.get("prompts")
+        if left is not None and not isinstance(left.value, list):  # not converted to losses
             self.check.fail(
-                self.tree["prompts"].mark,
+                left.mark,
                 "'prompts' must be a list of texts",
                 "write 'prompts: [a fox in snow]'",
             )

@@ -19,9 +19,10 @@ from pixweave.errors import InvalidValue
 from pixweave.media.fit_modes import FITS, Fit, Resample
 from pixweave.media.palettes import Colour
 from pixweave.recipe.paths import PictureFile
+from pixweave.recipe.schema_words import exactly_one
 from pixweave.recipe.top_level import BARE
-from pixweave.timeline.keyframes import place, read_time
-from pixweave.timeline.values import Value, over_time
+from pixweave.timeline.keyframes import KEY_UP_TO_100, place, read_time
+from pixweave.timeline.values import Bounds, Value, over_time
 
 if TYPE_CHECKING:
     from pixweave.component import RecipeInfo
@@ -36,7 +37,12 @@ Time = Annotated[
             "x-type": "time",
             "anyOf": [
                 {"type": "integer", "minimum": 0},
-                {"type": "string", "pattern": r"^(\d+|\d+(\.\d+)?(s|ms|%)|start|end)$"},
+                {
+                    "type": "string",
+                    "pattern": f"^{KEY_UP_TO_100}$",
+                    "patternErrorMessage": "must be a step (12), seconds (2s, 500ms), "
+                    "a percentage (50%), start or end",
+                },
             ],
         }
     ),
@@ -80,7 +86,9 @@ class Mask(ShorthandSettings):
         None, description="an image file: white is inside; if it has alpha, opaque is inside"
     )
     box: Box | None = Field(
-        None, description="left, top, right and bottom, as fractions of the image from 0 to 1"
+        None,
+        description="left, top, right and bottom, as fractions of the image from 0 to 1",
+        json_schema_extra=Bounds(ge=0, le=1),
     )
     channel: Literal["grey", "alpha"] | None = Field(
         None,
@@ -96,6 +104,18 @@ class Mask(ShorthandSettings):
         le=0.5,
         description="width of a soft edge, inwards, as a fraction of the short side",
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        *_, full = found["anyOf"]
+        full |= exactly_one("image", "box")
+        full["dependentSchemas"] = {
+            "box": {"properties": {"channel": {"type": "null"}, "fit": {"type": "null"}}}
+        }
+        return found
 
     @model_validator(mode="after")
     def _one_shape(self) -> Mask:

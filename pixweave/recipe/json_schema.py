@@ -3,49 +3,41 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
-
-from pixweave.component import Component, part_settings
+from pixweave.errors import RecipeError
 from pixweave.recipe import top_level
-from pixweave.recipe.part_reader import takes_prompts
+from pixweave.recipe.image_inputs import ShorthandSettings
+from pixweave.recipe.library import PRESETS, known_recipes
+from pixweave.recipe.part_schema import PartSchemas, needs_parts
+from pixweave.recipe.paths import builtins
+from pixweave.recipe.read_text import read_text
+from pixweave.recipe.schema_document import document
+from pixweave.recipe.schema_words import (
+    WORDS,
+    Schema,
+    choice,
+    described,
+    is_one_of,
+    one_or_more,
+)
 from pixweave.recipe.section_reader import SECTIONS
 from pixweave.recipe.sections import CropSettings, OptimizerSettings
-from pixweave.timeline.values import Value
+from pixweave.recipe.stage_reader import DRAWING, own_keys
+from pixweave.recipe.stage_schema import needs_input, stage_names, stages
 
 if TYPE_CHECKING:
-    from pixweave.plugins import Plugins, RegisteredComponent
-
-Schema = dict[str, Any]
-
-_HELP = {
-    "pixweave": "the format of the recipe",
-    "extends": "recipes to extend: files, relative to this one, or built-in recipes",
-    "quality": "a preset of steps and crops; see `pixweave cat presets/draft`",
-    "presets": "presets to build on",
-    "start_from": "the image to start from, instead of noise",
-    "mask": "where the image may change; elsewhere it stays identical to the start image",
-    "overlay": "an image that is blended over the result every few steps",
-    "prompts": "what the image should show; shorthand for losses with `use: prompt`",
-    "perceptors": "the models that compare the image with texts, such as CLIP",
-    "generator": "what makes the image",
-    "losses": "the losses to minimise, in addition to the prompts",
-    "augmentations": "changes to the crops before a perceptor encodes them",
-    "filters": "changes to the image before it is shown or exported, in this order",
-    "export": "the files to write; the extension selects the exporter",
-    "crops": "the crops of the image that perceptors encode",
-    "optimizer": "the optimiser and its learning rate",
-    "stages": "the steps of the recipe, in order; each gets the images of the one before",
-}
+    from pixweave.plugins import Plugins
 
 
-def schema(plugins: Plugins) -> Schema:
-    """The JSON Schema (draft 2020-12) of recipes that use the installed components."""
+def schema(plugins: Plugins, *, plain: bool = False) -> Schema:
+    """The JSON Schema (draft 2020-12) of recipes that use the installed components.
+
+    It has some keywords that only editors know, see `EDITOR_KEYWORDS`; `plain` leaves them out.
+    """
     writer = _Writer(plugins)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+    made = {
         "title": "pixweave recipe",
         "description": "A recipe of pixweave; `pixweave schema -o FILE` writes this file.",
         "type": "object",
@@ -53,178 +45,180 @@ def schema(plugins: Plugins) -> Schema:
         "patternProperties": {"^x-": {"description": "free for any use"}},
         "additionalProperties": False,
         "required": ["pixweave"],
-        "$defs": writer.definitions,
+        "allOf": [*writer.each_do(), *writer.alone()],
     }
+    return document(made, writer.parts.found, plain=plain)
 
 
 class _Writer:
-    """Builds the schema, and collects the definitions that it refers to."""
+    """The top level of the schema; the definitions of parts are in `parts.found`."""
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
-        plugins.import_all()  # a component that cannot be imported has no schema
-        self.definitions: Schema = {"value": _plain_schema(Value)}
+        self.parts = PartSchemas(plugins)
+        self.stages = dict(self.parts.offered("stage"))
 
     def top_level(self) -> Schema:
         """The schema of each key."""
-        names = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-        core_schema = self.model("core", top_level.GeneralSettings)
+        general = self.parts.model("core", top_level.GeneralSettings)["properties"]
+        known = known_recipes(self.plugins)
+        presets = {n.removeprefix(PRESETS): p for n, p in known.items() if n.startswith(PRESETS)}
+        recipes = {name: path for name, path in known.items() if not name.startswith(PRESETS)}
         found: Schema = {
             "pixweave": {"const": top_level.FORMAT},
-            "extends": names,
-            "quality": {"enum": list(top_level.QUALITIES)},
-            "presets": names,
-            **core_schema["properties"],
-            "prompts": self.prompts(),
-            "crops": self.model("crops", CropSettings),
-            "optimizer": self.optimizer(OptimizerSettings),
+            "extends": _names(recipes, "must be the name of a file or of a built-in recipe"),
+            "quality": _quality(),
+            "presets": _names(presets, "must be the name of a preset"),
+            **general,
+            "do": stage_names(self.parts, general["do"]["description"]),
+            "prompts": self.parts.prompts(),
+            "crops": {"title": "crops", **self.parts.model("crops", CropSettings)},
+            "optimizer": self.optimizer(),
             **{key: self.section(key, model) for key, model in SECTIONS.items()},
         }
         for key, kind in top_level.KINDS.items():
-            one = {"anyOf": [*self.parts(kind)]}
-            found[key] = one if key == "generator" else {"type": "array", "items": one}
-        names_of_do = dict.fromkeys([top_level.DEFAULT_DO, *self.plugins.offers("stage")])
-        found["do"] = {"enum": list(names_of_do), "description": found["do"]["description"]}
-        found["stages"] = {"type": "array", "minItems": 1, "items": self.stages()}
-        for registered in self.plugins.offers(
-            "stage"
-        ).values():  # with `do: X` its settings are top-level keys
-            if registered.name != top_level.DEFAULT_DO:
-                for key, setting in self.stage(registered)["properties"].items():
-                    found.setdefault(key, setting)
-        ordered = [*top_level.TOP_LEVEL, *(key for key in found if key not in top_level.TOP_LEVEL)]
-        return {key: _described(found[key], _HELP.get(key, "")) for key in ordered}
+            found[key] = self.generator() if key == "generator" else self.parts.parts(kind)
+        found["export"]["uniqueItems"] = True
+        found["stages"] = stages(self.parts)
+        stage = {"description": "a setting of a stage, see `do`", "doNotSuggest": True}
+        of_stages = dict.fromkeys(sorted(self.stage_keys() - set(found)), stage)
+        ordered = {key: found[key] for key in top_level.TOP_LEVEL}
+        return {
+            **{key: described(each, WORDS.get(key, "")) for key, each in ordered.items()},
+            **of_stages,
+        }
 
-    def stages(self) -> Schema:
-        """One stage of any type: a mapping, or just the name if no setting is required."""
-        offers = self.plugins.offers("stage")
-        bare = [name for name, registered in offers.items() if not _required(registered)]
-        return {"anyOf": [{"enum": bare}, *map(self.stage, offers.values())]}
+    def generator(self) -> Schema:
+        """The generator: `use` may be missing, see `without_use`."""
+        named, _ = self.parts.part("generator")["anyOf"]
+        mapping = dict(self.parts.found["generator"])
+        del mapping["required"]
+        self.parts.found["generator-or-settings"] = mapping
+        return {"anyOf": [named, {"$ref": "#/$defs/generator-or-settings"}]}
 
-    def stage(self, registered: RegisteredComponent) -> Schema:
-        """The schema of one type of stage."""
-        result = self.model(f"stage.{registered.name}", registered.component)
-        do = _described({"const": registered.name}, _text(registered.component))
-        return {**result, "properties": {"do": do, **result["properties"]}, "required": ["do"]}
-
-    def nested(self, component: type[BaseModel], properties: Schema) -> Schema:
-        """The properties of a component, including nested parts and inline settings."""
-        found = dict(properties)
-        for name, spec in part_settings(component).items():
-            one = {"anyOf": [*self.parts(spec.kind)]}
-            schema = {"type": "array", "items": one} if spec.many else one
-            found[name] = _described(schema, str(properties[name].get("description", "")))
-            inline = self.plugins.offers(spec.kind).get(spec.inline) if spec.inline else None
-            if inline is not None:
-                own = self.model(f"{spec.kind}.{spec.inline}", inline.component)["properties"]
-                found |= {key: value for key, value in own.items() if key not in found}
-        if issubclass(component, Component) and takes_prompts(component):
-            found["prompts"] = _described(self.prompts(), _HELP["prompts"])
-        return found
-
-    def model(self, name: str, model: type[BaseModel]) -> Schema:
-        """The schema of a settings model, with its definitions moved to the top level."""
-        result = model.model_json_schema(
-            ref_template=f"#/$defs/{name}.{{model}}", schema_generator=_Generator
-        )
-        for key, definition in result.pop("$defs", {}).items():
-            self.definitions[f"{name}.{key}"] = definition
-        result.pop("title", None)
-        for setting in result.get("properties", {}).values():
+    def section(self, key: str, model: type[ShorthandSettings]) -> Schema:
+        """An optional section, or its short form."""
+        result = self.parts.plain(key, model)
+        *short, full = result["anyOf"]
+        for setting in full["properties"].values():
             setting.pop("title", None)
-        properties = self.nested(model, result.get("properties", {}))
-        return {**result, "properties": properties, "additionalProperties": False}
+        return {"title": key, "anyOf": [*short, {"title": key, **full}, {"type": "null"}]}
 
-    def section(self, key: str, model: type[BaseModel]) -> Schema:
-        """The schema of an optional section, or its short form."""
-        result = model.model_json_schema(
-            ref_template=f"#/$defs/{key}.{{model}}", schema_generator=_Generator
-        )
-        for name, definition in result.pop("$defs", {}).items():
-            self.definitions[f"{key}.{name}"] = definition
-        return {"anyOf": [*result["anyOf"], {"type": "null"}]}
-
-    def optimizer(self, model: type[BaseModel]) -> Schema:
+    def optimizer(self) -> Schema:
         """The settings of the optimiser, or just its name."""
-        result = self.model("optimizer", model)
+        result = {"title": "optimizer", **self.parts.model("optimizer", OptimizerSettings)}
         return {"anyOf": [copy.deepcopy(result["properties"]["use"]), result]}
 
-    def parts(self, kind: str) -> list[Schema]:
-        """The alternatives for a part of a kind: a name, or a mapping for each component."""
-        offers = self.plugins.offers(kind)
-        found: list[Schema] = []
-        for name, registered in offers.items():
-            key = f"{kind}.{name}"
-            if key not in self.definitions:
-                self.definitions[key] = {}  # placeholder: a part may contain parts of its own kind
-                self.definitions[key] = self.component(key, registered)
-            found.append({"$ref": f"#/$defs/{key}"})
-        if kind == "exporter":
-            return [{"type": "string", "pattern": _endings(offers)}, *found]
-        bare: Schema = {
-            "enum": [name for name, registered in offers.items() if not _required(registered)]
+    def stage_keys(self) -> set[str]:
+        """The keys of all stages that `do` allows at the top level."""
+        short = [o for name, o in self.stages.items() if name != top_level.DEFAULT_DO]
+        return {key for o in short for key in own_keys(o.component, self.plugins)}
+
+    def each_do(self) -> list[Schema]:
+        """What may stand beside each `do`, and beside stages of which none draws."""
+        every, found = self.stage_keys(), []
+        for definition, (names, registered) in self.parts.names("stage").items():
+            names = [name for name in names if name != top_level.DEFAULT_DO]
+            settings = self.parts.found[definition]["properties"]
+            where = f"#/$defs/{definition}/properties"
+            own = own_keys(registered.component, self.plugins)
+            drawing = () if "draw" in registered.component.can else DRAWING
+            refused = ((every - set(top_level.TOP_LEVEL)) | {*drawing}) - own
+            properties = {
+                **dict.fromkeys(sorted(refused), False),
+                **{key: {"$ref": f"{where}/{key}"} for key in settings if key in own},
+                "stages": False,
+            }
+            then = {"type": "object", "properties": properties}
+            found.append({"if": is_one_of("do", names), "then": then})
+        return [*found, self.undrawn()]
+
+    def undrawn(self) -> Schema:
+        """With stages of which none draws, the keys of drawing are not used."""
+        names = [name for name, o in self.stages.items() if "draw" not in o.component.can]
+        first = {"anyOf": [is_one_of("do", names), {"enum": names}]}
+        stages = {"type": "array", "minItems": 1, "prefixItems": [first]}
+        condition = {"type": "object", "properties": {"stages": stages}, "required": ["stages"]}
+        refused = {"type": "object", "properties": dict.fromkeys([*DRAWING, "do"], False)}
+        return {"if": condition, "then": refused}
+
+    def alone(self) -> list[Schema]:
+        """What a recipe needs, or may not have, that extends no other; and what one that does."""
+        hungry = [name for name, o in self.stages.items() if needs_input(o.component)]
+        found = [
+            {"if": is_one_of("do", hungry), "then": {"type": "object", "required": ["input"]}},
+            *(
+                {"if": is_one_of("do", names), "then": {"type": "object", **needed}}
+                for names, o in self.parts.names("stage").values()
+                if (needed := needs_parts(self.parts, o.component))
+            ),
+            self.drawn(),
+        ]
+        extends = {"type": "object", "required": ["extends"]}
+        presets = {"type": "object", "required": ["presets"]}
+        condition = {"anyOf": [extends, presets]}
+        lower = self.without_use(self.parts.any_settings("generator"))
+        extending = {"type": "object", "properties": lower}
+        return [{"if": condition, "then": extending, "else": {"type": "object", "allOf": found}}]
+
+    def drawn(self) -> Schema:
+        """What a recipe that draws may not have, and pictures that are complete.
+
+        Prompts are not needed: a preset, or a recipe for others to extend, has none.
+        """
+        image = {"properties": {"image": {"type": "string"}}, "required": ["image"]}
+        whole = {"if": {"type": "object"}, "then": {"type": "object", **image}}
+        properties = {
+            **dict.fromkeys(sorted(self.stage_keys() - set(top_level.TOP_LEVEL)), False),
+            "start_from": whole,
+            "overlay": whole,
+            **self.default_generator(),
         }
-        if kind == "generator":  # a layer may override only some settings of the generator
-            found.append({"type": "object", "not": {"required": ["use"]}})
-        return [bare, *found]
+        no_start = {
+            "type": "null",
+            "errorMessage": "a mask needs `start_from`: outside it the start image stays",
+        }
+        some = {"type": ["string", "object"]}
+        given = {"properties": {"start_from": some}, "required": ["start_from"]}
+        start = {
+            "if": {"type": "object", **given},
+            "then": True,
+            "else": {"type": "object", "properties": {"mask": no_start}},
+        }
+        others = [n for n, o in self.stages.items() if "draw" not in o.component.can]
+        drawing = {"type": "object", "properties": properties, "allOf": [start]}
+        return {"if": is_one_of("do", others), "then": True, "else": drawing}
 
-    def component(self, key: str, registered: RegisteredComponent) -> Schema:
-        """The schema of one component, with the keys that recipes add: use, id, weight."""
-        result = self.model(key, registered.component)
-        use: Schema = {"enum": [registered.name, f"{registered.plugin}/{registered.name}"]}
-        properties = {"use": use, "id": _ID, **result["properties"]}
-        if registered.kind in top_level.WEIGHED:
-            properties["weight"] = _described(
-                {"$ref": "#/$defs/value"}, "factor of this part, a number over time"
-            )
-        use_is_optional = registered.kind == "exporter"
-        required = (
-            result.get("required", []) if use_is_optional else ["use", *result.get("required", [])]
-        )
-        return {**result, "properties": properties, "required": required}
+    def without_use(self, settings: Schema) -> Schema:
+        """The generator without `use` has these settings: of the default, or of a lower layer."""
+        no_use = {"type": "object", "properties": {"use": False}}
+        return {"generator": {"if": no_use, "then": settings}}
 
-    def prompts(self) -> Schema:
-        """A text, or the settings of the loss `prompt` without `use`."""
-        registered = self.plugins.offers("loss").get("prompt")
-        items: list[Schema] = [{"type": "string"}]
-        if registered is not None:
-            result = self.component("loss.prompt", registered)
-            items.append({**result, "required": [n for n in result["required"] if n != "use"]})
-        one = {"anyOf": items}
-        return {"anyOf": [{"type": "string"}, {"type": "array", "items": one}]}
+    def default_generator(self) -> Schema:
+        """Without `use`, the settings are those of the default generator."""
+        key = f"generator.{top_level.DEFAULT_GENERATOR}"
+        if key not in self.parts.found:
+            return {}
+        return self.without_use({"$ref": f"#/$defs/{key}"})
 
 
-_ID = {
-    "type": "string",
-    "pattern": r"^[A-Za-z][\w-]{0,63}$",
-    "description": "a name for this part, for --set and reports",
-}
+def _names(files: dict[str, Path], message: str) -> Schema:
+    """The names of known recipes or presets, or of files; one or more."""
+    known = {name: _about(path) for name, path in files.items()}
+    any_file = {"type": "string", "minLength": 1, "errorMessage": message}
+    return one_or_more(choice(known, message), any_file)
 
 
-class _Generator(GenerateJsonSchema):
-    """Omits defaults that JSON cannot represent, without a warning."""
-
-    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
-
-
-def _plain_schema(kind: Any) -> Schema:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind).json_schema()
+def _quality() -> Schema:
+    known = builtins()
+    names = {name: _about(known[f"presets/{name}"]) for name in top_level.QUALITIES}
+    return choice(names, f"must be one of {', '.join(names)}")
 
 
-def _described(result: Schema, text: str) -> Schema:
-    return {**result, "description": text} if text else result
-
-
-def _text(model: type[BaseModel]) -> str:
-    return " ".join((model.__doc__ or "").split())
-
-
-def _required(registered: RegisteredComponent) -> bool:
-    return any(info.is_required() for info in registered.component.model_fields.values())
-
-
-def _endings(offers: dict[str, RegisteredComponent]) -> str:
-    endings = {s[1:] for o in offers.values() for s in o.component.suffixes}
-    return f"\\.({'|'.join(sorted(endings))})$" if endings else ""
+def _about(path: Path) -> str:
+    """The first comment of a recipe: what it is for; '' if it has none or cannot be read."""
+    try:
+        lines = read_text(path, path.name).splitlines()
+    except RecipeError:
+        return ""
+    return next((line.lstrip("# ") for line in lines if line.startswith("#")), "")

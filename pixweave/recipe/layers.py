@@ -132,16 +132,17 @@ class Layers:
             )
             return
         version = node["pixweave"]
-        if type(version.value) is int and version.value > top_level.FORMAT:
+        number = top_level.whole(version.value)
+        if type(number) is int and number > top_level.FORMAT:
             self.issues.append(
                 Issue.at(
                     version.mark,
-                    f"the recipe has format {version.value}, but this pixweave supports format "
+                    f"the recipe has format {number}, but this pixweave supports format "
                     f"{top_level.FORMAT}",
                     "install a newer version of pixweave",
                 )
             )
-        elif version.value != top_level.FORMAT or type(version.value) is not int:
+        elif number != top_level.FORMAT or type(number) is not int:
             self.issues.append(
                 Issue.at(
                     version.mark,

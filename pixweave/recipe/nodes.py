@@ -1,8 +1,8 @@
 """Parse YAML text into nodes with source locations.
 
-Scalars follow YAML 1.2: `16:9`, `on`, `0123` and dates are texts, `1e-3` is a number. Rejected,
-each with its location: duplicate keys, tags, merge keys, several documents, numbers that are not
-finite, too deep nesting, and too many values through aliases.
+Scalars follow YAML 1.2: `16:9`, `on`, `0123` and dates are texts; `1e-3` and `0x10` are numbers.
+Rejected, each with its location: duplicate keys, tags, merge keys, several documents, numbers that
+are not finite, too deep nesting, and too many values through aliases.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pixweave.timeline import expressions
 DEEPEST = 40
 MOST_NODES = 50_000
 
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
 _WORDS = {
     "true": True,
@@ -297,7 +297,7 @@ class _Reader:
             self.check_colour(text, mark)
             return Node(_WORDS[text], mark)
         if _INT.fullmatch(text) and len(text) <= 40:
-            return Node(int(text), mark)
+            return Node(int(text, 0), mark)
         if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
             number = float(text) if text[-1] not in "fFnN" else math.inf
             if not math.isfinite(number):

@@ -71,8 +71,10 @@ def _with_prompts(entries: Mapping[str, Node]) -> dict[str, Node]:
     if prompts is None or prompts.value is None:
         return result
     converted = _each(_listed(prompts), _prompt)
-    if isinstance(converted.value, list):  # invalid prompts are reported from the written tree
+    if isinstance(converted.value, list):
         good = [item for item in converted.value if isinstance(item.value, dict)]
+        if bad := [item for item in converted.value if not isinstance(item.value, dict)]:
+            result["prompts"] = replace(converted, value=bad)  # its reader reports them
         converted = replace(converted, value=good)
     losses = result.get(LOSSES)
     if losses is None or losses.value is None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from pixweave.errors import InvalidValue
+from pixweave.media.endings import file_schema
 from pixweave.recipe.output_files import OutputName
 from pixweave.recipe.paths import nearest, resolve
 
@@ -51,9 +52,13 @@ def _read_folder(raw: Any) -> str:
     return str(raw)
 
 
+INSIDE = r"^(?![/~])(?!(?:.*/)?\.(?!/))[^\\:]*"
+"""The start of the pattern of names in the run folder; `output_files` refuses any other."""
+_TEXT = {"type": "string", "minLength": 1}
+
+
 def _schema(endings: Sequence[str]) -> WithJsonSchema:
-    either = "|".join(ending[1:] for ending in endings)
-    return WithJsonSchema({"type": "string", "pattern": rf"\.({either})$"})
+    return WithJsonSchema(file_schema(endings, INSIDE))
 
 
 Inputs = Annotated[
@@ -61,7 +66,7 @@ Inputs = Annotated[
     BeforeValidator(_read_input),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "anyOf": [_TEXT, {"type": "array", "items": _TEXT}],
             "x-type": "list of paths",
         }
     ),
@@ -71,5 +76,15 @@ TableName = Annotated[str, BeforeValidator(_read_file(FORMATS)), _schema(FORMATS
 SheetName = Annotated[str, BeforeValidator(_read_file(PICTURES)), _schema(PICTURES), _OUTPUT]
 PageName = Annotated[str, BeforeValidator(_read_file((".html",))), _schema((".html",)), _OUTPUT]
 FolderName = Annotated[
-    str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"}), _OUTPUT
+    str,
+    BeforeValidator(_read_folder),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"{INSIDE}$",
+            "minLength": 1,
+            "patternErrorMessage": "must be the name of a folder in the run folder",
+        }
+    ),
+    _OUTPUT,
 ]

@@ -81,10 +81,9 @@ if TYPE_CHECKING:
     InputFile = Path
     PictureFile = Path
 else:
-    InputFile = Annotated[Path, BeforeValidator(_input_file), WithJsonSchema({"type": "string"})]
-    PictureFile = Annotated[
-        Path, BeforeValidator(_picture_file), WithJsonSchema({"type": "string"})
-    ]
+    _FILE = WithJsonSchema({"type": "string", "minLength": 1})
+    InputFile = Annotated[Path, BeforeValidator(_input_file), _FILE]
+    PictureFile = Annotated[Path, BeforeValidator(_picture_file), _FILE]
 """Types of settings that name an existing file, relative to the recipe; the value is a Path.
 
 The header of a PictureFile is read to check that it is an image.

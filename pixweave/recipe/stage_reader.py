@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pixweave.component import Component, Part
-from pixweave.errors import did_you_mean
+from pixweave.errors import describe_value, did_you_mean
 from pixweave.recipe import top_level
 from pixweave.recipe.layers import DEFAULT
 from pixweave.recipe.nodes import Node
@@ -138,6 +138,10 @@ class StageReader:
         if do is None:
             hint = did_you_mean("", self.plugins.offers("stage"))
             self.check.fail(node.mark, "a stage needs 'do'", hint)
+            return
+        if not isinstance(do.value, str):
+            message = f"'do' must be the name of a stage, not {describe_value(do.value)}"
+            self.check.fail(do.mark, message, did_you_mean("", self.plugins.offers("stage")))
             return
         try:
             self.plugins.find("stage", str(do.value))

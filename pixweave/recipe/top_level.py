@@ -63,6 +63,7 @@ def read_size(raw: Any, area: float = DEFAULT_SIDE**2) -> tuple[int, int]:
     """
     if isinstance(raw, str):
         raw = _read_text(raw, area)
+    raw = [whole(side) for side in raw] if isinstance(raw, (list, tuple)) else whole(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = (raw, raw)
     if not isinstance(raw, (list, tuple)) or len(raw) != 2:
@@ -94,9 +95,15 @@ def _read_text(raw: str, area: float) -> Any:
     return tuple(max(16, 16 * round(math.sqrt(area * r) / 16)) for r in (a / b, b / a))
 
 
+def whole(raw: Any) -> Any:
+    """A whole number that is written as 3.0 as an int, as JSON and YAML 1.2 see it; else `raw`."""
+    return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
+
+
 def _read_seed(raw: Any) -> Any:
     if raw == "random":
         return raw
+    raw = whole(raw)
     if isinstance(raw, bool) or not isinstance(raw, int) or not 0 <= raw < 2**63:
         raise InvalidValue(
             f"must be a whole number from 0 to {2**63 - 1}, or 'random', not {raw!r}"
@@ -125,10 +132,19 @@ def _read_names(inputs: dict[str, Value]) -> dict[str, Value]:
     return inputs
 
 
+_SIDE = r"0*(?:1[6-9]|[2-9]\d|[1-9]\d\d|[1-7]\d{3}|80\d\d|81[0-8]\d|819[0-2])"
+"""A whole number from SMALLEST to LARGEST."""
+_PROPORTION = r"(?!0+(?:\.0+)?(?:$|:))\d+(?:\.\d+)?"
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": SMALLEST, "maximum": LARGEST},
-        {"type": "string", "pattern": r"^\d+\s*[xX×]\s*\d+$|^\d+(\.\d+)?:\d+(\.\d+)?$"},
+        {
+            "type": "string",
+            "pattern": rf"^{_SIDE}\s*[xX×]\s*{_SIDE}$|^{_PROPORTION}:{_PROPORTION}$",
+            "patternErrorMessage": f"must be a size from {SMALLEST} to {LARGEST} pixels: "
+            "[640, 360], 640x360, 16:9 or 256",
+            "examples": ["640x360", "16:9"],
+        },
         {
             "type": "array",
             "minItems": 2,
@@ -148,9 +164,31 @@ Seed = Annotated[
 Device = Annotated[
     str,
     BeforeValidator(_read_device),
-    WithJsonSchema({"type": "string", "pattern": r"^(auto|cpu|cuda(:\d{1,2})?|mps)$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(auto|cpu|cuda(:\d{1,2})?|mps)$",
+            "patternErrorMessage": "must be auto, cpu, cuda, cuda:N or mps",
+            "examples": ["auto", "cpu", "cuda", "cuda:0", "mps"],
+        }
+    ),
 ]
-Inputs = Annotated[dict[str, Value], AfterValidator(_read_names)]
+Inputs = Annotated[
+    dict[
+        Annotated[
+            str,
+            WithJsonSchema(
+                {
+                    "type": "string",
+                    "pattern": rf"^(?!(?:{'|'.join((*CLOCK, *CONSTANTS, *FUNCTIONS))})$)"
+                    "[A-Za-z_][A-Za-z0-9_]*$",
+                }
+            ),
+        ],
+        Value,
+    ],
+    AfterValidator(_read_names),
+]
 
 
 class GeneralSettings(Settings):
@@ -180,7 +218,11 @@ class GeneralSettings(Settings):
         "auto", description="precision of the perceptors; auto measures which is fastest"
     )
     do: str = Field(DEFAULT_DO, description="what the recipe does; for several steps see `stages`")
-    inputs: Inputs = Field({}, description="named numbers over time that expressions can use")
+    inputs: Inputs = Field(
+        {},
+        description="named numbers over time that expressions can use",
+        json_schema_extra={"additionalProperties": False},
+    )
 
 
 TOP_LEVEL = (

@@ -311,6 +311,9 @@ def _coerced(node: Node, result: Any, path: tuple[Any, ...]) -> Iterator[_Found]
             inner = result.get(key) if isinstance(result, Mapping) else getattr(result, key, None)
             yield from _coerced(child, inner, (*path, key))
     elif isinstance(node.value, list):
+        short = getattr(result, "short", {}).get(list)
+        if short is not None:  # a section that is written as the list of one of its settings
+            result = getattr(result, short)
         if isinstance(result, (list, tuple)) and len(result) == len(node.value):
             for i, (child, inner) in enumerate(zip(node.value, result, strict=True)):
                 yield from _coerced(child, inner, (*path, i))

@@ -70,22 +70,24 @@ def _read_size(raw: Any) -> int:
         raise InvalidValue(f"must be a size, not {raw!r}", "write 500k, 2MB") from None
 
 
-_LIST = {"type": "array", "items": {"type": "string"}}
-_ONE_OR_MORE = {"anyOf": [{"type": "string"}, _LIST]}
+_WORD = {"type": "string", "minLength": 1}
+_LIST = {"type": "array", "items": _WORD}
+_ONE_OR_MORE = {"anyOf": [_WORD, _LIST]}
 _TERM = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "text": {"type": "string"},
-        "image": {"type": "string"},
-        "weight": {"type": "number"},
+        "text": {"type": "string", "minLength": 1, "description": "description of the image"},
+        "image": {"type": "string", "description": "example image"},
+        "weight": {"type": "number", "description": "weight of the term; negative: subtracted"},
     },
+    "oneOf": [{"required": ["text"]}, {"required": ["image"]}],
 }
 _TERMS = {
     "anyOf": [
-        {"type": "string"},
+        _WORD,
         _TERM,
-        {"type": "array", "items": {"anyOf": [{"type": "string"}, _TERM]}},
+        {"type": "array", "items": {"anyOf": [_WORD, _TERM]}},
     ],
     "x-type": "list of texts and terms",
 }
@@ -115,7 +117,7 @@ Pictures = Annotated[
     tuple[PictureFile, ...], BeforeValidator(_read_pictures), _text("list of paths")
 ]
 Folders = Annotated[tuple[str, ...], BeforeValidator(_read_folders), _text("list of folders")]
-FolderPath = Annotated[str, BeforeValidator(_read_folder), WithJsonSchema({"type": "string"})]
+FolderPath = Annotated[str, BeforeValidator(_read_folder), WithJsonSchema(_WORD)]
 Day = Annotated[str, BeforeValidator(_read_day), WithJsonSchema({"type": "string"})]
 Bytes = Annotated[
     int,

@@ -87,6 +87,18 @@ _SYNTAX = (
     ast.Or,
     *_OPERATORS,
 )
+_NUMBER = (
+    r"(?:0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+"
+    r"|(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?)"
+)
+_NAME = r"(?!(?:and|or|not|if|else|True|False|None|in|is|lambda)\b)[A-Za-z_][A-Za-z0-9_]*"
+_BEFORE = rf"(?:(?:(?:(?:{'|'.join(FUNCTIONS)})\s*)?\(|[-+]|not\b)\s*)*"
+_AFTER = r"(?:\s*(?:,\s*)?\))*"
+_BETWEEN = r"\s*(?:\*\*|//|<=|>=|==|!=|[-+*/%<>,]|and\b|or\b|if\b|else\b)\s*"
+_OPERAND = rf"{_BEFORE}(?:{_NUMBER}|{_NAME}){_AFTER}"
+PATTERN = rf"^\s*{_OPERAND}(?:{_BETWEEN}{_OPERAND})*\s*$"
+"""A regular expression that every expression matches, and few other texts; for JSON Schema."""
+
 _threads = threading.local()
 
 

@@ -20,6 +20,11 @@ EASES: dict[str, Callable[[float], float]] = {
     "out": lambda x: x * (2 - x),
 }
 KEY = r"(?:\d+|\d+(?:\.\d+)?(?:s|ms|%)|start|end)"
+LARGEST = 3e38
+"""The largest number that float32 holds, about: images, weights and rates are float32."""
+PERCENT = r"0*(?:100(?:\.0+)?|\d{1,2}(?:\.\d+)?)%"
+KEY_UP_TO_100 = rf"(?:\d+|\d+(?:\.\d+)?(?:s|ms)|{PERCENT}|start|end)"
+"""As KEY, without percentages above 100; for JSON Schema."""
 _TIME = re.compile(r"(\d+(?:\.\d+)?)(s|ms|%)?")
 
 
@@ -90,8 +95,10 @@ def number(raw: Any) -> float:
         raise InvalidValue(
             f"must be a number, keyframes or an expression, not {describe_value(raw)}"
         )
-    if not math.isfinite(raw) or abs(raw) > 1e300:
+    if not math.isfinite(raw):
         raise InvalidValue(f"must be a finite number, not {raw}")
+    if abs(raw) > LARGEST:
+        raise InvalidValue(f"must be between {-LARGEST:g} and {LARGEST:g}, not {raw:g}")
     return raw
 
 
@@ -105,8 +112,11 @@ def read(raw: Mapping[Any, Any]) -> Keyframes:
 
 
 def _ease(raw: Any) -> str:
+    if not isinstance(raw, str):
+        message = f"must have the name of an ease, not {describe_value(raw)}"
+        raise InvalidValue(message, did_you_mean("", EASES))
     if raw not in EASES:
-        raise InvalidValue(f"has the unknown ease '{raw}'", did_you_mean(str(raw), EASES))
+        raise InvalidValue(f"has the unknown ease '{raw}'", did_you_mean(raw, EASES))
     return str(raw)
 
 

@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 from pixweave.errors import InvalidValue, UnknownName, did_you_mean
 from pixweave.timeline import expressions, keyframes
 from pixweave.timeline.expressions import CLOCK, CONSTANTS
-from pixweave.timeline.keyframes import EASES, KEY, Keyframes
+from pixweave.timeline.keyframes import EASES, KEY_UP_TO_100, Keyframes
 
 # Largest number of node evaluations to check one expression, about 0.3 s.
 _BUDGET = 500_000
@@ -112,16 +112,31 @@ class Bounds:
         return value
 
     def __call__(self, schema: dict[str, Any]) -> None:
-        """Add the range to the JSON schema of a `Value` field."""
+        """Add the range to the JSON schema of a `Value` field: to its number and its keyframes."""
         names = {
             "ge": "minimum",
             "gt": "exclusiveMinimum",
             "le": "maximum",
             "lt": "exclusiveMaximum",
         }
-        for branch in schema.get("anyOf", []):
-            if branch.get("type") == "number":
-                branch.update({names[k]: v for k, v in vars(self).items() if v is not None})
+        if schema.get("type") == "number":
+            schema.update({names[k]: v for k, v in vars(self).items() if v is not None})
+        inner = schema.get("patternProperties", {}).values()
+        value = schema.get("properties", {}).get("value")
+        parts = [*schema.get("anyOf", []), *schema.get("prefixItems", []), *inner]
+        for part in (*parts, *([value] if value else [])):
+            self(part)
+
+
+EXPRESSION = {
+    "type": "string",
+    "description": "an expression such as 0.5 + 0.2 * sin(t)",
+    "maxLength": expressions.LONGEST,
+    "pattern": expressions.PATTERN,
+    "patternErrorMessage": "must be a number or an expression such as 0.5 + 0.2 * sin(t), with "
+    f"t, f, p, pi, names from `inputs`, and {', '.join(expressions.FUNCTIONS)}",
+}
+"""The JSON schema of an expression."""
 
 
 class Value:
@@ -224,23 +239,27 @@ class Value:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        ease = {"enum": list(EASES)}
         number = {"type": "number"}
+        ease = {"enum": list(EASES), "description": "the way to the next number"}
         key = {
             "type": "object",
-            "properties": {"value": number, "ease": ease},
+            "properties": {
+                "value": {**number, "description": "the number at this time"},
+                "ease": ease,
+            },
             "required": ["value"],
             "additionalProperties": False,
         }
         return {
             "anyOf": [
-                {"type": "number"},
-                {"type": "string", "description": "an expression such as 0.5 + 0.2 * sin(t)"},
+                {**number},
+                {**EXPRESSION},
                 {
                     "type": "object",
                     "properties": {"ease": ease},
                     "minProperties": 1,
-                    "patternProperties": {f"^{KEY}$": {"anyOf": [number, key]}},
+                    "dependentSchemas": {"ease": {"type": "object", "minProperties": 2}},
+                    "patternProperties": {f"^{KEY_UP_TO_100}$": {"anyOf": [{**number}, key]}},
                     "additionalProperties": False,
                 },
             ]

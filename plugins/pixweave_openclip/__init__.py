@@ -25,7 +25,15 @@ def _text(raw: Any) -> str:
 if TYPE_CHECKING:
     Word = str
 else:
-    Word = Annotated[Any, BeforeValidator(_text), WithJsonSchema({"type": "string"})]
+    Word = Annotated[
+        Any, BeforeValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})
+    ]
+
+
+def _with_names(schema: dict[str, Any]) -> None:
+    """Let editors offer the architectures; any other text is allowed too."""
+    text = {"type": schema.pop("type"), "minLength": schema.pop("minLength")}
+    schema |= {"anyOf": [{"enum": names.architectures()}, text], "x-type": "text"}
 
 
 class OpenClip(Component):
@@ -40,6 +48,7 @@ class OpenClip(Component):
         "ViT-B-32",
         description="architecture, as open_clip names it; or "
         "`hf-hub:owner/name` or `local-dir:folder`, which include their weights",
+        json_schema_extra=_with_names,
     )
     pretrained: Word | None = Field(
         None,

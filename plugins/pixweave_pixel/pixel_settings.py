@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pixweave import Component, Field, Issue
 from pixweave.media.palettes import Palette
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _RATIOS = {"brick": 2, "hex": 2 / 3**0.5, "triangle": 1 / 3**0.5, "diamond": 2, "knit": 1.4}
 """Ratio of the distance of columns to that of rows for regular cells; knit as in wool."""
 
+Cells = Annotated[int, Field(ge=1)]
+
 
 class Pixel(Component):
     """An image of w x h cells with sharp edges at any size: pixel art, mosaics, sprites.
@@ -29,7 +31,7 @@ class Pixel(Component):
     can: ClassVar[frozenset[str]] = frozenset({"start_from", "latent", "alpha", "svg"})
     natural_rate: ClassVar[dict[str, float]] = {"0": 0.04, "end": 0.004}
 
-    grid: tuple[int, int] | None = Field(
+    grid: tuple[Cells, Cells] | None = Field(
         None,
         description="number of cells across and down; by default about 32 on the long side for "
         "square cells, and as many regular cells for other shapes",
@@ -57,7 +59,7 @@ class Pixel(Component):
         if self.cell != "square":
             return size
         columns, rows = self.cells(size)
-        if min(columns, rows) < 1 or columns > size[0] or rows > size[1]:
+        if columns > size[0] or rows > size[1]:
             return size  # `check` reports this
         side = min(size[0] // columns, size[1] // rows)
         return columns * side, rows * side
@@ -71,13 +73,11 @@ class Pixel(Component):
         return max(1, int(size[0] / side / ratio)), max(1, int(size[1] / side * ratio))
 
     def check(self, recipe: RecipeInfo) -> Iterable[Issue]:
-        """The grid must have at least one cell and fit the image; a sample needs a prompt."""
+        """The grid must fit the image; a sample needs a prompt."""
         if self.sample:
             yield from check_sample(recipe)
         columns, rows = self.cells(recipe.size)
-        if min(columns, rows) < 1:
-            yield Issue("grid", f"a grid of {columns}x{rows} has no cells", "use 1 or more")
-        elif columns > recipe.size[0] or rows > recipe.size[1]:
+        if columns > recipe.size[0] or rows > recipe.size[1]:
             width, height = recipe.size
             yield Issue(
                 "grid",

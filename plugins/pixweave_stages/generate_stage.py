@@ -36,13 +36,16 @@ def _is_seed(raw: Any) -> bool:
     return isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < 2**63
 
 
-_WHOLE = {"type": "integer", "minimum": 0}
+_WHOLE = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 Seeds = Annotated[
     Any,
     BeforeValidator(_read_seeds),
     WithJsonSchema(
         {
-            "anyOf": [{**_WHOLE, "minimum": 1}, {"type": "array", "items": _WHOLE}],
+            "anyOf": [
+                {**_WHOLE, "minimum": 1, "maximum": 100_000},
+                {"type": "array", "items": _WHOLE, "minItems": 1, "uniqueItems": True},
+            ],
             "x-type": "whole number | list of seeds",
         }
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pixweave import Component, Field, Issue
 from pixweave.recipe.sample_setting import SAMPLE, check_sample
+from pixweave.timeline.values import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +67,7 @@ class Strokes(Component):
         None,
         description="minimum and maximum stroke width in % of the short side, at least a pixel; "
         "by default [0.6, 1.6] in a sketch and [3, 14] in a painting",
+        json_schema_extra=Bounds(ge=0, le=100),
     )
     ink: str | None = Field(
         None,

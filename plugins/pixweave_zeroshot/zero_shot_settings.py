@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
 from pixweave import Component, Field, Issue
 from pixweave.errors import InvalidValue, did_you_mean
 from pixweave.recipe import InputFile
+from pixweave.recipe.schema_words import exactly_one
 
 if TYPE_CHECKING:
     from pixweave.component import BuildContext, RecipeInfo
@@ -62,7 +63,8 @@ def _templates(raw: Any) -> Any:
     return tuple(map(str, raw))
 
 
-_TEXTS = {"type": "array", "items": {"type": "string"}}
+_WORD = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _WORD}
 Labels = Annotated[
     dict[str, tuple[str, ...]],
     BeforeValidator(_labels),
@@ -70,7 +72,11 @@ Labels = Annotated[
         {
             "anyOf": [
                 {**_TEXTS, "minItems": 1},
-                {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, _TEXTS]}},
+                {
+                    "type": "object",
+                    "minProperties": 1,
+                    "additionalProperties": {"anyOf": [_WORD, _TEXTS]},
+                },
             ],
             "x-type": "list of texts | label: texts",
         }
@@ -94,6 +100,8 @@ class ZeroShot(Component):
     together have less than that share against the background (after NegLabel, Jiang et al. 2024);
     with `multi` or a SigLIP, if no single label reaches it.
     """
+
+    model_config = ConfigDict(json_schema_extra=exactly_one("labels", "labels_file"))
 
     labels: Labels | None = Field(
         None, description="labels: a list, or a mapping of each label to its texts"
