@@ -105,11 +105,11 @@ def test_stages_and_exporters_share_the_folder(tmp_path: Path) -> None:
     rank = {"do": "rank", "file": "a.csv", "losses": ["smoothness"]}
     stages: list[Any] = ["generate", rank, {**rank, "file": "./A.csv"}]
     assert faults("a.png", stages=stages) == [
-        "'./A.csv' is written twice where upper and lower case are one, also as 'a.csv'; "
-        "choose another name"
+        "'./A.csv' is written twice where upper and lower case are one, also as 'a.csv'; set "
+        "another 'file'"
     ]
     assert faults("x.png", stages=["generate", {**rank, "file": "x.png/a.csv"}]) == [
-        "'x.png/a.csv' would be inside 'x.png', which is written too; choose another name"
+        "'x.png/a.csv' would be inside 'x.png', which is written too; set another 'file'"
     ]
     sort = {"do": "classify", "labels": ["red", "blue"], "sort_into": "a\nb"}
     assert faults("x.png", stages=["generate", sort]) == [f"stage 'classify': 'a\nb' {INVALID}"]

@@ -271,8 +271,9 @@ def test_what_is_broken_is_told_and_nothing_found_is_an_empty_table(swatches: Pa
     with pytest.raises(MissingError) as caught:
         run(recipe(swatches, only), swatches / "out2")
     assert str(caught.value).endswith("no images for stage 'search'")
+    second = {"do": "search", "query": "red", "file": "second.csv"}
     with pytest.raises(MissingError) as caught:
-        run(recipe(swatches, stage, {"do": "search", "query": "red"}), swatches / "out3")
+        run(recipe(swatches, stage, second), swatches / "out3")
     assert str(caught.value).endswith("no images for stage 'search'")
 
 
@@ -341,7 +342,9 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
     assert issues(swatches, {"do": "index", "index": "pics/red.png", "input": "pics"}) == [
         "'index' of stage 'index' must be a folder; 'pics/red.png' is a file"
     ]
-    assert issues(swatches, search, {**search, "index": "album", "tag": "x"}) == [
+    assert issues(
+        swatches, search, {**search, "index": "album", "tag": "x", "file": "second.csv"}
+    ) == [
         "'input' of stage 'search' is not used: it gets the images of the previous stage; "
         "remove it",
     ]

@@ -87,7 +87,9 @@ def check_outputs(check: Validator, parts: Iterable[Part]) -> None:
         if fault := fault_of_name(output.name):
             check.fail(output.place, f"{output.part.name}: {fault[0]}", fault[1])
         elif message := _clash(output, accepted):
-            check.fail(output.place, message, "choose another name")
+            is_exporter = output.part.kind == "exporter"
+            hint = "choose another name" if is_exporter else f"set another '{output.setting}'"
+            check.fail(output.place, message, hint)
         else:
             accepted.append(output)
 
