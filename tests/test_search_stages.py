@@ -342,13 +342,12 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
     assert issues(swatches, {"do": "index", "index": "pics/red.png", "input": "pics"}) == [
         "'index' of stage 'index' must be a folder; 'pics/red.png' is a file"
     ]
-    assert issues(
-        swatches, search, {**search, "index": "album", "tag": "x", "file": "second.csv"}
-    ) == [
+    again = {**search, "index": "album", "tag": "x", "file": "second.csv"}
+    assert issues(swatches, search, again) == [
         "'input' of stage 'search' is not used: it gets the images of the previous stage; "
         "remove it",
     ]
-    later = {"do": "search", "query": "red", "index": "album", "tag": "x"}
+    later = {"do": "search", "query": "red", "index": "album", "tag": "x", "file": "b.csv"}
     assert issues(swatches, search, later) == [
         "stage 'search': 'index' is not used: it searches the images of the previous stage; "
         "remove it",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pixweave.borders.guard import first_line, plugin_place
 from pixweave.component import Component
-from pixweave.errors import PluginError, did_you_mean, nearest_name
+from pixweave.errors import PluginError, did_you_mean, indefinite, nearest_name
 from pixweave.hookspecs import API, CONTENT_HOOKS, HOOKS, OUTCOME_HOOK
 
 _UNTYPED = re.compile(
@@ -42,7 +42,24 @@ def check_component(kind: str, name: str, component: Any, where: str) -> type[Co
         )
     if kind == "trainer":
         _check_trainer(component, where)
+    _check_abilities(kind, component, where)
     return component
+
+
+ABILITIES = {
+    "generator": ("start_from", "latent", "alpha", "svg", "without_losses"),
+    "filter": ("stateless",),
+    "stage": ("draw", "input_optional"),
+}
+"""The abilities that a component of a kind may declare in `can`."""
+
+
+def _check_abilities(kind: str, component: type[Component], where: str) -> None:
+    """Raise PluginError for an ability that does not exist, as if it were misspelt."""
+    known = ABILITIES.get(kind, ())
+    for ability in sorted(set(component.can) - set(known)):
+        hint = did_you_mean(ability, known) or f"{indefinite(kind)} declares no abilities"
+        raise PluginError(f"{where}: {component.__name__}.can has '{ability}'; {hint}")
 
 
 def complete(component: type[Component], where: str) -> type[Component]:

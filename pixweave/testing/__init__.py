@@ -8,11 +8,19 @@ def test_my_loss():
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pixweave.errors import PartError
 from pixweave.plugins import Plugins
-from pixweave.testing import check_executors, check_generators, check_models, check_samplers
+from pixweave.testing import (
+    check_any_kind,
+    check_executors,
+    check_generators,
+    check_models,
+    check_samplers,
+)
 from pixweave.testing.doubles import FakePerceptor, FakePlugin, plugins_of, tiny_recipe
 
 __all__ = ["FakePerceptor", "FakePlugin", "check_component", "plugins_of", "tiny_recipe"]
@@ -23,7 +31,10 @@ def check_component(
 ) -> None:
     """Assert the contract of a component; the AssertionError names what is violated.
 
-    Settings have descriptions and the example validates. A loss has a gradient and decreases. A
+    Settings have descriptions, and defaults within their bounds; a value over time changes in the
+    middle of a run; two runs at once do not affect each other; tensors are made on the device of
+    the run, as far as torch's device `meta` can tell. A loss has a gradient, decreases, looks at
+    every image of a batch and keeps no state without `state_dict`. A
     generator has gradients, stays in range, gives the same bytes for the same seed, restores its
     state, and does what it declares in `can`. An augmentation keeps the shape, passes gradients and
     is reproducible. A filter gives its declared size, in range and always the same. An exporter
@@ -35,13 +46,21 @@ def check_component(
     it is resumed and writes its file.
     """
     plugins = plugins or plugins_of()
-    component = plugins.find(kind, name).component
-    for setting, info in component.model_fields.items():
-        assert info.description, f"setting '{setting}' of {kind} '{name}' has no description"
-    CHECKS[kind](name, dict(settings or {}), plugins)
+    check_any_kind.check_settings(kind, name, plugins.find(kind, name).component)
+    checks: list[Check] = [CHECKS[kind]]
+    if kind in check_any_kind.IN_A_RUN:
+        common = (check_any_kind.check_instances, check_any_kind.check_over_time)
+        checks += [functools.partial(check, kind) for check in common]
+        checks.append(functools.partial(check_any_kind.check_device, kind))
+    for check in checks:
+        try:
+            check(name, dict(settings or {}), plugins)
+        except PartError as error:
+            raise AssertionError(str(error)) from error
 
 
-CHECKS = {
+Check = Callable[[str, dict[str, Any], Plugins], None]
+CHECKS: Mapping[str, Check] = {
     "augmentation": check_generators.check_augmentation,
     "classifier": check_models.check_classifier,
     "codec": check_samplers.check_codec,

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pixweave.plugins import Plugins
 from pixweave.testing.doubles import tiny_recipe
 
+FITS = ("crop", "squash", "pad")
+METHODS = ("bicubic", "bilinear")
+
 if TYPE_CHECKING:
     from pixweave.events import Event
 
@@ -37,6 +40,49 @@ def check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> No
     image.float().sum().backward()
     assert crops.grad is not None, f"'{name}' passes no gradient"
     assert crops.grad.abs().sum() > 0, f"'{name}' passes no gradient"
+    with torch.no_grad():
+        alone = perceptor.encode_image(crops[:1])
+        words = perceptor.encode_text(["a blue circle"])
+    assert torch.allclose(alone[0].float(), image[0].detach().float(), atol=1e-3), (
+        f"'{name}' gives an image another vector in another batch"
+    )
+    assert torch.allclose(words[0].float(), text[1].detach().float(), atol=1e-3), (
+        f"'{name}' gives a text another vector among other texts"
+    )
+    _check_identity(name, run.recipe.perceptors[0].settings)
+    _check_optional(name, perceptor)
+
+
+def _check_identity(name: str, settings: Any) -> None:
+    identity = settings.identity()
+    again = type(settings).model_validate(settings.model_dump()).identity()
+    assert identity is None or isinstance(identity, str), (
+        f"identity() of '{name}' gives {identity!r}; it must give a text or None"
+    )
+    assert identity == again, (
+        f"identity() of '{name}' differs for equal settings; it must depend on what the vectors "
+        "depend on, and on nothing else"
+    )
+
+
+def _check_optional(name: str, perceptor: Any) -> None:
+    """The optional attributes of a perceptor, if it has them."""
+    bank = getattr(perceptor, "bank", None)
+    if bank is not None:
+        texts = list(bank)
+        right = texts and all(isinstance(text, str) and text for text in texts)
+        assert right, f"the bank of '{name}' must be a list of short texts"
+    overflow = getattr(perceptor, "overflow", None)
+    if overflow is not None:
+        short, long = "red", " ".join(f"word{i}" for i in range(400))
+        assert overflow(short) == "", f"overflow('red') of '{name}' must give ''"
+        rest = overflow(long)
+        assert isinstance(rest, str), f"overflow(text) of '{name}' must give a text, not {rest!r}"
+    for attribute, allowed in (("fit", FITS), ("method", METHODS)):
+        value = getattr(perceptor, attribute, allowed[0])
+        assert value in allowed, (
+            f"'{attribute}' of '{name}' is {value!r}; it must be one of {', '.join(allowed)}"
+        )
 
 
 def check_classifier(name: str, settings: dict[str, Any], plugins: Plugins) -> None:
@@ -139,12 +185,19 @@ def check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
     import numpy as np
 
     from pixweave.search import SearchContext
+    from pixweave.search.checked_searcher import CheckedSearcher
     from pixweave.search.matrix import Matrix
 
     vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    run: Any = SearchContext(Matrix(vectors, np.arange(400), "memory", None, "test"))
-    searcher = plugins.find("searcher", name).component(**settings).build(run)
+    component = plugins.find("searcher", name).component(**settings)
+
+    def searcher_of(vectors: Any) -> CheckedSearcher:
+        ids = np.arange(len(vectors))
+        run: Any = SearchContext(Matrix(vectors, ids, "memory", None, "test"))
+        return CheckedSearcher(f"searcher '{name}'", component.build(run), len(vectors))
+
+    searcher = searcher_of(vectors)
     for allowed in (None, np.arange(5, 9), np.arange(0, 400, 2), np.empty(0, np.int64)):
         rows, scores = searcher.search(vectors[7], 5, allowed)
         candidates = np.arange(400) if allowed is None else allowed
@@ -154,3 +207,8 @@ def check_searcher(name: str, settings: dict[str, Any], plugins: Plugins) -> Non
         assert np.allclose(scores, vectors[rows] @ vectors[7], atol=1e-5), (
             f"'{name}' gives wrong scores"
         )
+        assert np.isin(rows, candidates).all(), f"'{name}' finds rows that are not allowed"
+    rows, _ = searcher_of(vectors[:3]).search(vectors[0], 10, None)
+    assert sorted(rows) == [0, 1, 2], f"'{name}' does not find all of 3 vectors if asked for 10"
+    rows, _ = searcher_of(vectors[:0]).search(vectors[0], 10, None)
+    assert len(rows) == 0, f"'{name}' finds something in an empty index"
