@@ -5,7 +5,8 @@ They are computed on the clean image, never on crops, so that they measure what 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pixweave import Component, Field, Issue, hookimpl, over_time
 from pixweave.media.palettes import Palette
@@ -84,6 +85,8 @@ class PaletteLoss(Component):
     The mean distance in RGB (0..1) to the nearest colour. To use only the palette's colours, set
     the generator's palette instead.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"colors": "pico-8"}
 
     colors: Palette = Field(
         description="a palette name, a .gpl, .hex or image file, or a list of colours"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, model_validator
 
@@ -12,7 +12,7 @@ from pixweave.recipe.image_inputs import Mask
 from pixweave.recipe.schema_words import exactly_one
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
@@ -27,6 +27,8 @@ class Prompt(Component):
     (Crowson's spherical distance, VQGAN+CLIP 2021), averaged over the crops, and over the
     perceptors by their weights.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"text": "a fox in snow"}
 
     model_config = ConfigDict(json_schema_extra=exactly_one("text", "image"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, WithJsonSchema
 
@@ -43,6 +44,8 @@ class OpenClip(Component):
     downloaded once and cached; a file never needs the network. The model runs in the run's
     precision.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"pretrained": "laion2b_s34b_b79k"}
 
     model: Word = Field(
         "ViT-B-32",

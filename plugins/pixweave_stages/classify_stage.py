@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pixweave import Component, Field, Part, PartOf, RunError
 from pixweave.errors import did_you_mean
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 class ClassifyStage(Component):
     """Label images with a classifier; pass on all of them, or those with certain labels."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "classifier": {"use": "zero_shot", "labels": ["a cat", "a dog"]}
+    }
 
     input: Inputs = Field((), description=INPUT)
     top: int = Field(1, ge=1, description="number of labels per image in the table")

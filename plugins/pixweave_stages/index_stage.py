@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixweave import Component, Field, Issue, Part, PartOf
 from pixweave.recipe.path_types import Inputs
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class IndexStage(Component):
     """Add images to an index, for `pixweave search` and the stage `search`."""
+
+    example: ClassVar[Mapping[str, Any]] = {"index": "album"}
 
     index: FolderPath = Field(description="folder of the index; created if it does not exist")
     input: Inputs = Field((), description=INPUT)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixweave import Component, Field, MissingError, Part, PartOf
 from pixweave.recipe.path_types import Inputs, TableName
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 class RankStage(Component):
     """Sort images by prompts and losses: score = negative weighted loss, best first."""
+
+    example: ClassVar[Mapping[str, Any]] = {"losses": ["smoothness"]}
 
     input: Inputs = Field((), description=INPUT)
     keep: int | None = Field(None, ge=1, description="number of images to pass on; by default all")

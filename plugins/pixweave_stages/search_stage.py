@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +42,8 @@ class SearchStage(Component):
     As the first stage it searches an index, which it first updates from `input` if that is set;
     later in a recipe it searches the images of the previous stage.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"query": ["a red boat"]}
 
     can: ClassVar[frozenset[str]] = frozenset({"input_optional"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, ConfigDict, WithJsonSchema, model_validator
 
@@ -100,6 +100,8 @@ class ZeroShot(Component):
     together have less than that share against the background (after NegLabel, Jiang et al. 2024);
     with `multi` or a SigLIP, if no single label reaches it.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"labels": ["a cat", "a dog"]}
 
     model_config = ConfigDict(json_schema_extra=exactly_one("labels", "labels_file"))
 
