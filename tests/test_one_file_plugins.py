@@ -202,7 +202,7 @@ def test_its_mistakes_and_its_page_are_like_those_of_any_part(tmp_path: Path) ->
         tiny_recipe(found, stages=["generate", "shuffel"], export=["a.png"])
     assert unknown.value.issues[0].hint == "did you mean 'shuffle'?"
     page = describe(found.find("stage", "shuffle"))
-    assert page.splitlines()[-1] == "  stages: [{do: shuffle, keep: 1}]"
+    assert page.splitlines()[-1] == "  stages: [generate, {do: shuffle, keep: 1}]"
     assert "shuffle" in schema(found)["properties"]["do"]["enum"]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pixweave.cli import plugin_commands
-from pixweave.errors import PixweaveError, RecipeError
+from pixweave.errors import PixweaveError, RecipeError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,7 +189,7 @@ class Verbs(click.Group):
         except (Exception, SystemExit) as unexpected:
             if isinstance(unexpected, OSError) and unexpected.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of stdout has gone
-            error = UnexpectedError.of(unexpected)
+            error = _of_stdout(unexpected) or UnexpectedError.of(unexpected)
         if _state(ctx).debug:
             import traceback
 
@@ -218,7 +218,22 @@ def report(error: PixweaveError, as_json: bool) -> None:
             }
             for issue in error.issues
         ]
-    click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
+    try:
+        click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
+    except OSError:  # stdout may be what failed
+        click.echo(f"pixweave: {error}", err=True)
+
+
+def _of_stdout(error: BaseException) -> RunError | None:
+    """The error of a stdout that cannot be written to; None if another file failed."""
+    if not isinstance(error, OSError):
+        return None
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code is not click.echo.__code__:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_locals.get("err"):
+        return None
+    return RunError(f"cannot write to stdout: {error.strerror}")
 
 
 _LOOKED_AT = {"--plugins-dir": "folders", "--without": "without"}

@@ -126,8 +126,13 @@ def finite(values: Any) -> Any:
 
 def _command(argv: list[str]) -> list[str]:
     """The command line with the home folder as `~`."""
-    home = re.compile(re.escape(str(Path.home())) + r"(?=/|$)")
-    return [Path(argv[0]).name, *(home.sub("~", word) for word in argv[1:])]
+    words = [Path(argv[0]).name, *argv[1:]]
+    try:
+        folder = str(Path.home())
+    except RuntimeError:  # no HOME, and no entry for the user, as in some containers
+        return words
+    home = re.compile(re.escape(folder) + r"(?=/|$)")
+    return [words[0], *(home.sub("~", word) for word in words[1:])]
 
 
 def versions() -> dict[str, str]:
