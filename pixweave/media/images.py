@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixweave.errors import MissingError
+from pixweave.errors import MissingError, RunError
 from pixweave.media.exif import orientation, upright
 
 if TYPE_CHECKING:
@@ -122,6 +122,29 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
 def pictures_of(image: Tensor) -> list[Image.Image]:
     """The images `[B, 3 or 4, H, W]`, 0..1, as Pillow images, RGB or RGBA."""
     return [to_pillow(to_uint8(one)) for one in image]
+
+
+def opened_picture(picture: Any) -> Image.Image:
+    """A Pillow image, or an array `[H, W]` or `[H, W, 3 or 4]`, as a Pillow image.
+
+    Arrays are uint8, or floats in 0..1. RunError if it is neither.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return picture
+    array = np.asarray(picture)
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if not fits or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
+        what = f"{array.dtype} {list(array.shape)}" if array.ndim else type(picture).__name__
+        raise RunError(
+            f"an image must be a path, a Pillow image, or an array [H, W, 3 or 4] of uint8 or of "
+            f"floats in 0..1, not {what}"
+        )
+    if array.dtype.kind == "f":
+        array = (np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def png_bytes(picture: Image.Image) -> bytes:
