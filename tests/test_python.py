@@ -283,6 +283,18 @@ def test_stop_ends_the_run() -> None:
     assert (run.status, len(run.history)) == ("interrupted", 2)
 
 
+def test_an_interrupted_kernel_keeps_the_picture_so_far() -> None:
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    run = draw(stop=interrupt, folder="out")
+    with pytest.raises(KeyboardInterrupt):
+        run.finish()
+    assert (run.status, len(run.history)) == ("interrupted", 1)
+    assert run.outputs == [Path("out/picture.png")]
+    assert Image.open(run.outputs[0]).convert("RGB").tobytes() == run.image.tobytes()
+
+
 def test_a_run_that_was_forgotten_says_so() -> None:
     with pytest.warns(RuntimeWarning, match="was never run; iterate over it, or call finish()"):
         draw(folder="out")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from pixweave.errors import Issue, Mark, PixweaveError, RecipeError, RunError
 from pixweave.pipeline.run_folder import empty_folder
-from pixweave.pipeline.runner import Runner, default_folder, open_runner, recorded
+from pixweave.pipeline.runner import RecordedRun, Runner, default_folder, open_runner
 from pixweave.recipe import load_keys
 from pixweave.recipe.paths import SUFFIXES
 
@@ -122,7 +122,8 @@ class PictureRun:
         """The run folder; None before the run has begun, or if it writes no files."""
         self._wanted, self._in_memory, self._user_stop = folder, in_memory, stop
         self._events: Iterator[Event] | None = None
-        self._runner: Runner | None = None
+        self._recorded: RecordedRun | None = None
+        self._unrecorded: Runner | None = None
         self._stopping, self._over = False, False
         self._error: BaseException | None = None
         self._frame: Frame | None = None
@@ -144,9 +145,11 @@ class PictureRun:
     @property
     def status(self) -> str:
         """`waiting`, `running`, `done`, `interrupted` or `failed`."""
-        if self._runner is None:
-            return "failed" if self._error else "waiting"
-        return self._runner.status if self._over else "running"
+        if self._error is not None:
+            return "interrupted" if isinstance(self._error, KeyboardInterrupt) else "failed"
+        if self._events is None:
+            return "waiting"
+        return self._runner.status if self._over and self._runner else "running"
 
     @property
     def image(self) -> Image.Image:
@@ -229,12 +232,16 @@ class PictureRun:
 
     def _begin(self) -> Iterator[Event]:
         if self._in_memory:
-            self._runner = open_runner(self.recipe, Path(), self._stop)
-            return self._runner.events()
+            self._unrecorded = open_runner(self.recipe, Path(), self._stop)
+            return self._unrecorded.events()
         recipe, wanted = self.recipe, self._wanted
         self.folder = default_folder(recipe) if wanted is None else empty_folder(wanted)
-        self._runner = open_runner(recipe, self.folder, self._stop)
-        return recorded(recipe, self.folder, self._runner)
+        self._recorded = RecordedRun(recipe, self.folder, self._stop)
+        return self._recorded.perform()
+
+    @property
+    def _runner(self) -> Runner | None:
+        return self._recorded.runner if self._recorded else self._unrecorded
 
     def _stop(self) -> bool:
         return self._stopping or (self._user_stop is not None and bool(self._user_stop()))
