@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+import pixweave
+from pixweave import (
+    BuildContext,
+    Component,
+    Moment,
+    Plugins,
+    RecipeInfo,
+    StageContext,
+    View,
+    perform,
+)
+from pixweave.borders.process_state import FIELDS
+from pixweave.cli import cli
+from pixweave.hookspecs import HOOKS, Outcome
+from pixweave.testing import FakePlugin, check_component, tiny_recipe
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -99,3 +119,97 @@ def test_a_notebook_draws_shows_searches_and_classifies(tmp_path: Path) -> None:
     pictures = [cell.outputs[0]["data"].get("image/png", "") for cell in read.cells[:2]]
     assert pictures[0] != pictures[1]
     assert read.cells[3].outputs[0]["data"]["text/plain"] == "'a red heart'"
+
+
+# plugins
+
+EXAMPLES = [
+    (re.findall(r"register_(\w+)\(\)", source)[0], source) for source in blocks("plugins.md")
+]
+SETTINGS: dict[str, dict[str, Any]] = {"trainer": {"steps": 2}}
+
+
+def test_the_guide_to_plugins_has_an_example_of_each_kind() -> None:
+    shown = {hook for hook, _ in EXAMPLES}
+    assert {f"register_{hook}" for hook in shown} == {*HOOKS.values(), "register_commands"}
+
+
+@pytest.mark.usefixtures("_one_thread")
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if kind == "executors" else n
+        for n, (kind, _) in enumerate(EXAMPLES)
+    ],
+)
+def test_each_example_is_a_plugin_that_keeps_its_contract(number: int, tmp_path: Path) -> None:
+    name, source = f"guide_{number}", EXAMPLES[number][1]
+    (tmp_path / f"{name}.py").write_text(source)
+    plugins = Plugins.discover(tmp_path)
+    plugins.add(FakePlugin, "pixweave_fake")
+    assert plugins.broken == {}
+    offers = plugins.loaded[name].offers
+    for offer in offers:
+        settings = {**offer.component.example, **SETTINGS.get(offer.kind, {})}
+        check_component(offer.kind, offer.name, settings, plugins)
+    assert bool(offers) == (EXAMPLES[number][0] != "commands")
+
+
+def test_the_command_and_the_gallery_of_the_guide_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source,) = (source for hook, source in EXAMPLES if hook == "commands")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gallery.py").write_text(source)
+    plugins = Plugins.discover("gallery.py")
+    plugins.add(FakePlugin, "pixweave_fake")
+    list(perform(tiny_recipe(plugins, export=["a.png"]), "out"))
+    row = json.loads((tmp_path / "gallery.jsonl").read_text())
+    assert row == {"status": "done", "files": [str(Path("out/a.png"))]}
+    found = CliRunner().invoke(cli, ["seconds", "out", "--plugins-dir", "gallery.py"])
+    assert found.exit_code == 0
+    assert float(found.output) > 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [BuildContext, View, Moment, RecipeInfo, StageContext, Component, Outcome],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_guide_to_plugins_names_every_attribute(kind: type) -> None:
+    text = (DOCS / "plugins.md").read_text("utf-8")
+    listed = {*dir(kind), *getattr(kind, "__dataclass_fields__", ())}
+    listed = {name for name in listed if name[0] != "_"}
+    listed -= set(dir(BaseModel)) | {"context", "prebuilt"} | {"build"}
+    missing = [
+        name for name in sorted(listed) if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", text)
+    ]
+    assert missing == []
+    assert listed
+
+
+def test_the_guide_to_plugins_names_what_a_plugin_must_leave_alone() -> None:
+    table = (DOCS / "plugins.md").read_text("utf-8").split("| part changes |")[1].split("\n\n")[0]
+    for field in FIELDS:
+        name = field.name.removesuffix("'s global random state")
+        assert name in table or name.lower() in table.lower(), field.name
+
+
+def test_the_names_of_setting_types_can_be_imported_from_pixweave() -> None:
+    table = (DOCS / "plugins.md").read_text("utf-8").split("| type | in a recipe |")[1]
+    names = re.findall(r"`([A-Z]\w+)`", table.split("\n\n")[0])
+    assert {"Value", "InputFile", "PictureFile", "Palette", "Colour", "Mask", "Part"} <= set(names)
+    assert set(names) - {"Path"} <= set(pixweave.__all__)
+
+
+def test_the_commands_in_the_guides_exist() -> None:
+    for page in ("plugins.md", "python.md"):
+        text = (DOCS / page).read_text("utf-8")
+        found = re.findall(r"`pixweave ([a-z][a-z ]*)", text)
+        found += re.findall(r"^pixweave ([a-z][a-z ]*)", "".join(blocks(page, "")), re.MULTILINE)
+        for command in found:
+            at: Any = cli
+            for word in command.split():
+                if isinstance(at, click.Group):
+                    at = at.get_command(click.Context(at), word)
+                    assert at is not None, f"{page}: {command}"
