@@ -21,11 +21,16 @@ from pixweave import (
     BuildContext,
     Component,
     Moment,
+    PartError,
     Plugins,
     RecipeInfo,
     StageContext,
     View,
+    generate,
+    load_text,
+    open_run,
     perform,
+    protocols,
 )
 from pixweave.borders.process_state import FIELDS
 from pixweave.cli import cli
@@ -153,6 +158,35 @@ def test_each_example_is_a_plugin_that_keeps_its_contract(number: int, tmp_path:
         settings = {**offer.component.example, **SETTINGS.get(offer.kind, {})}
         check_component(offer.kind, offer.name, settings, plugins)
     assert bool(offers) == (EXAMPLES[number][0] != "commands")
+
+
+def test_the_mistake_in_the_guide_is_real(tmp_path: Path) -> None:
+    source = EXAMPLES[0][1]
+    assert ".relu().mean()" in source
+    (tmp_path / "contrast.py").write_text(source.replace(".relu().mean()", ".relu()"))
+    plugins = Plugins.discover(tmp_path / "contrast.py")
+    recipe = "pixweave: 1\nsize: 32\nsteps: 1\nprompts: []\nlosses:\n  - contrast\n"
+    run = open_run(load_text(recipe, "fox.yaml", tmp_path, plugins))
+    with pytest.raises(PartError) as caught:
+        next(generate(run))
+    assert f"\n{caught.value}\n" in (DOCS / "plugins.md").read_text("utf-8")
+
+
+PROTOCOLS = [
+    kind
+    for kind in vars(protocols).values()
+    if getattr(kind, "_is_protocol", False) and kind.__module__ == protocols.__name__
+]
+
+
+def test_the_guide_to_plugins_names_what_each_part_has_and_may_have() -> None:
+    text = (DOCS / "plugins.md").read_text("utf-8")
+    assert len(PROTOCOLS) == 16
+    for kind in PROTOCOLS:
+        optional = re.findall(r"^ +- `(\w+)", kind.__doc__ or "", re.MULTILINE)
+        own = {*vars(kind), *getattr(kind, "__annotations__", ())}
+        for name in {*optional, *(name for name in own if name[0] != "_")}:
+            assert re.search(rf"\b{name}\b", text), f"{kind.__name__}.{name}"
 
 
 def test_the_command_and_the_gallery_of_the_guide_work(
