@@ -19,6 +19,7 @@ from PIL import Image
 
 import pixweave
 from pixweave import Component, MissingError, PictureRun, PluginError, RecipeError, RunError
+from pixweave.loading import find_images
 from pixweave.recipe import top_level
 from pixweave.testing import plugins_of
 
@@ -126,6 +127,7 @@ def test_what_plugin_authors_need_can_be_imported() -> None:
     )
 
 
+@pytest.mark.slow
 def test_strict_mypy_accepts_the_public_names(tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(
         "import pixweave\n"
@@ -149,10 +151,6 @@ def test_strict_mypy_accepts_the_public_names(tmp_path: Path) -> None:
     )
     assert (out, err, code) == ("Success: no issues found in 1 source file\n", "", 0)
 
-
-test_strict_mypy_accepts_the_public_names = pytest.mark.slow(
-    test_strict_mypy_accepts_the_public_names
-)
 
 # loading
 
@@ -421,6 +419,8 @@ def test_notebooks_show_frames_runs_and_hits(tmp_path: Path) -> None:
     assert run._repr_png_() == frame._repr_png_()
     for name, colour in (("red", "red"), ("green", "green")):
         Image.new("RGB", (32, 32), colour).save(tmp_path / f"{name}.png")
+    found = [Path(file.path).name for file in find_images(".")]
+    assert found == ["green.png", "red.png", "picture.png"]
     with pixweave.open_index("my.index", "fake", make=True, plugins=PLUGINS) as index:
         assert index.add("red.png", Path("green.png")).encoded == 2
         assert index.add("red.png").encoded == 0
