@@ -320,6 +320,20 @@ def test_recipes_are_a_start(tmp_path: Path) -> None:
         draw(recipe="foks")
 
 
+def test_a_loaded_recipe_runs_as_it_is() -> None:
+    recipe = draw().recipe
+    run = pixweave.run(recipe=recipe, folder="out")
+    assert run.recipe is recipe
+    assert len(list(run)) == 4
+    with pytest.raises(RecipeError) as caught:
+        pixweave.run("a fox", recipe=recipe, steps=3)
+    remedy = "write run(recipe='a red square', ...), or load it with sets=[...]"
+    assert str(caught.value).splitlines() == [
+        f"argument prompts: cannot change a recipe that is loaded already; {remedy}",
+        f"argument steps: cannot change a recipe that is loaded already; {remedy}",
+    ]
+
+
 def test_values_of_python_are_values_of_recipes() -> None:
     run = draw(
         ["a red square", {"text": "blue", "weight": -0.5}],

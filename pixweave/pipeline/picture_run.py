@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from pixweave.errors import Issue, Mark, PixweaveError, RecipeError, RunError
 from pixweave.pipeline.run_folder import empty_folder
 from pixweave.pipeline.runner import RecordedRun, Runner, default_folder, open_runner
-from pixweave.recipe import load_keys
+from pixweave.recipe import Recipe, load_keys
 from pixweave.recipe.paths import SUFFIXES
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from pixweave.events import Event, Frame
     from pixweave.plugins import Plugins
-    from pixweave.recipe import Recipe
 
 
 class RecipeKeys(TypedDict, total=False):
@@ -54,7 +53,7 @@ class RecipeKeys(TypedDict, total=False):
 def run(
     prompts: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
     *,
-    recipe: str | Path | Sequence[str | Path] = (),
+    recipe: Recipe | str | Path | Sequence[str | Path] = (),
     folder: str | Path | None = None,
     plugins: Plugins | None = None,
     stop: Callable[[], bool] | None = None,
@@ -68,15 +67,18 @@ def run(
         picture.image.save("heart.png")
 
     `recipe` is a file or a built-in recipe to start from, several are merged; prompts and `keys`,
-    the top-level keys of recipes, override it. Single items need no list. The recipe is checked
-    at once: RecipeError names the argument of each issue. Nothing is drawn before the frames, or
-    an attribute of the result, are asked for.
+    the top-level keys of recipes, override it. A loaded Recipe runs as it is. Single items need no
+    list. The recipe is checked at once: RecipeError names the argument of each issue. Nothing is
+    drawn before the frames, or an attribute of the result, are asked for.
 
     Files are written if something asks for them: `folder` (a new or empty one), `export`,
     `recipe`, or stages. The default folder is then a new one, `runs/DATE/NUMBER-TITLE`. A prompt
     alone stays in memory. `stop` is called after each step; if it returns True, the run ends.
     """
     given: dict[str, Any] = {**keys}
+    if isinstance(recipe, Recipe):
+        _check_unchanged(recipe, [*given, *(["prompts"] if prompts is not None else [])])
+        return PictureRun(recipe, folder, stop)
     sources = [recipe] if isinstance(recipe, (str, Path)) else list(recipe)
     if prompts is not None:
         _check_prompt(prompts)
@@ -84,6 +86,14 @@ def run(
     quiet = folder is None and not sources and not {"export", "extends", "do", "stages"} & {*given}
     loaded = load_keys(given | ({"export": []} if quiet else {}), sources, plugins, _name(given))
     return PictureRun(loaded, folder, stop, in_memory=quiet)
+
+
+def _check_unchanged(recipe: Recipe, given: Sequence[str]) -> None:
+    """RecipeError if arguments are to change a recipe that is loaded already."""
+    hint = f"write run(recipe={recipe.name!r}, ...), or load it with sets=[...]"
+    message = "cannot change a recipe that is loaded already"
+    if given:
+        raise RecipeError(Issue.at(Mark(f"argument {name}"), message, hint) for name in given)
 
 
 def _check_prompt(prompts: Any) -> None:
