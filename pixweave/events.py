@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
 
@@ -29,6 +30,19 @@ class Frame:
     def image(self) -> Tensor:
         """The image to show and export: `raw` after the filters, computed on first access."""
         return self.finish(self.raw)
+
+    @property
+    def pil(self) -> Image.Image:
+        """`image` as a Pillow image, RGB or RGBA; of a batch the first one."""
+        from pixweave.media.images import pictures_of
+
+        return pictures_of(self.image[:1])[0]
+
+    def _repr_png_(self) -> bytes:
+        """The image as notebooks show it."""
+        from pixweave.media.images import png_bytes
+
+        return png_bytes(self.pil)
 
 
 @dataclass(frozen=True)

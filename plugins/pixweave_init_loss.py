@@ -104,7 +104,7 @@ class Stay(Component):
         if self.image is None:
             assert run.canvas.start is not None
             return run.canvas.start
-        picture = images.from_file(self.image).to(run.device)
+        picture = images.read_image(self.image).to(run.device)
         laid = lay(picture, run.size, self.fit or "cover")
         return flatten(laid, None, run.generator.image().shape[1] == 4)
 

@@ -78,7 +78,7 @@ def test_a_classifier(tmp_path: Path, code: str, message: str) -> None:
     judge = zero_shot(["a", "b"], "fake", plugins=plugins, classifier="part")
     with pytest.raises(PartError) as caught:
         judge(torch.zeros(1, 3, 8, 8))
-    assert str(caught.value) == f"classifier 'part' (zero_shot:1, plugin mine) {message}"
+    assert str(caught.value) == f"classifier 'part' (argument labels, plugin mine) {message}"
 
 
 SAMPLER = """

@@ -45,7 +45,7 @@ def test_every_kind_of_file_gives_three_or_four_channels(tmp_path: Path, mode: s
     picture = Image.fromarray(RNG.integers(0, 256, (5, 7, 4), dtype=np.uint8)).convert("RGB")
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     picture.convert(mode).save(path)
-    image = images.from_file(path)
+    image = images.read_image(path)
     assert image.shape == (1, 4 if mode in ("RGBA", "LA") else 3, 5, 7)
     assert image.dtype == torch.float32
     expected = np.asarray(Image.open(path).convert("RGB"))
@@ -55,19 +55,19 @@ def test_every_kind_of_file_gives_three_or_four_channels(tmp_path: Path, mode: s
 def test_16_bits_keep_their_depth(tmp_path: Path) -> None:
     wide = np.array([[0, 1, 32768, 65535]], dtype=np.uint16)
     Image.fromarray(wide).save(tmp_path / "a.png")
-    image = images.from_file(tmp_path / "a.png")
+    image = images.read_image(tmp_path / "a.png")
     assert image.shape == (1, 3, 1, 4)
     assert (image[0, 1, 0] * 65535).round().tolist() == [0, 1, 32768, 65535]
 
 
 def test_32_bits_stay_within_the_range(tmp_path: Path) -> None:
     Image.fromarray(np.array([[-5, 65535, 2**30]], dtype=np.int32)).save(tmp_path / "a.tif")
-    assert images.from_file(tmp_path / "a.tif")[0, 0].tolist() == [[0.0, 1.0, 1.0]]
+    assert images.read_image(tmp_path / "a.tif")[0, 0].tolist() == [[0.0, 1.0, 1.0]]
 
 
 def test_a_jpeg_for_printers_has_its_colours(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
-    red = images.from_file(tmp_path / "a.jpg")[0, :, 4, 4]
+    red = images.read_image(tmp_path / "a.jpg")[0, :, 4, 4]
     assert torch.allclose(red, torch.tensor([1.0, 0.0, 0.0]), atol=0.02)
 
 
@@ -92,7 +92,7 @@ def test_the_camera_that_was_held_sideways_is_turned(
     picture = Image.new("L", (8, 4))
     picture.putpixel((0, 0), 255)
     picture.save(tmp_path / "a.png", exif=exif)
-    image = images.from_file(tmp_path / "a.png")
+    image = images.read_image(tmp_path / "a.png")
     assert image.shape == (1, 3, *((4, 8) if orientation < 5 else (8, 4)))
     assert image[0, 0][corner] == 1
 
@@ -101,7 +101,7 @@ def test_damaged_tags_do_not_cost_the_picture_nor_say_a_word(tmp_path: Path) -> 
     exif = Image.Exif()
     exif[0x0112] = 1
     Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif.tobytes()[:-6])
-    assert images.from_file(tmp_path / "a.jpg").shape == (1, 3, 4, 8)
+    assert images.read_image(tmp_path / "a.jpg").shape == (1, 3, 4, 8)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
@@ -110,7 +110,7 @@ def test_half_a_picture_is_named(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(MissingError, match=f"^cannot read '{re.escape(str(path))}' as an image"):
-        images.from_file(path)
+        images.read_image(path)
 
 
 def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_palette_with_a_transparent_colour_has_alpha(tmp_path: Path) -> None:
     picture.putpalette([255, 0, 0, 0, 255, 0])
     picture.putpixel((1, 0), 1)
     picture.save(tmp_path / "a.png", transparency=1)
-    image = images.from_file(tmp_path / "a.png")
+    image = images.read_image(tmp_path / "a.png")
     assert image[0, 3].tolist() == [[1.0, 0.0]]
 
 
@@ -138,14 +138,14 @@ def test_a_file_that_is_no_picture_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(MissingError, match="^" + re.escape(message.format(path=path))):
-        images.from_file(path)
+        images.read_image(path)
 
 
 @pytest.mark.parametrize("side", [8_001, 12_000, 20_000])
 def test_a_picture_that_is_too_large_is_not_unpacked(tmp_path: Path, side: int) -> None:
     Image.new("1", (side, side)).save(tmp_path / "a.png")
     with pytest.raises(MissingError, match=r"more than the limit|could be decompression bomb"):
-        images.from_file(tmp_path / "a.png")
+        images.read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("alpha", [False, True])

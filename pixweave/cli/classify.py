@@ -223,7 +223,7 @@ def expand(inputs: Sequence[str]) -> list[str]:
 
 def _images_of_run(folder: Path) -> list[str]:
     """The finished images of a run folder; empty if `folder` is not one."""
-    from pixweave.loading.find_images import SUFFIXES
+    from pixweave.loading.image_files import SUFFIXES
 
     try:
         run = json.loads((folder / "run.json").read_text("utf-8"))

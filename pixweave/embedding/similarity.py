@@ -58,7 +58,7 @@ def embed_picture(path: Path, perceptor: Perceptor, device: torch.device) -> Ten
 
     MissingError if it is not a readable image.
     """
-    image = images.from_file(path).to(device)
+    image = images.read_image(path).to(device)
     if image.shape[1] == 4:  # transparent parts count as white
         image = image[:, :3] * image[:, 3:] + 1 - image[:, 3:]
     height, width = image.shape[-2:]

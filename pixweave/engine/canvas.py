@@ -10,7 +10,7 @@ from torch import Tensor
 from pixweave.engine.context import Context
 from pixweave.engine.masks import draw_mask
 from pixweave.media.compositing import add_noise, flatten, lay, lie_over, mix
-from pixweave.media.images import from_file
+from pixweave.media.images import read_image
 
 if TYPE_CHECKING:
     from pixweave.protocols import Generator
@@ -79,5 +79,5 @@ class Canvas:
     def _place(self, settings: PlacedImage) -> Tensor:
         """The file, placed on the canvas: straight alpha `[1, 4, H, W]`."""
         assert settings.image is not None
-        image = from_file(settings.image).to(self.context.device)
+        image = read_image(settings.image).to(self.context.device)
         return lay(image, self.context.size, settings.fit, settings.resample)

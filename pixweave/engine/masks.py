@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixweave.errors import RunError
 from pixweave.media.compositing import lay
-from pixweave.media.images import from_file
+from pixweave.media.images import read_image
 from pixweave.media.region import Region, region_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _from_box(settings: Mask, size: tuple[int, int]) -> Tensor:
 
 def _from_image(settings: Mask, size: tuple[int, int]) -> Tensor:
     assert settings.image is not None
-    image = from_file(settings.image)
+    image = read_image(settings.image)
     alpha = image[:, 3:]
     by_alpha = settings.channel == "alpha" or (
         settings.channel is None and alpha.numel() > 0 and bool((alpha < 1).any())

@@ -43,7 +43,7 @@ class Ranker:
     @torch.no_grad()
     def __call__(self, path: Path) -> float:
         """The score; MissingError if the file is not a readable image."""
-        image = images.from_file(path).to(self.context.device)
+        image = images.read_image(path).to(self.context.device)
         view = StepView(self.context, {}, self.moment, image)
         losses = [loss.weight(self.moment) * loss(view) for loss in self.losses]
         return -float(torch.stack(losses).sum())

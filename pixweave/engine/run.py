@@ -19,6 +19,7 @@ from pixweave.engine.optimizer import Optimizer, learning_rate, make_optimizer
 from pixweave.engine.view import StepView
 from pixweave.events import Frame
 from pixweave.protocols import Augmentation, Exporter, Filter, Generator, Loss, Stateful
+from pixweave.recipe import as_recipe
 
 if TYPE_CHECKING:
     from pixweave.protocols import Perceptor
@@ -165,18 +166,18 @@ class Run:
 
 
 def open_run(
-    recipe: Recipe,
+    recipe: Recipe | str | Path,
     folder: str | Path | None = None,
     prebuilt: Prebuilt | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Run:
-    """Build every part of a recipe, ready for `generate`.
+    """Build every part of a recipe, or of the one in a file, ready for `generate`.
 
     `folder` is where exporters write, `metadata` what they embed in their files; `prebuilt` holds
     models of other runs on the same device, for reuse.
 
-        for frame in generate(open_run(recipe)):
+        for frame in generate(open_run("fox.yaml")):
             print(frame.step, frame.losses)
     """
     run_folder = Path(folder) if folder is not None else None
-    return Run(Context(recipe, run_folder, prebuilt, metadata))
+    return Run(Context(as_recipe(recipe), run_folder, prebuilt, metadata))

@@ -1,6 +1,6 @@
 """Loading images: find the files, decode them for a perceptor, report the unreadable ones.
 
-find_images.py   files, folders, globs and lists -> the image files, in order, each once
+image_files.py   files, folders, globs and lists -> the image files, in order, each once
 decode.py        one file -> 8-bit squares as a perceptor needs them
 prefetch.py      a stream of files -> a stream of images: worker threads, bounded prefetch
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pixweave.loading.find_images import (
+from pixweave.loading.image_files import (
     ImageFile,
     ScanReport,
     UnreadableImage,

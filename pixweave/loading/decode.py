@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pixweave.loading.find_images import UnreadableImage
+from pixweave.loading.image_files import UnreadableImage
 from pixweave.media.exif import SIDEWAYS, capture_time, orientation, upright
 from pixweave.media.images import MOST_PIXELS
 
@@ -111,6 +111,11 @@ def decode_image(
         return UnreadableImage(name, _message(error))
     except Exception as error:  # decoders raise all kinds of errors on corrupt files
         return UnreadableImage(name, _message(error))
+
+
+def picture_square(picture: Image.Image, preprocessing: Preprocessing) -> Array:
+    """uint8 `[S, S, 3]` of a Pillow image, as `decode_image` gives it for a file."""
+    return _square(upright(_rgb(picture, preprocessing), orientation(picture)), preprocessing)
 
 
 @contextlib.contextmanager

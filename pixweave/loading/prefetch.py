@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from pixweave.loading.decode import DecodedImage, Preprocessing, decode_image, quiet_pillow
-from pixweave.loading.find_images import ImageFile, UnreadableImage
+from pixweave.loading.image_files import ImageFile, UnreadableImage
 from pixweave.workers.tasks import available_cores
 
 AHEAD = 64

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixweave.errors import MissingError
+from pixweave.errors import MissingError, RunError
 from pixweave.media.exif import orientation, upright
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def to_uint8(image: Tensor) -> np.ndarray[Any, Any]:
     return scaled.byte().permute(1, 2, 0).cpu().numpy()
 
 
-def from_file(path: Path) -> Tensor:
+def read_image(path: str | Path) -> Tensor:
     """The image in a file as `[1, 3, H, W]`, or `[1, 4, H, W]` with alpha, float32, 0..1.
 
     The EXIF orientation is applied. Raises MissingError if the file does not exist or is not a
@@ -38,6 +38,7 @@ def from_file(path: Path) -> Tensor:
     """
     import torch
 
+    path = Path(path)
     # accept slightly damaged files; the size is checked below
     with _refusing(path), warnings.catch_warnings(action="ignore"):
         array = _read(path)
@@ -45,7 +46,7 @@ def from_file(path: Path) -> Tensor:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of the image in a file, read from its header; raises like `from_file`."""
+    """Width and height of the image in a file, read from its header; raises like `read_image`."""
     from PIL import Image
 
     with _refusing(path), warnings.catch_warnings(action="ignore"), Image.open(path) as opened:
@@ -56,7 +57,7 @@ def size_of(path: Path) -> tuple[int, int]:
 def square_from_file(path: Path, side: int) -> np.ndarray[Any, Any]:
     """The centre square of the image in a file, resized to uint8 `[side, side, 3]`, over white.
 
-    The EXIF orientation is applied; raises like `from_file`.
+    The EXIF orientation is applied; raises like `read_image`.
     """
     import numpy as np
     from PIL import Image
@@ -116,6 +117,43 @@ def _read(path: Path) -> np.ndarray[Any, Any]:
             return grey.clip(0, 1).repeat(3, axis=2)
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         return np.asarray(image, dtype=np.float32) / 255
+
+
+def pictures_of(image: Tensor) -> list[Image.Image]:
+    """The images `[B, 3 or 4, H, W]`, 0..1, as Pillow images, RGB or RGBA."""
+    return [to_pillow(to_uint8(one)) for one in image]
+
+
+def opened_picture(picture: Any) -> Image.Image:
+    """A Pillow image, or an array `[H, W]` or `[H, W, 3 or 4]`, as a Pillow image.
+
+    Arrays are uint8, or floats in 0..1. RunError if it is neither.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(picture, Image.Image):
+        return picture
+    array = np.asarray(picture)
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if not fits or array.dtype.kind not in "uf" or (array.dtype.kind == "u" and array.itemsize > 1):
+        what = f"{array.dtype} {list(array.shape)}" if array.ndim else type(picture).__name__
+        raise RunError(
+            f"an image must be a path, a Pillow image, or an array [H, W, 3 or 4] of uint8 or of "
+            f"floats in 0..1, not {what}"
+        )
+    if array.dtype.kind == "f":
+        array = (np.nan_to_num(array).clip(0, 1) * 255).round().astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A Pillow image as the bytes of a PNG file, as notebooks show it."""
+    import io
+
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def to_pillow(

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pixweave.errors import RunError
 from pixweave.media.atomic_write import write_whole
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ def new_folder(root: Path, name: str) -> Path:
         claim.rename(folder)
         _update_link(root / "last", folder)
         return folder
+
+
+def empty_folder(folder: str | Path) -> Path:
+    """Create a folder for a run, if there is none; RunError if it has any files."""
+    path = Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise RunError(f"the folder '{path}' is not empty; choose a new one")
+    except OSError as error:
+        raise RunError(f"cannot create the run folder: {error}; choose another one") from None
+    return path
 
 
 class RunFolder:

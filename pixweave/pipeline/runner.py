@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pixweave.errors import RunError
 from pixweave.events import Event
 from pixweave.hookspecs import Outcome
-from pixweave.pipeline.run_folder import RunFolder
+from pixweave.pipeline.run_folder import RunFolder, new_folder
+from pixweave.recipe import as_recipe
 
 if TYPE_CHECKING:
     from pixweave.recipe import Recipe
@@ -26,26 +28,46 @@ class Runner(Protocol):
 
 
 def perform(
-    recipe: Recipe, folder: Path, stop: Callable[[], bool] = lambda: False
+    recipe: Recipe | str | Path,
+    folder: str | Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Run a recipe in `folder`, which must exist; yield events as they happen.
+    """Run a recipe, or the one in a file; yield events as they happen.
 
-    `stop` is called after each step: when it returns True the run ends and keeps its results.
-    In every case, files that were begun are completed with the frames so far, and plugins are told
-    the outcome (`after_run`); only then PartError, RunError or OutOfMemoryError is raised.
+    `folder` is created if there is none; by default it is a new run folder below `runs`. `stop`
+    is called after each step: when it returns True the run ends and keeps its results. In every
+    case, files that were begun are completed with the frames so far, and plugins are told the
+    outcome (`after_run`); only then PartError, RunError or OutOfMemoryError is raised.
 
-        for event in perform(recipe, folder):
+        for event in perform("fox.yaml"):
             print(event.kind, event.data)
     """
-    run = _RecordedRun(recipe, folder, stop)
+    recipe = as_recipe(recipe)
+    path = Path(folder) if folder is not None else default_folder(recipe)
+    path.mkdir(parents=True, exist_ok=True)
+    yield from RecordedRun(recipe, path, stop).perform()
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """A new folder `runs/DATE/NUMBER-TITLE`; RunError if it cannot be created."""
     try:
-        yield from run.events()
-    finally:
-        run.end()
-        run.record.close()
+        return new_folder(Path("runs"), recipe.title or recipe.name)
+    except OSError as error:
+        raise RunError(f"cannot create the run folder: {error}; choose a folder") from None
 
 
-class _RecordedRun:
+def open_runner(recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> Runner:
+    """The runner of a recipe; this imports torch, and its events build the parts."""
+    if recipe.stages:
+        from pixweave.pipeline.stage_runner import StageRunner  # imports torch
+
+        return StageRunner(recipe, folder, stop)
+    from pixweave.pipeline.image_runner import ImageRunner
+
+    return ImageRunner(recipe, folder, stop)
+
+
+class RecordedRun:
     """A run whose events are recorded, and whose outcome is told to the plugins, once."""
 
     def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
@@ -56,11 +78,19 @@ class _RecordedRun:
         self.error: Exception | None = None
         self.ended = False
 
+    def perform(self) -> Iterator[Event]:
+        """The events of the run; however it ends, the record is completed."""
+        try:
+            yield from self.events()
+        finally:
+            self.end()
+            self.record.close()
+
     def events(self) -> Iterator[Event]:
         """The events of the run; the result comes last, after the warnings of `after_run`."""
         result: Event | None = None
         try:
-            self.runner = self._runner()
+            self.runner = open_runner(self.recipe, self.folder, self.stop)
             for event in self.runner.events():
                 if event.kind == "result":
                     result = event
@@ -75,15 +105,6 @@ class _RecordedRun:
             yield event
         if self.error is not None:
             raise self.error
-
-    def _runner(self) -> Runner:
-        if self.recipe.stages:
-            from pixweave.pipeline.stage_runner import StageRunner  # imports torch
-
-            return StageRunner(self.recipe, self.folder, self.stop)
-        from pixweave.pipeline.image_runner import ImageRunner
-
-        return ImageRunner(self.recipe, self.folder, self.stop)
 
     def end(self) -> list[str]:
         """Write the status and tell the plugins; returns their warnings. A second call: none."""

@@ -79,8 +79,8 @@ class Plugins:
     @classmethod
     def discover(
         cls,
-        folders: Iterable[str | Path] = (),
-        without: Iterable[str] = (),
+        folders: str | Path | Iterable[str | Path] = (),
+        without: str | Iterable[str] = (),
         entry_points: bool = True,
     ) -> Plugins:
         """Load all installed plugins and all plugin files in `folders`, except those in `without`.
@@ -89,6 +89,8 @@ class Plugins:
         plugins are kept in `broken`, unless PIXWEAVE_STRICT is set: then their error is raised.
         """
         plugins = cls()
+        folders = [folders] if isinstance(folders, (str, Path)) else folders
+        without = [without] if isinstance(without, str) else without
         plugins.without, plugins._entry_points = tuple(without), entry_points
         if entry_points:
             for point in sorted(importlib.metadata.entry_points(group="pixweave")):

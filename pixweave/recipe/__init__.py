@@ -11,7 +11,7 @@ from pixweave.recipe.written import Written
 from pixweave.timeline.values import Moment, Value, over_time
 
 if TYPE_CHECKING:
-    from pixweave.recipe.loader import load, load_text
+    from pixweave.recipe.loader import as_recipe, load, load_keys, load_text
     from pixweave.recipe.recipe import Recipe
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "Recipe",
     "Value",
     "Written",
+    "as_recipe",
     "builtins",
     "load",
+    "load_keys",
     "load_text",
     "over_time",
 ]
@@ -31,7 +33,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the loader on first access: plugins need only the types of settings."""
-    if name in ("load", "load_text", "Recipe"):
+    if name in ("as_recipe", "load", "load_keys", "load_text", "Recipe"):
         module = "recipe" if name == "Recipe" else "loader"
         return getattr(importlib.import_module(f"pixweave.recipe.{module}"), name)
     raise AttributeError(f"module 'pixweave.recipe' has no attribute '{name}'")

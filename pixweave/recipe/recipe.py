@@ -177,6 +177,8 @@ class Recipe:
         mark = node.mark
         if mark.source.startswith("--set "):
             return "--set"
+        if mark.source.startswith("argument "):
+            return "argument"
         label = self.labels.get(mark.source, mark.source)
         return f"{label} {mark}" if label in ("recipe", "extends") else label
 
@@ -257,7 +259,7 @@ def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str
     """YAML lines, each with the path of its value; scalars and lists of scalars take one line."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         here = (*path, key)
-        lead = f"{indent}{_flow(key)}:" if isinstance(value, dict) else f"{indent}-"
+        lead = f"{indent}{flow_yaml(key)}:" if isinstance(value, dict) else f"{indent}-"
         if isinstance(item, dict) and item and not _is_value(item, here):
             inner = list(_lines(item, here, indent + "  "))
             if isinstance(value, list):  # the first line follows the dash
@@ -270,7 +272,7 @@ def _lines(value: Any, path: tuple[Any, ...], indent: str) -> Iterator[tuple[str
             yield lead, ()
             yield from _lines(item, here, indent + "  ")
         else:
-            yield f"{lead} {_flow(item)}", here if here != ("pixweave",) else ()
+            yield f"{lead} {flow_yaml(item)}", here if here != ("pixweave",) else ()
 
 
 class _Dumper(yaml.SafeDumper):
@@ -284,7 +286,7 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.text)
 
 
-def _flow(value: Any) -> str:
+def flow_yaml(value: Any) -> str:
     """A value on one line."""
     text: str = yaml.dump(
         value,

@@ -1,9 +1,8 @@
 """Image search: an incremental index of images, and queries to it.
 
-    with open_index("photos/.index", make=True) as index:
-        for progress in index.update(IndexOptions(["photos"])):
-            print(progress.encoded, progress.rate)
-        for hit in index.search(Query([Term("a red boat")])):
+    with open_index("photos.index", make=True) as index:
+        index.add("photos")
+        for hit in index.search("a red boat", top=5):
             print(hit.score, hit.path)
 
 image_index.py       from a query to hits                              <- start reading here
@@ -15,6 +14,7 @@ options.py           options and progress of an update
 index_rows.py        files with their vectors, encoded and ready for the database
 shards.py            the same work in pieces for an executor; the journal of finished pieces
 matrix.py            all vectors of a model in one memory-mapped file, derived from the database
+hits.py              the list of hits, which notebooks show
 contact_sheet.py     hits as text, contact sheet, HTML page
 search_settings.py   setting types of search stages in recipes
 """
@@ -29,12 +29,14 @@ from pixweave.search.options import IndexOptions, IndexProgress
 from pixweave.search.query import Bound, Filters, Hit, Query, Term
 
 if TYPE_CHECKING:
+    from pixweave.search.hits import Hits
     from pixweave.search.image_index import Index, SearchContext, open_index
 
 __all__ = [
     "Bound",
     "Filters",
     "Hit",
+    "Hits",
     "Index",
     "IndexOptions",
     "IndexProgress",
@@ -53,8 +55,9 @@ def is_index(folder: str | os.PathLike[str]) -> bool:
 
 def __getattr__(name: str) -> Any:
     """Import names that need numpy on first access."""
-    if name in ("Index", "SearchContext", "open_index"):
+    if name in ("Hits", "Index", "SearchContext", "open_index"):
         import importlib
 
-        return getattr(importlib.import_module("pixweave.search.image_index"), name)
+        module = "hits" if name == "Hits" else "image_index"
+        return getattr(importlib.import_module(f"pixweave.search.{module}"), name)
     raise AttributeError(f"module 'pixweave.search' has no attribute '{name}'")

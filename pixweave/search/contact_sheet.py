@@ -47,8 +47,8 @@ def thumbnail(hit: Hit, side: int = SIDE) -> Image.Image:
     return empty
 
 
-def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
-    """Write one image of all hits in order, each with its score and its name."""
+def draw_sheet(hits: Sequence[Hit], columns: int = 0) -> Image.Image:
+    """One image of all hits in order, each with its score and its name."""
     from PIL import Image, ImageDraw
 
     columns = columns or min(5, max(1, math.ceil(math.sqrt(len(hits)))))
@@ -60,6 +60,12 @@ def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
         left, top = GAP + i % columns * wide, GAP + i // columns * high
         sheet.paste(thumbnail(hit), (left, top))
         pen.text((left, top + SIDE + 2), _caption(hit, name, pen), fill=INK)
+    return sheet
+
+
+def write_sheet(hits: Sequence[Hit], path: Path, columns: int = 0) -> None:
+    """Write the image of `draw_sheet` as a PNG, JPEG or WebP file."""
+    sheet = draw_sheet(hits, columns)
     kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}.get(path.suffix.lower(), "PNG")
     with whole(path) as part:
         sheet.save(part, kind)

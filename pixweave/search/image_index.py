@@ -21,9 +21,10 @@ from pixweave.engine.embedders import open_embedder
 from pixweave.errors import MissingError, PartError, RunError
 from pixweave.loading import Preprocessing, UnreadableImage, decode_image
 from pixweave.models import home
-from pixweave.plugins import Plugins
+from pixweave.plugins import Plugins, installed_plugins
 from pixweave.recipe.part_text import part_entry
 from pixweave.search.checked_searcher import CheckedSearcher
+from pixweave.search.hits import Hits
 from pixweave.search.index_queries import hits_of, vector_ids, vectors_by_path
 from pixweave.search.index_store import Model, Store, open_index_store
 from pixweave.search.matrix import Matrix, load_matrix
@@ -68,6 +69,10 @@ class Index:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
         self.store.close()
 
     @cached_property
@@ -97,7 +102,14 @@ class Index:
 
     @cached_property
     def _plugins(self) -> Plugins:
-        return self.plugins or Plugins.discover()
+        return self.plugins or installed_plugins()
+
+    def add(self, *inputs: str | os.PathLike[str]) -> IndexProgress:
+        """Index files, folders and globs, only what is new or changed; returns what was done."""
+        progress = IndexProgress()
+        for progress in self.update(IndexOptions(inputs)):  # noqa: B007 - the last is the result
+            pass
+        return progress
 
     def update(
         self, options: IndexOptions, stop: Callable[[], bool] = lambda: False
@@ -144,8 +156,13 @@ class Index:
         """All current vectors of the model."""
         return load_matrix(self.store, self.model)
 
-    def search(self, query: Query) -> list[Hit]:
-        """The hits, in the order of the query."""
+    def search(self, query: str | Query, top: int = 20) -> Hits:
+        """The hits of a query, in its order; of a text, the `top` images that fit it best.
+
+        index.search("a red boat", top=5)
+        """
+        if isinstance(query, str):
+            query = Query([Term(query)], top=top)
         model, matrix = self.model, self.matrix()
         goal = self.vector(query.terms, model) if query.terms else None
         allowed = self._allowed(query, matrix, model)
@@ -155,7 +172,7 @@ class Index:
             hits = self._ranked(query, matrix, model, goal, allowed)
         if query.sort != "score":
             hits.sort(key=_ORDERS[query.sort])
-        return hits[::-1] if query.reverse else hits
+        return Hits(hits[::-1] if query.reverse else hits)
 
     def pictures(self, filters: Filters | None = None) -> tuple[list[str], Array]:
         """The paths of the files that match the filters, sorted, and their vectors.
@@ -169,7 +186,7 @@ class Index:
         positions = np.searchsorted(matrix.ids, [rows[path] for path in paths])
         return paths, np.asarray(matrix.vectors[positions.astype(np.int64)])
 
-    def search_all(self, queries: Sequence[Query]) -> Iterator[list[Hit]]:
+    def search_all(self, queries: Sequence[Query]) -> Iterator[Hits]:
         """The hits of each query; all their texts are encoded together before the first search."""
         self._encode_texts(
             term.what for query in queries for term in query.terms if not term.is_file
@@ -359,8 +376,9 @@ def open_index(
     creates the index if it does not exist; an Embedder ignores `device`. Raises MissingError and
     RunError like `open_index_store`.
 
-        with open_index("photos/.index") as index:
-            hits = index.search(Query([Term("a red boat")]))
+        with open_index("photos.index", make=True) as index:
+            index.add("photos")
+            hits = index.search("a red boat", top=5)
     """
     store = open_index_store(folder or default_folder(), make)
     return Index(store, plugins, perceptor, device, searcher)

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Sort = Literal["score", "path", "date", "size"]
 
@@ -143,6 +146,19 @@ class Hit:
     vector: int = 0
     """The id of the vector that matched best."""
     like: tuple[Hit, ...] = ()
+
+    @property
+    def pil(self) -> Image.Image:
+        """The image of the file as a Pillow image, upright; MissingError if it is gone."""
+        from pixweave.media.images import pictures_of, read_image
+
+        return pictures_of(read_image(self.path))[0]
+
+    def _repr_png_(self) -> bytes:
+        """The image as notebooks show it."""
+        from pixweave.media.images import png_bytes
+
+        return png_bytes(self.pil)
 
     def plain(self) -> dict[str, Any]:
         """The hit as a dict for JSON."""

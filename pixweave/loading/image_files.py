@@ -54,7 +54,7 @@ class ScanReport:
 
 
 def find_images(
-    inputs: Iterable[str | os.PathLike[str]],
+    inputs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     hidden: bool = False,
     exclude: Iterable[str] = (),
     report: ScanReport | None = None,
@@ -62,10 +62,11 @@ def find_images(
     """Every image file of the inputs with its absolute path, and unusable paths with the reason.
 
     An input is a file (with any suffix), a folder (searched recursively, links followed, no folder
-    entered twice) or a glob (including `**`). Names that begin with a dot and JUNK folders are
-    skipped unless `hidden`. `exclude` are glob patterns of names or paths. Paths that are not valid
-    UTF-8 keep their bytes as surrogates (os.fsdecode).
+    entered twice) or a glob (including `**`); a single one needs no list. Names that begin with a
+    dot and JUNK folders are skipped unless `hidden`. `exclude` are glob patterns of names or paths.
+    Paths that are not valid UTF-8 keep their bytes as surrogates (os.fsdecode).
     """
+    inputs = [inputs] if isinstance(inputs, (str, os.PathLike)) else inputs
     search = _Search(hidden, tuple(exclude), report if report is not None else ScanReport())
     for item in inputs:
         yield from search.input(os.fsdecode(item))
