@@ -32,6 +32,7 @@ _MODULES = {
     "models": ("models",),
     "plugins": ("plugins",),
     "show": ("show",),
+    "completion": ("completion",),
 }
 """Module of this package -> its commands. Only the module of the requested one is imported."""
 
@@ -137,6 +138,7 @@ class Verbs(click.Group):
                 ["--plugins-dir"],
                 multiple=True,
                 metavar="DIR",
+                type=click.Path(),
                 expose_value=False,
                 callback=_remember("folders"),
                 help="Also load every plugin file in DIR (PIXWEAVE_PLUGINS_DIR).",
@@ -147,6 +149,7 @@ class Verbs(click.Group):
                 metavar="NAME",
                 expose_value=False,
                 callback=_remember("without"),
+                shell_complete=_complete_plugins,
                 help="Do not load the plugin NAME (PIXWEAVE_WITHOUT).",
             ),
             click.Option(
@@ -252,6 +255,12 @@ def _remember(name: str) -> Any:
     return callback
 
 
+def _complete_plugins(ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+    from pixweave.cli import completion
+
+    return completion.plugin_names(ctx, param, incomplete)
+
+
 def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     _state(ctx).debug |= value
 
@@ -294,4 +303,8 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the `pixweave` command; the entry point of the package."""
     atexit.register(gc.freeze)  # else a last collection takes 0.05 s, to no end
+    if "_PIXWEAVE_COMPLETE" in os.environ:
+        from pixweave.cli import completion
+
+        completion.install()
     cli()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixweave.cli import search_filters
+from pixweave.cli import completion, search_filters
 from pixweave.errors import MissingError, RunError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--perceptor",
+    shell_complete=completion.perceptors,
     metavar="NAME|{...}",
     help="Perceptor to use: a name, open_clip:MODEL/TAG, or a YAML mapping as in a recipe. "
     "Default: the perceptor of the index, else tiny.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.cli.run import Signals
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ index_option = click.option(
 )
 perceptor_option = click.option(
     "--perceptor",
+    shell_complete=completion.perceptors,
     metavar="NAME",
     help="Perceptor to use: a name, open_clip:MODEL/TAG, or a YAML mapping as in a recipe.",
 )
@@ -88,6 +90,7 @@ def _colour(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]
 )
 @click.option(
     "--executor",
+    shell_complete=completion.executors,
     metavar="NAME",
     help="Executor: local (processes), ray (machines), or a YAML mapping such as "
     "{use: local, workers: 4}; default: this process.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.errors import RunError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def models() -> None:
 
 
 @models.command()
-@click.argument("pattern", default="")
+@click.argument("pattern", default="", shell_complete=completion.model_names)
 @_json
 def ls(pattern: str, as_json: bool) -> None:
     """List the models, and which are on this machine.
@@ -65,7 +66,9 @@ def ls(pattern: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=completion.model_names
+)
 @click.option(
     "--offline", is_flag=True, help="Do not use the network: only check the files on this machine."
 )
@@ -97,7 +100,7 @@ def get(names: tuple[str, ...], offline: bool, timeout: float, as_json: bool) ->
 
 
 @models.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.model_names)
 @_json
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Check the sha256 of the files of models.
@@ -117,7 +120,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.model_names)
 @click.option("--role", help="Print only the file with this role: weights or config.")
 @_json
 def path(name: str | None, role: str | None, as_json: bool) -> None:
@@ -140,7 +143,9 @@ def path(name: str | None, role: str | None, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=completion.model_names
+)
 @click.option(
     "--unlock", is_flag=True, help="Also drop the recorded sha256, so a different file is accepted."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.errors import PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("plugin")
+@click.argument("plugin", shell_complete=completion.plugin_places)
 @click.option("--kind", metavar="KIND", help="Check only components of this kind.")
 @click.option("--name", metavar="NAME", help="Check only the component of this name.")
 @click.option(

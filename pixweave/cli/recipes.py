@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.errors import MissingError, PixweaveError, RecipeError, RunError, did_you_mean
 
 if TYPE_CHECKING:
     from pixweave.errors import Issue
 
-_recipes = click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+_recipes = click.argument(
+    "recipes",
+    nargs=-1,
+    required=True,
+    metavar="RECIPE...",
+    shell_complete=completion.recipe_names,
+)
 _sets = click.option(
     "-s",
     "--set",
     "sets",
     multiple=True,
     metavar="PATH=VALUE",
+    shell_complete=completion.assignments,
     help="Set a value, e.g. crops.count=8; may be repeated.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -86,8 +94,8 @@ def _line(found: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.argument("recipe")
-@click.argument("key", required=False)
+@click.argument("recipe", shell_complete=completion.recipe_names)
+@click.argument("key", required=False, shell_complete=completion.explained)
 @_sets
 @_json
 @click.pass_context
@@ -176,7 +184,7 @@ def _headline(path: Path) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.library_names)
 @click.pass_context
 def cat(ctx: click.Context, name: str) -> None:
     """Print the recipe or preset NAME."""
@@ -184,7 +192,7 @@ def cat(ctx: click.Context, name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.library_names)
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace DEST if it exists.")
 @click.pass_context
@@ -249,7 +257,10 @@ def _known(ctx: click.Context, name: str) -> Path:
     "--plain", is_flag=True, help="Leave out the keywords that only editors know, for validators."
 )
 @click.option(
-    "--train", metavar="NAME", help="The schema of configuration files of a trainer instead."
+    "--train",
+    metavar="NAME",
+    shell_complete=completion.trainers,
+    help="The schema of configuration files of a trainer instead.",
 )
 @click.pass_context
 def schema(ctx: click.Context, out: Path | None, plain: bool, train: str | None) -> None:

@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.errors import RunError
 
 if TYPE_CHECKING:
+    from pixweave.engine.context import Prebuilt
     from pixweave.events import Event
     from pixweave.recipe import Recipe
 
@@ -30,13 +32,20 @@ def _check_preview(_: click.Context, __: click.Parameter, preview: str) -> str:
 
 
 @click.command()
-@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.argument(
+    "recipes",
+    nargs=-1,
+    required=True,
+    metavar="RECIPE...",
+    shell_complete=completion.recipe_names,
+)
 @click.option(
     "-s",
     "--set",
     "sets",
     multiple=True,
     metavar="PATH=VALUE",
+    shell_complete=completion.assignments,
     help="Set a value, e.g. generator.palette=pico-8; may be repeated.",
 )
 @click.option(
@@ -49,7 +58,12 @@ def _check_preview(_: click.Context, __: click.Parameter, preview: str) -> str:
 )
 @click.option("--seed", metavar="N", help="Shorthand for --set seed=N (a number or `random`).")
 @click.option("-n", "--steps", type=int, metavar="N", help="Shorthand for --set steps=N.")
-@click.option("--quality", metavar="NAME", help="Shorthand for --set quality=NAME.")
+@click.option(
+    "--quality",
+    metavar="NAME",
+    shell_complete=completion.qualities,
+    help="Shorthand for --set quality=NAME.",
+)
 @click.option(
     "-o",
     "--out",
@@ -61,6 +75,11 @@ def _check_preview(_: click.Context, __: click.Parameter, preview: str) -> str:
     "--resume",
     is_flag=True,
     help="Continue the run in the --out folder; finished candidates are kept.",
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Run again whenever the recipe, a file that it uses or a file in --plugins-dir is saved.",
 )
 @click.option(
     "--preview",
@@ -83,6 +102,7 @@ def run(
     quality: str | None,
     out: Path | None,
     resume: bool,
+    watch: bool,
     preview: str,
     as_json: bool,
     quiet: bool,
@@ -99,12 +119,54 @@ def run(
     shorts = [f"{key}={value}" for key, value in short.items() if value is not None]
     if prompts:
         shorts.append(f"prompts={json.dumps(prompts, ensure_ascii=False)}")
-    recipe = load(recipes, ctx.obj.plugins(), [*shorts, *sets])
-    folder = _folder(recipe, out, resume)
-    watch = _show_json if as_json else _show_nothing if quiet else _show_progress
+    show = _show_json if as_json else _show_nothing if quiet else _show_progress
+    changes = [*shorts, *sets]
     with Signals() as signals:
-        code = watch(recipe, folder, signals, preview)
-    ctx.exit(code or signals.exit_code)
+        if watch:
+            _watch(ctx, recipes, changes, out, show, signals, preview, as_json)
+        else:
+            recipe = load(recipes, ctx.obj.plugins(), changes)
+            show(recipe, _folder(recipe, out, resume), signals, preview)
+    ctx.exit(signals.exit_code)
+
+
+def _watch(
+    ctx: click.Context,
+    recipes: tuple[str, ...],
+    changes: list[str],
+    out: Path | None,
+    show: Callable[..., int],
+    signals: Signals,
+    preview: str,
+    as_json: bool,
+) -> None:
+    from pixweave.cli import report
+    from pixweave.cli.watch import Watch
+    from pixweave.plugins import Plugins
+    from pixweave.recipe import load
+
+    state = ctx.obj
+
+    def run_once(recipe: Recipe, prebuilt: Prebuilt) -> None:
+        # with --out, each run replaces the files of the one before
+        folder = out if out in made and out is not None else _folder(recipe, out)
+        made.append(folder)
+        signals.also = watching.changed
+        signals.prebuilt = prebuilt
+        show(recipe, folder, signals, preview)
+
+    made: list[Path] = []
+    watching = Watch(
+        sources=recipes,
+        folders=tuple(state.folders),
+        discover=lambda: Plugins.discover(state.folders, state.without),
+        load=lambda plugins: load(recipes, plugins, changes),
+        run=run_once,
+        report=lambda error: report(error, as_json),
+        stopped=lambda: signals.signalled,
+        as_json=as_json,
+    )
+    watching.loop()
 
 
 def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
@@ -127,7 +189,7 @@ def _folder(recipe: Recipe, out: Path | None, resume: bool = False) -> Path:
 def _events(recipe: Recipe, folder: Path, signals: Signals) -> Iterator[Event]:
     from pixweave.pipeline.runner import perform
 
-    return perform(recipe, folder, lambda: signals.asked)
+    return perform(recipe, folder, lambda: signals.asked, signals.prebuilt)
 
 
 def _show_json(recipe: Recipe, folder: Path, signals: Signals, preview: str) -> int:
@@ -202,8 +264,16 @@ class Signals:
     """Turns the first Ctrl-C or SIGTERM into a request to stop; a second Ctrl-C interrupts."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.signalled = False
         self.exit_code = 0
+        self.also: Callable[[], bool] = lambda: False
+        """Another reason to stop."""
+        self.prebuilt: Prebuilt | None = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run should stop."""
+        return self.signalled or self.also()
 
     def __enter__(self) -> Signals:
         self._before = {s: signal.signal(s, self._on) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -214,7 +284,7 @@ class Signals:
             signal.signal(number, handler)
 
     def _on(self, number: int, _: object) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self.signalled and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.signalled = True
         self.exit_code = 128 + number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixweave.cli import search_filters
+from pixweave.cli import completion, search_filters
 from pixweave.cli.index import device_option, echo, index_option, perceptor_option
 from pixweave.errors import MissingError, RunError
 
@@ -101,6 +101,7 @@ if TYPE_CHECKING:
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option(
     "--searcher",
+    shell_complete=completion.searchers,
     default="exact",
     metavar="NAME",
     help="Searcher to use: a name, or a YAML mapping with its settings.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixweave.cli import completion
 from pixweave.cli.run import Signals
 from pixweave.pipeline.run_folder import finite
 
@@ -32,7 +33,7 @@ SHOWN = 5
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.trainers)
 @click.argument("data", nargs=-1, type=click.Path(path_type=Path), metavar="DATA...")
 @click.option(
     "-o",

@@ -14,6 +14,7 @@ from pixweave.pipeline.run_folder import RunFolder, new_folder
 from pixweave.recipe import as_recipe
 
 if TYPE_CHECKING:
+    from pixweave.engine.context import Prebuilt
     from pixweave.recipe import Recipe
 
 
@@ -31,13 +32,15 @@ def perform(
     recipe: Recipe | str | Path,
     folder: str | Path | None = None,
     stop: Callable[[], bool] = lambda: False,
+    prebuilt: Prebuilt | None = None,
 ) -> Iterator[Event]:
     """Run a recipe, or the one in a file; yield events as they happen.
 
     `folder` is created if there is none; by default it is a new run folder below `runs`. `stop`
     is called after each step: when it returns True the run ends and keeps its results. In every
     case, files that were begun are completed with the frames so far, and plugins are told the
-    outcome (`after_run`); only then PartError, RunError or OutOfMemoryError is raised.
+    outcome (`after_run`); only then PartError, RunError or OutOfMemoryError is raised. `prebuilt`
+    holds models of other runs on the same device, for reuse.
 
         for event in perform("fox.yaml"):
             print(event.kind, event.data)
@@ -45,7 +48,7 @@ def perform(
     recipe = as_recipe(recipe)
     path = Path(folder) if folder is not None else default_folder(recipe)
     path.mkdir(parents=True, exist_ok=True)
-    yield from RecordedRun(recipe, path, stop).perform()
+    yield from RecordedRun(recipe, path, stop, prebuilt).perform()
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -56,22 +59,30 @@ def default_folder(recipe: Recipe) -> Path:
         raise RunError(f"cannot create the run folder: {error}; choose a folder") from None
 
 
-def open_runner(recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> Runner:
+def open_runner(
+    recipe: Recipe, folder: Path, stop: Callable[[], bool], prebuilt: Prebuilt | None = None
+) -> Runner:
     """The runner of a recipe; this imports torch, and its events build the parts."""
     if recipe.stages:
         from pixweave.pipeline.stage_runner import StageRunner  # imports torch
 
-        return StageRunner(recipe, folder, stop)
+        return StageRunner(recipe, folder, stop, prebuilt)
     from pixweave.pipeline.image_runner import ImageRunner
 
-    return ImageRunner(recipe, folder, stop)
+    return ImageRunner(recipe, folder, stop, prebuilt)
 
 
 class RecordedRun:
     """A run whose events are recorded, and whose outcome is told to the plugins, once."""
 
-    def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
-        self.recipe, self.folder, self.stop = recipe, folder, stop
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        stop: Callable[[], bool],
+        prebuilt: Prebuilt | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.stop, self.prebuilt = recipe, folder, stop, prebuilt
         self.record = RunFolder(folder, recipe)
         self.runner: Runner | None = None
         self.began = time.monotonic()
@@ -90,7 +101,7 @@ class RecordedRun:
         """The events of the run; the result comes last, after the warnings of `after_run`."""
         result: Event | None = None
         try:
-            self.runner = open_runner(self.recipe, self.folder, self.stop)
+            self.runner = open_runner(self.recipe, self.folder, self.stop, self.prebuilt)
             for event in self.runner.events():
                 if event.kind == "result":
                     result = event

@@ -103,9 +103,15 @@ class StageContext:
 class StageRunner:
     """Runs the stages of a recipe in order; `status` is done, interrupted or failed."""
 
-    def __init__(self, recipe: Recipe, folder: Path, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        stop: Callable[[], bool],
+        prebuilt: Prebuilt | None = None,
+    ) -> None:
         self.recipe, self.folder, self._stop = recipe, folder, stop
-        self.context = Context(recipe, folder)
+        self.context = Context(recipe, folder, prebuilt)
         self.status, self.interrupted = "failed", False
         self.pictures: list[str] = []
         """The images for the next stage, in order."""

@@ -85,6 +85,7 @@ class RecipeBuilder:
             sources=tuple(self.layers.texts),
             tree=self.tree,
             labels=self.layers.labels,
+            paths=tuple(self.layers.paths),
             plugins=self.plugins,
         )
         return self._checked(recipe)

@@ -51,6 +51,8 @@ class Layers:
         """Recipes and presets by name, see `pixweave.recipe.library`."""
         self.found: list[Node] = []
         self.texts: list[tuple[str, str]] = []
+        self.paths: list[Path] = []
+        """The files that were read, with absolute paths."""
         self.labels: dict[str, str] = {}
         self.issues: list[Issue] = []
         self.unstated: list[Issue] = []
@@ -203,6 +205,7 @@ class Layers:
         except RecipeError as error:
             self.issues += error.issues
             return
+        self.paths.append(path.absolute())
         self.add_text(written, name, path.absolute().parent, label, (*chain, path.resolve()))
 
 

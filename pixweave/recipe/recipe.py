@@ -62,6 +62,8 @@ class Recipe:
     warnings: tuple[Issue, ...] = field(default=(), compare=False, repr=False)
     tree: Node = field(default=Node({}, Mark("")), compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    paths: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    """The files that it was read from."""
     plugins: Plugins | None = field(default=None, compare=False, repr=False)
     """The plugins that it was loaded with, which are told when a run of it has ended."""
 
