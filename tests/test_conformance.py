@@ -304,7 +304,7 @@ class Part(Component):
     [
         ({}, ""),
         (
-            {"IMAGE": "crops.mean((2, 3)) - crops.mean()"},
+            {"IMAGE": "(crops.mean((2, 3)) - crops.mean()) * 50"},
             "'part' gives an image another vector in another batch",
         ),
         (

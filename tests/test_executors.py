@@ -209,8 +209,8 @@ def test_units_say_what_is_wrong(plugins: Plugins) -> None:
     with pytest.raises(RunError) as wrong:
         plugins.component("executor", {"use": "local", "workers": -1})
     assert str(wrong.value) == (
-        "'workers' of executor 'local' is invalid: input should be greater than or equal to 0; "
-        "see `pixweave show local`"
+        "'workers' of executor 'local' must be greater than or equal to 0, not -1; see `pixweave "
+        "show local`"
     )
 
 

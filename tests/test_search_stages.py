@@ -403,8 +403,8 @@ def test_what_is_wrong_is_told_with_its_place_and_remedy(swatches: Path) -> None
         ),
         (
             {"html": "../a.html"},
-            "'html' of stage 'search' must be the name of a file in the run "
-            "folder, not '../a.html'; use the extension .html",
+            "stage 'search': '../a.html' is outside the run folder; use a plain file name; --out "
+            "chooses the folder",
         ),
     ):
         assert issues(swatches, {**search, **wrong}) == [said]

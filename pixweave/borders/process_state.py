@@ -219,14 +219,12 @@ class ProcessState:
             if field.name not in self._values or field.name in ignored:
                 continue
             before, now = self._values[field.name], field.read()
-            if now != before and not self._is_import(field, before, now):
-                field.restore(before)
+            if now == before:
+                continue
+            # libraries add variables when they are imported, as cv2 does, or draw, as rich does
+            imported = len(sys.modules) > self._modules
+            if imported and field.name == "the environment" and before.items() <= now.items():
+                continue
+            field.restore(before)
+            if not (imported and field.hint == _DRAW):
                 yield field
-
-    def _is_import(self, field: WatchedField, before: Any, now: Any) -> bool:
-        """Whether libraries imported since have added variables, as cv2 or matplotlib do."""
-        return (
-            field.name == "the environment"
-            and len(sys.modules) > self._modules
-            and before.items() <= now.items()
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,19 @@ def resolve(written: str, folder: Path | None = None) -> Path:
         return base / Path(str(written)).expanduser()
     except RuntimeError:  # `~name` of an unknown user
         return base / str(written)
+
+
+def resolve_output(written: str) -> Path:
+    """As `resolve`, for a folder that is written to.
+
+    In a recipe of pixweave or of an installed plugin it is relative to the current folder: such a
+    recipe must not write beside itself, into the package.
+    """
+    folder = getattr(written, "folder", None)
+    places = (builtin_folder(), *map(Path, sysconfig.get_paths().values()))
+    if folder is not None and any(folder.resolve().is_relative_to(place) for place in places):
+        return resolve(str(written), Path.cwd())
+    return resolve(written)
 
 
 def nearest(path: Path) -> str:

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, WithJsonSchema, model_validator
 
 from pixweave.component import Field, Settings
 from pixweave.errors import InvalidValue
-from pixweave.recipe.paths import PictureFile, resolve
+from pixweave.recipe.paths import PictureFile, resolve, resolve_output
 from pixweave.search.query import day, size_of
 
 
@@ -49,7 +49,7 @@ def _read_folders(raw: Any) -> tuple[str, ...]:
 def _read_folder(raw: Any) -> str:
     if not isinstance(raw, str) or not raw:
         raise InvalidValue(f"must be the path of a folder, not {raw!r}")
-    path = resolve(raw).absolute()
+    path = resolve_output(raw).absolute()
     if path.exists() and not path.is_dir():
         raise InvalidValue(f"must be a folder; '{raw}' is a file")
     return str(path)

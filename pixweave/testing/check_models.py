@@ -43,14 +43,15 @@ def check_perceptor(name: str, settings: dict[str, Any], plugins: Plugins) -> No
     with torch.no_grad():
         alone = perceptor.encode_image(crops[:1])
         words = perceptor.encode_text(["a blue circle"])
-    assert torch.allclose(alone[0].float(), image[0].detach().float(), atol=1e-3), (
-        f"'{name}' gives an image another vector in another batch"
-    )
-    assert torch.allclose(words[0].float(), text[1].detach().float(), atol=1e-3), (
-        f"'{name}' gives a text another vector among other texts"
-    )
+    assert _near(alone[0], image[0]), f"'{name}' gives an image another vector in another batch"
+    assert _near(words[0], text[1]), f"'{name}' gives a text another vector among other texts"
     _check_identity(name, run.recipe.perceptors[0].settings)
     _check_optional(name, perceptor)
+
+
+def _near(one: Any, other: Any) -> bool:
+    """Whether two unit vectors agree, also in half precision."""
+    return float(one.float() @ other.detach().float()) > 0.999
 
 
 def _check_identity(name: str, settings: Any) -> None:
