@@ -242,14 +242,63 @@ NO_GRADIENT = (
             "raised ZeroDivisionError: division by zero (mine.py:22)",
         ),
         (
+            generator_source(extra="Built.advance = 3"),
+            "raised TypeError: 'int' object is not callable",
+        ),
+        (
+            generator_source(extra="Built.info = 3"),
+            "has the info 3; it must be a short text",
+        ),
+        (
+            generator_source(extra="Built.info = property(lambda self: 1 / 0)"),
+            "has an attribute 'info' that raised ZeroDivisionError: division by zero (mine.py:31)",
+        ),
+        (
+            generator_source(extra="Built.__getattr__ = lambda self, name: 1 / 0"),
+            "has an attribute 'advance' that raised ZeroDivisionError: division by zero "
+            "(mine.py:31)",
+        ),
+        (
+            generator_source(extra="Built.natural_rate = 'fast'"),
+            "has a natural_rate that uses the unknown name 'fast'",
+        ),
+        (
+            generator_source(extra="Built.palette = torch.rand(4, 3)"),
+            "has the palette [4, 3] float32; it must be [K, 3] uint8, or None",
+        ),
+        (
+            generator_source(extra="Built.shown = lambda self: torch.zeros(3, 3)"),
+            "gave [3, 3] float32; it must give [B, 3 or 4, 24, 24] float32",
+        ),
+        (
+            generator_source(
+                extra="Built.svg = lambda self: 3; Built.latents = lambda self: None", can="'svg'"
+            ),
+            "gave 3; it must give SVG elements as text from svg()",
+        ),
+        (
+            generator_source("image.expand(self.calls, -1, -1, -1)"),
+            "gave [2, 3, 24, 24] float32 after [1, 3, 24, 24]; the number of images and of "
+            "channels must stay the same",
+        ),
+        (
+            generator_source("torch.cat([image, image[:, : self.calls // 2]], 1)"),
+            "gave [1, 4, 24, 24] float32 after [1, 3, 24, 24]; the number of images and of "
+            "channels must stay the same",
+        ),
+        (
             generator_source(extra="Built.advance = lambda self, moment: next(iter([]))"),
             "raised StopIteration (mine.py:31)",
         ),
     ],
 )
 def test_a_generator(tmp_path: Path, source: str, message: str) -> None:
-    found = fault(tmp_path, source, generator="part", prompts=[], losses=["smoothness"])
-    assert found == f"generator 'part' (tiny.yaml:1, plugin mine) {message}"
+    export = ["a.svg"] if "svg" in message else ["a.png"]
+    keys: dict[str, Any] = {"prompts": [], "losses": ["smoothness"], "export": export}
+    recipe = tiny_recipe(plugins_from(tmp_path, source), generator="part", **keys)
+    with pytest.raises((PartError, RunError)) as caught:
+        list(perform(recipe, tmp_path))
+    assert str(caught.value) == f"generator 'part' (tiny.yaml:1, plugin mine) {message}"
 
 
 CROPS = "it must give [4, 3, 16, 16] float32"
@@ -377,6 +426,15 @@ SCALAR = "it must give a scalar tensor, [] float32, such as x.mean()"
         ("sys.exit(0)", "called sys.exit(0) (mine.py:14)"),
         ("sys.exit()", "called sys.exit() (mine.py:14)"),
         ("raise KeyboardInterrupt", "raised KeyboardInterrupt (mine.py:14)"),
+        ("raise GeneratorExit", "raised GeneratorExit (mine.py:14)"),
+        ("raise BaseException('no')", "raised BaseException: no (mine.py:14)"),
+        ("raise type('E', (Exception,), {'__str__': None})", "raised E (mine.py:14)"),
+        ("raise ValueError('one\\ntwo')", "raised ValueError: one (mine.py:14)"),
+        ("return view.image.mean().to_sparse()", f"gave [] float32; {SCALAR}"),
+        (
+            "sys.stdout = None; return view.image.mean()",
+            "changed sys.stdout; leave it as it is, and print to sys.stderr",
+        ),
         (
             "return view.image.mean() if view.step < 2 else view.image.mean() * float('inf')",
             "gave inf at step 2; if its formula is right, lower optimizer.rate",
@@ -465,6 +523,10 @@ def test_a_rate_that_is_too_high_is_not_a_part_s_fault(tmp_path: Path) -> None:
         ("os.environ.clear()", "the environment; pass env= to the subprocess that needs it"),
         ("os.environ['NEW'] = '1'", "the environment; pass env= to the subprocess that needs it"),
         ("os.umask(0o123)", "the umask; use os.chmod on the file"),
+        (
+            "sys.setrecursionlimit(999)",
+            "Python's recursion limit; write a loop instead of a deep recursion",
+        ),
         (
             "signal.signal(signal.SIGINT, signal.SIG_IGN)",
             "a signal handler; stages ask run.stop() instead",

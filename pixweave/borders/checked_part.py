@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
-from pixweave.borders.guard import Guard, full_name
+from pixweave.borders.guard import Guard, describe_error, full_name
 from pixweave.borders.tensor_checks import Handed
-from pixweave.borders.wording import missing_from
+from pixweave.borders.wording import describe, missing_from
 from pixweave.component import Part
 from pixweave.errors import PartError
 
@@ -57,11 +57,39 @@ class CheckedPart:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") and not name.startswith("__"):
             raise AttributeError(name)
-        value = getattr(self._instance, name)
-        return partial(self._call, name, value) if name in self.guarded else value
+        value = self._attribute(name)
+        if name not in self.guarded:
+            self._check_attribute(name, value)
+            return value
+        check = getattr(type(self), f"_checked_{name}", None)
+        return (
+            partial(self._call_checked, name, value, check)
+            if check
+            else partial(self._call, name, value)
+        )
+
+    def _attribute(self, name: str) -> Any:
+        """An attribute of the instance; AttributeError if it has none of that name."""
+        try:
+            return getattr(self._instance, name)
+        except AttributeError:
+            raise
+        except Exception as error:  # a property, or __getattr__
+            fault = f"has an attribute '{name}' that raised {describe_error(error)}"
+            raise PartError(self._name, fault) from error
+
+    def _check_attribute(self, name: str, value: Any) -> None:
+        """Check an optional attribute that is read; subclasses check more."""
+        if name == "info" and not isinstance(value, str):
+            self._fail(f"has the info {describe(value)}; it must be a short text")
 
     def _check_instance(self) -> None:
-        self._check(missing_from(self._instance, self._required()))
+        try:
+            self._check(missing_from(self._instance, self._required()))
+        except PartError:
+            raise
+        except Exception as error:  # a property, or __getattr__
+            self._fail(f"raised {describe_error(error)} when its attributes were read")
         if self.arguments:
             self._check_arguments()
 
@@ -83,6 +111,13 @@ class CheckedPart:
         with Guard(self._name, self._host.warn, thorough=first):
             result = method(*args, **kwargs)
         self._called.add(name)
+        return result
+
+    def _call_checked(
+        self, name: str, method: Callable[..., Any], check: Any, /, *args: Any, **kwargs: Any
+    ) -> Any:
+        result = self._call(name, method, *args, **kwargs)
+        check(self, result)
         return result
 
     def _is_new(self, name: str, value: Any) -> bool:

@@ -14,11 +14,12 @@ from pixweave.borders.checked_part import CheckedPart, Host
 from pixweave.borders.tensor_checks import fault_of, fault_of_units, shape_text
 from pixweave.borders.wording import describe, not_a
 from pixweave.component import Part
+from pixweave.errors import InvalidValue
 from pixweave.protocols import Scores
+from pixweave.timeline.values import Moment, Value
 
 if TYPE_CHECKING:
     from pixweave.events import Frame
-    from pixweave.timeline.values import Moment
 
 UNIT = (0.0, 1.0)
 _METHOD_OF_ABILITY = {"start_from": "start_from", "latent": "latents", "svg": "svg"}
@@ -43,6 +44,7 @@ class CheckedGenerator(CheckedPart):
             width, height = self._host.size
             shape = ("B", "3 or 4", height, width)
             self._check(fault_of(image, shape, self._host.device, within=UNIT))
+            self._check_same_kind(image)
         has_gradient = image.requires_grad or not torch.is_grad_enabled()
         if not has_gradient and self._seen.get("parameters"):
             self._fail(
@@ -52,6 +54,42 @@ class CheckedGenerator(CheckedPart):
         record(self._name, self._seen.get("parameters", ()), image)
         return image
 
+    def _check_same_kind(self, image: Tensor) -> None:
+        """The number of images and of channels must not change: exporters rely on it."""
+        kind = tuple(image.shape[:2])
+        before = self._seen.setdefault("kind", kind)
+        if kind != before:
+            first = shape_text((*before, *image.shape[2:]))
+            self._fail(
+                f"gave {describe(image)} after {first}; the number of images and of channels must "
+                "stay the same"
+            )
+
+    def _checked_shown(self, image: Any) -> None:
+        if image is not None:
+            width, height = self._host.size
+            self._check(fault_of(image, ("B", "3 or 4", height, width), self._host.device))
+
+    def _checked_svg(self, elements: Any) -> None:
+        if not isinstance(elements, str):
+            self._fail(f"{not_a(elements, 'SVG elements as text')} from svg()")
+
+    def _checked_latents(self, latents: Any) -> None:
+        if not isinstance(latents, Tensor) or not latents.is_floating_point():
+            self._fail(f"{not_a(latents, 'a float tensor [B, ...]')} from latents()")
+
+    def _check_attribute(self, name: str, value: Any) -> None:
+        super()._check_attribute(name, value)
+        if name == "palette" and value is not None:
+            right = isinstance(value, Tensor) and value.dtype == torch.uint8
+            if not right or value.ndim != 2 or value.shape[1] != 3 or not len(value):
+                self._fail(f"has the palette {describe(value)}; it must be [K, 3] uint8, or None")
+        if name == "natural_rate":
+            try:
+                Value(value).at(Moment(0, 2, 1.0, {}))
+            except InvalidValue as error:
+                self._fail(f"has a natural_rate that {error.message}")
+
     def parameters(self) -> list[Tensor]:
         """The instance's parameters, checked."""
         given = self._call("parameters", self._instance.parameters)
@@ -60,7 +98,7 @@ class CheckedGenerator(CheckedPart):
         parameters = list(given)
         for tensor in parameters:
             self._check_parameter(tensor)
-        moves = hasattr(self._instance, "advance") or "without_losses" in self._part.settings.can
+        moves = hasattr(self, "advance") or "without_losses" in self._part.settings.can
         if not parameters and not moves:
             self._fail(
                 "gave no parameters to optimise; give leaf tensors, or add advance(moment) if it "
@@ -190,7 +228,8 @@ class CheckedLoss(CheckedPart):
         return value
 
     def _check_number(self, value: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim or not value.is_floating_point():
+        plain = isinstance(value, Tensor) and value.layout is torch.strided
+        if not plain or value.ndim or not value.is_floating_point():
             self._fail(not_a(value, "a scalar tensor, [] float32, such as x.mean()"))
         if not torch.isfinite(value.detach()):
             self._fail(f"gave {value.item()}; it must give a finite number")

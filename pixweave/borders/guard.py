@@ -53,7 +53,8 @@ class Guard:
 
     def __enter__(self) -> None:
         self._state = ProcessState(self.thorough)
-        self._stdout, sys.stdout = sys.stdout, _Stderr()
+        self._printed = _Stderr()
+        self._stdout, sys.stdout = sys.stdout, self._printed
 
     def __exit__(
         self,
@@ -61,17 +62,18 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        printed, sys.stdout = sys.stdout, self._stdout
-        changed = list(self._state.restore(self.may_change))
-        if isinstance(printed, _Stderr) and printed.used and self.warn is not None:
+        now, sys.stdout = sys.stdout, self._stdout
+        changed = [field.fault for field in self._state.restore(self.may_change)]
+        if now is not self._printed:
+            changed.append("changed sys.stdout; leave it as it is, and print to sys.stderr")
+        if self._printed.used and self.warn is not None:
             self.warn(
                 f"{self.name} printed to stdout, which is for results; its text went to stderr"
             )
         if error is not None:
             self._rename(error)
         elif changed:
-            field = changed[0]
-            raise PartError(self.name, f"changed {field.name}; {field.hint}")
+            raise PartError(self.name, changed[0])
 
     def _rename(self, error: BaseException) -> None:
         """Raise the PartError of an exception, or let it pass."""
@@ -86,7 +88,7 @@ class Guard:
         elif isinstance(error, SystemExit):
             code = "" if error.code is None else error.code
             raise PartError(self.name, f"called sys.exit({code}){plugin_place(error)}") from error
-        elif isinstance(error, Exception) or is_raised_by_code(error):
+        elif not isinstance(error, KeyboardInterrupt) or is_raised_by_code(error):
             raise PartError(self.name, f"raised {describe_error(error)}") from error
 
 
@@ -111,7 +113,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
         and not isinstance(error, PixweaveError)
-        and any(word in str(error).lower() for word in _FULL)
+        and any(word in first_line(error).lower() for word in _FULL)
     )
 
 
@@ -143,8 +145,11 @@ def describe_error(error: BaseException, core: bool = False) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the error's text; '' if it has none."""
-    lines = str(error).strip().splitlines()
+    """The first line of the error's text; '' if it has none, or cannot give one."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a __str__ of a plugin
+        return ""
     return lines[0] if lines else ""
 
 

@@ -38,6 +38,11 @@ class WatchedField:
     slow: bool = False
     """True if it takes more than some microseconds to read."""
 
+    @property
+    def fault(self) -> str:
+        """What a part did that changed it, and what to do instead."""
+        return f"changed {self.name}; {self.hint}"
+
 
 def _working_directory() -> str | None:
     with contextlib.suppress(OSError):  # it was deleted
@@ -190,6 +195,12 @@ FIELDS = (
         _environment,
         _set_environment,
         "pass env= to the subprocess that needs it",
+    ),
+    WatchedField(
+        "Python's recursion limit",
+        sys.getrecursionlimit,
+        sys.setrecursionlimit,
+        "write a loop instead of a deep recursion",
     ),
     WatchedField("the umask", _umask, os.umask, "use os.chmod on the file"),
     WatchedField(

@@ -59,6 +59,8 @@ def fault_of(
     right = value.is_floating_point() if dtype is None else value.dtype == dtype
     if not fits(value.shape, shape) or not right:
         return f"gave {describe(value)}; {must}"
+    if value.layout is not torch.strided:
+        return f"gave a sparse tensor; {must}"
     if value.device.type != device.type:
         return f"gave a tensor on {value.device.type}; {must} on {device.type}, the run's device"
     return fault_of_values(value.detach(), must, within)

@@ -9,8 +9,9 @@ from typing import Any
 
 from pixweave.borders.guard import first_line, plugin_place
 from pixweave.component import Component
-from pixweave.errors import PluginError, did_you_mean, indefinite, nearest_name
+from pixweave.errors import InvalidValue, PluginError, did_you_mean, indefinite, nearest_name
 from pixweave.hookspecs import API, CONTENT_HOOKS, HOOKS, OUTCOME_HOOK
+from pixweave.timeline.values import Moment, Value
 
 _UNTYPED = re.compile(
     r"(?:non-annotated attribute was detected: `|Field ')(\w+)(?: =|' requires a type annotation)"
@@ -42,8 +43,18 @@ def check_component(kind: str, name: str, component: Any, where: str) -> type[Co
         )
     if kind == "trainer":
         _check_trainer(component, where)
+    if kind == "generator":
+        _check_natural_rate(component, where)
     _check_abilities(kind, component, where)
     return component
+
+
+def _check_natural_rate(component: type[Component], where: str) -> None:
+    """Raise PluginError for a learning rate that is none."""
+    try:
+        Value(component.natural_rate).at(Moment(0, 2, 1.0, {}))
+    except InvalidValue as error:
+        raise PluginError(f"{where}: {component.__name__}.natural_rate {error.message}") from None
 
 
 ABILITIES = {
