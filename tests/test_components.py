@@ -75,7 +75,18 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "settings"), CASES, ids=lambda v: str(v))
+def _marked(kind: str, name: str, settings: dict[str, Any]) -> Any:
+    """The case; the second of a generator that takes some seconds is slow."""
+    slow = (kind, name) == ("generator", "strokes") and settings.get("mode") in ("shapes", "sketch")
+    slow |= (kind, name) == ("generator", "vqgan") and "start" in settings
+    return pytest.param(
+        *(kind, name, settings),
+        id=f"{kind}-{name}-{settings}",
+        marks=[pytest.mark.slow] if slow else [],
+    )
+
+
+@pytest.mark.parametrize(("kind", "name", "settings"), [_marked(*case) for case in CASES])
 def test_it_keeps_the_contract_of_its_kind(kind: str, name: str, settings: dict[str, Any]) -> None:
     check_component(kind, name, settings, plugins_of())
 

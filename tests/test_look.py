@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 from recipe_doubles import doubles, lines
 
-from pixweave.cli import State, Verbs, cli
+from pixweave.cli import Verbs, cli
+from pixweave.cli.state import State
 from pixweave.plugins import Plugins
 from pixweave.recipe import builtins, load, load_text
 

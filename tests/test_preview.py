@@ -315,7 +315,7 @@ def assert_wiped(shown: str) -> str:
     return end.removeprefix(wipe)
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [80, pytest.param(40, marks=pytest.mark.slow)])
 def test_bar_and_picture_on_the_terminal_and_only_the_path_on_stdout(
     work: Path, columns: int
 ) -> None:

@@ -49,7 +49,16 @@ def test_they_are_all_here() -> None:
     assert [p.stem for p in PRESETS] == ["best", "better", "draft", "normal", "pixray"]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+SLOW = ("sticker", "painting", "sketch")
+"""Recipes that take more than ten seconds."""
+
+
+def _marked(path: Path) -> Any:
+    marks = [pytest.mark.slow] if path.stem in SLOW else []
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", map(_marked, RECIPES))
 def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
     recipe = load([path], Plugins.discover(), digests.shortened(path, tmp_path))
     assert recipe.warnings == ()

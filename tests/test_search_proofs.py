@@ -112,6 +112,7 @@ def zoo(folder: Path) -> tuple[set[str], dict[str, str]]:
     return {*good, os.fsdecode(b"\xff\xfe.png")}, reasons
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Image size")
 def test_every_odd_file_is_indexed_or_listed_exactly_once(tmp_path: Path) -> None:
     good, bad = zoo(tmp_path / "zoo")

@@ -12,8 +12,9 @@ from PIL import Image
 
 from pixweave import Plugins, load_text
 from pixweave.cli import cli
-from pixweave.cli.show import SECTION_EXAMPLES, describe, example, sections
+from pixweave.cli.show import SECTION_EXAMPLES, describe, example
 from pixweave.plugins import HOOKS, RegisteredComponent
+from pixweave.recipe.section_reader import sections
 
 PLUGINS = Plugins.discover()
 IN_RECIPES = [

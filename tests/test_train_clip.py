@@ -61,6 +61,7 @@ def training(folder: Path, **settings: Any) -> ClipTraining:
     return ClipTraining(Clip(**plain), run)
 
 
+@pytest.mark.slow
 def test_it_learns_names_and_the_file_loads_here_and_in_open_clip(tmp_path: Path) -> None:
     made = training(tmp_path)
     first, *_ = (made.step(step)["loss"] for step in range(79))

@@ -7,20 +7,15 @@ import errno
 import functools
 import gc
 import importlib
-import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pixweave.cli import plugin_commands
-from pixweave.errors import PixweaveError, RecipeError, RunError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pixweave.plugins import Plugins
-
+from pixweave.cli.error_report import InterruptError, UnexpectedError, of_stdout, report
+from pixweave.cli.state import State
+from pixweave.errors import PixweaveError
 
 _MODULES = {
     "run": ("run",),
@@ -37,59 +32,6 @@ _MODULES = {
 """Module of this package -> its commands. Only the module of the requested one is imported."""
 
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-
-class State:
-    """State shared by the commands: the plugin options, and the plugins, loaded on first use."""
-
-    def __init__(self) -> None:
-        self.folders: list[str] = _split(os.environ.get("PIXWEAVE_PLUGINS_DIR"), os.pathsep)
-        self.without: list[str] = _split(os.environ.get("PIXWEAVE_WITHOUT"), ",")
-        self.debug = False
-        self.ahead = False
-        """Whether the options about plugins were taken already, by `look_ahead`."""
-        self._plugins: Plugins | None = None
-
-    def look_ahead(self, args: Sequence[str]) -> None:
-        """Take the options about plugins before a command is parsed that may be a plugin's."""
-        for option, following in zip(args, [*args[1:], ""], strict=True):
-            name, _, value = option.partition("=")
-            if name in _LOOKED_AT and (value := value or following):
-                getattr(self, _LOOKED_AT[name]).append(value)
-        self.ahead = True
-
-    def plugins(self) -> Plugins:
-        """The installed plugins and those of `--plugins-dir`, except `--without`."""
-        if self._plugins is None:
-            from pixweave.plugins import Plugins
-
-            self._plugins = Plugins.discover(self.folders, self.without)
-        return self._plugins
-
-
-class InterruptError(PixweaveError):
-    """Ctrl-C."""
-
-    exit_code = 130
-    code = "interrupted"
-
-
-class UnexpectedError(PixweaveError):
-    """An error that pixweave should have prevented or explained."""
-
-    code = "unexpected"
-
-    @classmethod
-    def of(cls, error: BaseException) -> UnexpectedError:
-        """The error with its place, and the original as its cause."""
-        from pixweave.borders.guard import describe_error
-
-        known = cls(
-            f"unexpected error: {describe_error(error, core=True)}; "
-            "run the command again with --debug to see the traceback"
-        )
-        known.__cause__ = error
-        return known
 
 
 class Verbs(click.Group):
@@ -192,54 +134,13 @@ class Verbs(click.Group):
         except (Exception, SystemExit) as unexpected:
             if isinstance(unexpected, OSError) and unexpected.errno == errno.EPIPE:
                 raise  # click ends quietly when the reader of stdout has gone
-            error = _of_stdout(unexpected) or UnexpectedError.of(unexpected)
+            error = of_stdout(unexpected) or UnexpectedError.of(unexpected)
         if _state(ctx).debug:
             import traceback
 
             traceback.print_exception(error)
         report(error, ctx.meta["as_json"])
         ctx.exit(error.exit_code)
-
-
-def report(error: PixweaveError, as_json: bool) -> None:
-    """Print an error: as text on stderr, or with --json as one object on stdout."""
-    if not as_json:
-        prefix = "" if isinstance(error, (RecipeError, InterruptError)) else "pixweave: "
-        click.echo(f"{prefix}{error}", err=True)
-        for note in getattr(error, "__notes__", ()):
-            click.echo(f"  {note}", err=True)
-        return
-    fields: dict[str, Any] = {"code": error.code, "message": str(error)}
-    if isinstance(error, RecipeError):
-        fields["problems"] = [
-            {
-                "file": issue.where.source,
-                "line": issue.where.line,
-                "column": issue.where.column,
-                "message": issue.message,
-                "hint": issue.hint,
-            }
-            for issue in error.issues
-        ]
-    try:
-        click.echo(json.dumps({"event": "result", "ok": False, "error": fields}))
-    except OSError:  # stdout may be what failed
-        click.echo(f"pixweave: {error}", err=True)
-
-
-def _of_stdout(error: BaseException) -> RunError | None:
-    """The error of a stdout that cannot be written to; None if another file failed."""
-    if not isinstance(error, OSError):
-        return None
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code is not click.echo.__code__:
-        trace = trace.tb_next
-    if trace is None or trace.tb_frame.f_locals.get("err"):
-        return None
-    return RunError(f"cannot write to stdout: {error.strerror}")
-
-
-_LOOKED_AT = {"--plugins-dir": "folders", "--without": "without"}
 
 
 def _state(ctx: click.Context) -> State:
@@ -279,10 +180,6 @@ def _restore(name: str, value: str | None) -> None:
     os.environ.pop(name, None)
     if value is not None:
         os.environ[name] = value
-
-
-def _split(text: str | None, separator: str) -> list[str]:
-    return [part for part in (text or "").split(separator) if part]
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -22,6 +22,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from pixweave.cli.state import State
+
 if TYPE_CHECKING:
     from pixweave.plugins import Plugins
     from pixweave.recipe import Recipe
@@ -49,8 +51,6 @@ def completer(find: Find, files: bool = False) -> Complete:
 
 
 def _plugins(ctx: click.Context) -> Plugins:
-    from pixweave.cli import State
-
     return ctx.ensure_object(State).plugins()
 
 
@@ -86,8 +86,8 @@ def _names_of(kind: str) -> Find:
 
 
 def _shown_names(ctx: click.Context, _: str) -> Iterator[str]:
-    from pixweave.cli.show import sections
     from pixweave.plugins import HOOKS
+    from pixweave.recipe.section_reader import sections
 
     yield from sections()
     for kind in HOOKS:
@@ -258,7 +258,8 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print the script that completes pixweave's command line in SHELL: bash, zsh or fish.
 
     \b
@@ -266,12 +267,10 @@ def completion(shell: str) -> None:
     zsh    eval "$(pixweave completion zsh)"              in ~/.zshrc, after compinit
     fish   pixweave completion fish > ~/.config/fish/completions/pixweave.fish
     """
-    from pixweave.cli import cli
-
     install()
     found = get_completion_class(shell)
     assert found is not None
-    script = found(cli, {}, "pixweave", "_PIXWEAVE_COMPLETE")
+    script = found(ctx.find_root().command, {}, "pixweave", "_PIXWEAVE_COMPLETE")
     click.echo(script.source_template % script.source_vars())
 
 

@@ -140,7 +140,7 @@ def _watch(
     preview: str,
     as_json: bool,
 ) -> None:
-    from pixweave.cli import report
+    from pixweave.cli.error_report import report
     from pixweave.cli.watch import Watch
     from pixweave.plugins import Plugins
     from pixweave.recipe import load

@@ -10,6 +10,7 @@ import click
 
 from pixweave.cli import completion
 from pixweave.errors import PluginError
+from pixweave.recipe.section_reader import sections
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -38,20 +39,6 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     else:
         found = [describe(registered, plugins) for registered in _named(plugins, name)]
     click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(found))
-
-
-def sections() -> dict[str, type[BaseModel]]:
-    """The sections of a recipe that belong to the core, by name; `recipe` is the top level."""
-    from pixweave.recipe.section_reader import SECTIONS
-    from pixweave.recipe.sections import CropSettings, OptimizerSettings
-    from pixweave.recipe.top_level import GeneralSettings
-
-    core: dict[str, type[BaseModel]] = {
-        "recipe": GeneralSettings,
-        "crops": CropSettings,
-        "optimizer": OptimizerSettings,
-    }
-    return {**core, **SECTIONS}
 
 
 def describe_section(name: str) -> str:

@@ -9,6 +9,8 @@ from pixweave.component import Settings
 from pixweave.errors import Issue
 from pixweave.recipe.image_inputs import Mask, Overlay, ShorthandSettings, StartFrom
 from pixweave.recipe.nodes import Node
+from pixweave.recipe.sections import CropSettings, OptimizerSettings
+from pixweave.recipe.top_level import GeneralSettings
 from pixweave.recipe.validation import Subject, Validator
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ SECTIONS: dict[str, type[ShorthandSettings]] = {
     "overlay": Overlay,
 }
 """The settings class of each section."""
+
+
+def sections() -> dict[str, type[Settings]]:
+    """The sections of a recipe that belong to the core, by name; `recipe` is the top level."""
+    core: dict[str, type[Settings]] = {"recipe": GeneralSettings, "crops": CropSettings}
+    return {**core, "optimizer": OptimizerSettings, **SECTIONS}
 
 
 def read_sections(tree: Node, check: Validator) -> dict[str, Settings | None]:
