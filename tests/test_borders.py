@@ -378,6 +378,25 @@ def test_a_perceptor(tmp_path: Path, source: str, message: str) -> None:
     assert found == f"perceptor 'part' (tiny.yaml:1, plugin mine) {message}"
 
 
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("bank = 'red'", "has the bank a str; it must be a list of texts"),
+        ("bank = ['red', 3]", "has the bank a list of 2; it must be a list of texts"),
+        (
+            "overflow = lambda self, text: None",
+            "gave None; it must give the words that do not fit, or an empty text from overflow()",
+        ),
+    ],
+)
+def test_what_a_perceptor_may_have(tmp_path: Path, attribute: str, message: str) -> None:
+    source = perceptor_source().replace("size = 16", f"size = 16\n            {attribute}")
+    recipe = tiny_recipe(plugins_from(tmp_path, source), perceptors=["part"])
+    with pytest.raises(PartError) as caught:
+        list(perform(recipe, tmp_path))
+    assert str(caught.value) == f"perceptor 'part' (tiny.yaml:1, plugin mine) {message}"
+
+
 SIZE = "it must give [1, 3 or 4, 24, 24] float32"
 
 

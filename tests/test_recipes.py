@@ -58,7 +58,7 @@ def _marked(path: Path) -> Any:
     return pytest.param(path, id=path.stem, marks=marks)
 
 
-@pytest.mark.parametrize("path", map(_marked, RECIPES))
+@pytest.mark.parametrize("path", [_marked(path) for path in RECIPES])
 def test_it_runs_and_writes_what_it_says(path: Path, tmp_path: Path) -> None:
     recipe = load([path], Plugins.discover(), digests.shortened(path, tmp_path))
     assert recipe.warnings == ()

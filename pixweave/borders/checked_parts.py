@@ -150,6 +150,21 @@ class CheckedPerceptor(CheckedPart):
         self._check_vectors("texts", vectors, len(texts), "encode_text")
         return vectors
 
+    def _check_attribute(self, name: str, value: Any) -> None:
+        super()._check_attribute(name, value)
+        if name in ("bank", "templates") and not _are_texts(value):
+            self._fail(f"has the {name} {describe(value)}; it must be a list of texts")
+        if name == "logit_scale" and not _is_number(value):
+            self._fail(f"has the logit_scale {describe(value)}; it must be a number")
+        if name == "logit_bias" and not (value is None or _is_number(value)):
+            self._fail(f"has the logit_bias {describe(value)}; it must be a number or None")
+
+    def _checked_overflow(self, rest: Any) -> None:
+        if not isinstance(rest, str):
+            self._fail(
+                f"{not_a(rest, 'the words that do not fit, or an empty text')} from overflow()"
+            )
+
     def _check_instance(self) -> None:
         super()._check_instance()
         size = self._instance.size
@@ -168,6 +183,15 @@ class CheckedPerceptor(CheckedPart):
         self._check(fault_of_units(vectors))
         self._seen["width"] = vectors.shape[1]
         self._is_new(what, vectors[:0])
+
+
+def _are_texts(value: Any) -> bool:
+    listed = isinstance(value, (list, tuple))
+    return listed and all(isinstance(text, str) and text for text in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
 class CheckedAugmentation(CheckedPart):
