@@ -317,14 +317,19 @@ class Part(Component):
             "identity() of 'part' differs for equal settings; it must depend on what the vectors "
             "depend on, and on nothing else",
         ),
-        ({"EXTRA": "bank = ['red', '']"}, "the bank of 'part' must be a list of short texts"),
         (
-            {"EXTRA": "overflow = lambda self, text: None"},
-            "overflow('red') of 'part' must give ''",
+            {"EXTRA": "bank = ['red', '']"},
+            "perceptor 'part' (tiny.yaml:1, plugin mine) has the bank a list of 2; it must be a "
+            "list of texts",
+        ),
+        (
+            {"EXTRA": "overflow = lambda self, text: text"},
+            "overflow('red') of 'part' gives 'red'; it must give '' if all fits",
         ),
         (
             {"EXTRA": "overflow = lambda self, text: '' if len(text) < 9 else 3"},
-            "overflow(text) of 'part' must give a text, not 3",
+            "perceptor 'part' (tiny.yaml:1, plugin mine) gave 3; it must give the words that do "
+            "not fit, or an empty text from overflow()",
         ),
         (
             {"EXTRA": "fit = 'cover'"},
