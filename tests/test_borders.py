@@ -697,6 +697,15 @@ def test_an_exporter_costs_nobody_else_a_file(tmp_path: Path, source: str, messa
         ),
         ("yield 'hello'", "gave a str; it must give pixweave.Event objects"),
         (
+            "run.output('../a.csv'); yield Event('x')",
+            "wants to write a file, but '../a.csv' is outside the run folder; use a plain file "
+            "name; --out chooses the folder",
+        ),
+        (
+            "run.save_table('run.json', [], ['a']); yield Event('x')",
+            "wants to write a file, but 'run.json' is a name that the run itself uses",
+        ),
+        (
             "yield Event('x'); return 'a.png'",
             "returned a str; it must return the paths of its images",
         ),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy.random  # noqa: F401 - its stream is watched only once it is imported
 import torch
 from torch import Tensor
 

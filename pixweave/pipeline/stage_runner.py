@@ -18,6 +18,7 @@ from pixweave.media import tables
 from pixweave.media.atomic_write import write_whole
 from pixweave.protocols import Perceptor
 from pixweave.recipe import Recipe
+from pixweave.recipe.output_files import fault_of_output
 
 
 class StageContext:
@@ -80,7 +81,12 @@ class StageContext:
         self._runner.interrupted = True
 
     def output(self, file: str) -> Path:
-        """A path in the run folder for a file that the stage writes, listed as an output."""
+        """A path in the run folder for a file that the stage writes, listed as an output.
+
+        PartError if the name is not one of a file in the run folder, or is one that the run uses.
+        """
+        if fault := fault_of_output(file):
+            raise PartError(full_name(self.part), f"wants to write a file, but {fault}")
         path = self.folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         self._runner.outputs.append(path)

@@ -49,6 +49,19 @@ def fault_of_name(name: str) -> tuple[str, str] | None:
     return None
 
 
+def fault_of_output(name: str) -> str:
+    """What is wrong with the name of a file that a part writes during the run; '' if nothing."""
+    fault = fault_of_name(name)
+    if fault is not None:
+        return f"{fault[0]}; {fault[1]}"
+    return f"'{name}' is a name that the run itself uses" if _is_own(name) else ""
+
+
+def _is_own(name: str) -> bool:
+    first = _folded(PurePosixPath(name).parts[0])
+    return first in OWN or re.fullmatch(r"recipe-\d+-.*\.yaml", first) is not None
+
+
 def _is_valid(part: str) -> bool:
     return part[0] != "." and len(part.encode()) <= LONGEST
 
@@ -115,7 +128,7 @@ def _is_output(annotation: Any, metadata: Iterable[Any] = ()) -> bool:
 def _clash(output: Output, others: Iterable[Output]) -> str:
     """What is wrong with an output beside those before it; '' if nothing is."""
     name, key = output.name, output.key
-    if key[0] in OWN or re.fullmatch(r"recipe-\d+-.*\.yaml", key[0]):
+    if _is_own(name):
         return f"'{name}' is a name that the run itself uses"
     for other in others:
         if key == other.key:
