@@ -79,6 +79,7 @@ def _marked(kind: str, name: str, settings: dict[str, Any]) -> Any:
     """The case; the second of a generator that takes some seconds is slow."""
     slow = (kind, name) == ("generator", "strokes") and settings.get("mode") in ("shapes", "sketch")
     slow |= (kind, name) == ("generator", "vqgan") and "start" in settings
+    slow |= (kind, name) == ("trainer", "vqgan")  # test_vqgan.py trains one too
     return pytest.param(
         *(kind, name, settings),
         id=f"{kind}-{name}-{settings}",

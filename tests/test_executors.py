@@ -138,6 +138,7 @@ def test_a_shard_that_kills_is_reported_and_the_others_are_kept(tmp_path: Path) 
     assert [os.path.basename(row[0]) for row in rows(at)] == ["0.png", "2.png", "3.png"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_over(plugins: Plugins, tmp_path: Path) -> None:
     photos, at = tmp_path / "photos", tmp_path / "index"
     gallery(photos, 96)

@@ -61,6 +61,7 @@ def test_a_new_package_has_a_module_a_test_a_recipe_and_an_entry_point(here: Pat
     assert (checked.exit_code, checked.stdout) == (0, "ok    loss punch\n")
 
 
+@pytest.mark.slow
 def test_its_own_test_passes_at_once(here: Path) -> None:
     call("new", "filter", "corners")
     done = python("pytest", "-q", cwd=here / "pixweave-corners")

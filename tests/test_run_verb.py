@@ -117,7 +117,10 @@ def test_a_wrong_recipe_is_told_as_json_too(work: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_the_first_signal_finishes_the_step_and_saves(work: Path, number: int, code: int) -> None:
     command = [
         sys.executable,

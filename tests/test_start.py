@@ -250,7 +250,7 @@ def test_at_the_start_nothing_has_moved(photo: str) -> None:
     [
         {"use": "fft"},
         {"use": "strokes", "count": 20},
-        {"use": "strokes", "mode": "shapes"},
+        pytest.param({"use": "strokes", "mode": "shapes"}, marks=pytest.mark.slow),
     ],
     ids=["fft", "painting", "shapes"],
 )

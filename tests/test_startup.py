@@ -50,7 +50,9 @@ def test_it_never_imports_torch(words: list[str]) -> None:
     assert [name for name in HEAVY if name in loaded] == []
 
 
-@pytest.mark.parametrize("recipe", ["hello", "sky", "sprite"])
+@pytest.mark.parametrize(
+    "recipe", ["hello", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sky", "sprite"))]
+)
 def test_a_run_never_imports_the_compiler_of_torch(recipe: str, tmp_path: Path) -> None:
     """torch._dynamo alone takes a second to import."""
     words = ["run", recipe, "--set", "steps=1", "--set", "device=cpu", "--set", "crops.count=2"]

@@ -787,7 +787,10 @@ def test_show_has_the_command(here: Path) -> None:
     assert done.stdout.endswith("on the command line:\n  pixweave train mean DATA --out FILE\n")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_signal_finishes_the_step_and_saves_it(here: Path, number: int, code: int) -> None:
     some()
     words = ["train", "--plugins-dir", "plugins", "mean", "data", "--out", "mine.pt", "--json"]

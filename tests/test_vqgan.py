@@ -145,7 +145,8 @@ def test_a_gradient_leads_back_into_the_range_but_never_further_out() -> None:
     assert values.grad.tolist() == [0, -1, 1, 1, 0]
 
 
-@pytest.mark.parametrize("codes", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("codes", [True, False])
 def test_the_generator_holds_what_every_generator_must(codes: bool) -> None:
     check_component("generator", "vqgan", {"grid": 3, "codes": codes})
 
