@@ -135,11 +135,12 @@ class Steady(Component):
     size = property(lambda self: 8)
     info: ClassVar[str] = "steady"
     def encode_image(self, crops):
+        from torch.nn.functional import normalize
         time.sleep(0.2)
-        return crops.mean((2, 3)) + 0.1
+        return normalize(crops.mean((2, 3)) + 0.1, dim=1)
     def encode_text(self, texts):
         import torch
-        return torch.ones(len(texts), 3)
+        return torch.ones(len(texts), 3) / 3 ** 0.5
 
 @hookimpl
 def register_perceptors():
