@@ -156,9 +156,9 @@ def test_vqgan_starts_from_a_sample_for_its_prompts_and_moves_gently() -> None:
     [
         {"use": "pixel"},
         {"use": "fft"},
-        {"use": "strokes", "count": 40},
+        pytest.param({"use": "strokes", "count": 40}, marks=pytest.mark.slow),
     ],
-    ids=lambda settings: settings["use"],
+    ids=["pixel", "fft", "strokes"],
 )
 def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, Any]) -> None:
     made = started(**settings, sample=True)
@@ -177,9 +177,12 @@ def test_other_generators_start_from_a_sample_where_asked(settings: dict[str, An
     [
         {"use": "pixel", "alpha": True},
         {"use": "fft", "alpha": True},
-        {"use": "strokes", "mode": "shapes", "count": 12, "paper": "none"},
+        pytest.param(
+            {"use": "strokes", "mode": "shapes", "count": 12, "paper": "none"},
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=lambda settings: settings["use"],
+    ids=["pixel", "fft", "strokes"],
 )
 def test_a_sample_is_cut_out_where_there_is_alpha(settings: dict[str, Any]) -> None:
     alpha = started(**settings, sample=True).image().detach()[0, 3]

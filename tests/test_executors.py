@@ -79,6 +79,7 @@ def test_what_moved_is_known_to_the_workers(plugins: Plugins, photos: Path, tmp_
     assert (again.unchanged, again.by) == (42, "")  # nothing to do: nobody is started
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(
     plugins: Plugins, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def register_perceptors():
 """
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_is_reported_and_the_others_are_kept(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "doomed.py").write_text(DOOMED)
@@ -159,6 +161,7 @@ def test_a_killed_run_is_taken_over(plugins: Plugins, tmp_path: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_finished_shards(tmp_path: Path) -> None:
     gallery(tmp_path / "photos", 400)
     at = tmp_path / "index"

@@ -340,6 +340,7 @@ def test_ctrl_c_leaves_a_clean_terminal_and_the_picture(work: Path) -> None:
     assert (work / "here" / "fast.png").exists()
 
 
+@pytest.mark.slow
 def test_without_a_preview_there_is_still_a_bar(work: Path) -> None:
     code, _, shown = on_terminal(work, *run_words(100), "--preview", "none")
     assert code == 0
@@ -365,6 +366,7 @@ def test_a_terminal_with_inline_pictures_keeps_the_finished_one(
         assert (np.asarray(got) == np.asarray(want.convert("RGB"))).all()
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_a_clean_terminal_too(work: Path) -> None:
     source = PATIENT.replace(".mean()", ".mean() / (view.step < 100)")
     (work / "patient.py").write_text(source)

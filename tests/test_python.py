@@ -78,6 +78,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("names", "modules", "names"), ("modules", "names", "modules")])
 def test_names_and_modules_do_not_shadow_each_other(order: tuple[str, ...]) -> None:
     done = subprocess.run(

@@ -149,6 +149,7 @@ def test_the_first_signal_finishes_the_step_and_saves(work: Path, number: int, c
     assert (work / "here" / "fast.png").exists()
 
 
+@pytest.mark.slow
 def test_the_second_interrupt_stops_at_once(work: Path) -> None:
     (work / "slow.py").write_text(
         "import time\nfrom pixweave import Component, hookimpl\n"

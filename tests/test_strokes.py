@@ -138,7 +138,7 @@ def test_a_picture_without_a_shape_in_it_is_paper() -> None:
     assert torch.equal(image, torch.tensor([0.2, 0.4, 0.6])[:, None, None].expand(1, 3, 12, 20))
 
 
-@pytest.mark.parametrize("mode", ["painting", "shapes"])
+@pytest.mark.parametrize("mode", ["painting", pytest.param("shapes", marks=pytest.mark.slow)])
 def test_start_from_takes_up_a_picture(mode: str) -> None:
     generator = {"use": "strokes", "mode": mode, "count": 60}
     run = open_run(tiny_recipe(size=[48, 48], generator=generator))
