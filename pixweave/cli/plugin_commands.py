@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Container
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -58,6 +57,8 @@ def _names(state: PluginState, taken: Container[str]) -> dict[str, dict[str, Off
 
 def _has_strangers() -> bool:
     """Whether a plugin is installed that does not ship with pixweave."""
+    import importlib.metadata  # most commands do not need it
+
     points = importlib.metadata.entry_points(group="pixweave")
     return any(point.dist is None or point.dist.name != "pixweave" for point in points)
 

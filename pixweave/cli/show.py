@@ -10,7 +10,6 @@ import click
 
 from pixweave.cli import completion
 from pixweave.errors import PluginError
-from pixweave.recipe.section_reader import sections
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -28,6 +27,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     If components of two kinds share a name, all of them are shown; `loss/NAME` selects one kind.
     Without NAME, all names are listed.
     """
+    from pixweave.recipe.section_reader import sections
+
     plugins = ctx.obj.plugins()
     if not name:
         _list_names(plugins, as_json)
@@ -43,6 +44,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 def describe_section(name: str) -> str:
     """The help text of a section: heading, docstring, settings, an example."""
+    from pixweave.recipe.section_reader import sections
+
     model = sections()[name]
     lines = [f"section {name}", "", inspect.cleandoc(model.__doc__ or ""), "", "settings:"]
     for setting, kind, default, help_ in settings_of(model):
@@ -62,6 +65,8 @@ SECTION_EXAMPLES = {
 
 
 def _section_json(name: str) -> dict[str, Any]:
+    from pixweave.recipe.section_reader import sections
+
     model = sections()[name]
     return {
         "kind": "section",
@@ -74,6 +79,7 @@ def _section_json(name: str) -> dict[str, Any]:
 
 def _list_names(plugins: Plugins, as_json: bool) -> None:
     from pixweave.plugins import HOOKS
+    from pixweave.recipe.section_reader import sections
 
     names = {
         kind: sorted(
@@ -261,6 +267,7 @@ def _named(plugins: Plugins, name: str) -> list[RegisteredComponent]:
     if found:
         return found
     from pixweave.errors import did_you_mean
+    from pixweave.recipe.section_reader import sections
 
     names = [*sections(), *(o.name for k in HOOKS for o in plugins.offers(k).values())]
     for plugin, reason in plugins.broken.items():

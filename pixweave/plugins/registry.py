@@ -244,11 +244,6 @@ class Plugins:
                 warnings.append(str(error))
         return warnings
 
-    def version_of(self, plugin: str) -> str:
-        """The version or the digest of a plugin; '' if it is unknown."""
-        found = self.loaded.get(plugin)
-        return "" if found is None else found.version
-
     @property
     def broken(self) -> dict[str, str]:
         """The reason why each broken plugin failed to load, by name."""

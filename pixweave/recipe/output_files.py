@@ -12,13 +12,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from pixweave.component import Part
 from pixweave.errors import Mark
-from pixweave.recipe.validation import Validator
+
+if TYPE_CHECKING:
+    from pixweave.recipe.validation import Validator
 
 LONGEST = 200
 """The most bytes of one name of a path; the file system allows 255, temporary names are longer."""
